@@ -1,0 +1,160 @@
+"""Vectors of items and users. Each text is encoded once, ever; the rest comes from the store."""
+
+import time
+from typing import Literal
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.catalog import Catalog, Catalogs
+from recsys_dagster.metadata import bars, plane
+from recsys_dagster.progress import log_progress
+from recsys_dagster.resources.embedding_store import (
+    Encoded,
+    encode_once,
+    vectors_from_arrow,
+    vectors_to_arrow,
+)
+from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.steps.embeddings import mean_cosine, user_vectors
+from recsys_dagster.steps.matrices import Behaviour, align
+from recsys_dagster.steps.tfidf import TfidfEncoder
+
+PLOTTED = 3_000
+
+
+@dg.asset(kinds={*TABLE, "pytorch", "huggingface"}, owners=OWNERS, pool="gpu")
+def item_embeddings(
+    context: dg.AssetExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    encoder: TextEncoder,
+    warehouse: Warehouse,
+    item_texts: pd.DataFrame,
+) -> dg.Output[pa.Table]:
+    """A vector an item: its text encoded by the catalog's encoder, float32, as the encoder gives
+    it. Only texts that this encoder never saw are encoded.
+    """
+    catalog = catalog_of(context, catalogs)
+    encoded, metadata = _encode(
+        context, catalog, encoder, warehouse, item_texts, item_texts, "document"
+    )
+    table = pa.table(
+        {
+            "item_id": pa.array(item_texts["item_id"], pa.string()),
+            "embedding": vectors_to_arrow(encoded.vectors),
+        }
+    )
+    sample = _sample(len(item_texts))
+    lengths = item_texts["text"].str.len().to_numpy()[sample]
+    return dg.Output(
+        table,
+        metadata=metadata
+        | {
+            "dimension": encoded.vectors.shape[1],
+            "mean_cosine": mean_cosine(encoded.vectors),
+            "plot": plane(
+                encoded.vectors[sample],
+                np.log10(np.maximum(lengths, 1)),
+                "Item embeddings on their two principal axes",
+                "log₁₀ characters of text",
+            ),
+        },
+    )
+
+
+@dg.asset(kinds={*TABLE, "pytorch", "huggingface"}, owners=OWNERS, pool="gpu")
+def user_embeddings(
+    context: dg.AssetExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    encoder: TextEncoder,
+    warehouse: Warehouse,
+    interactions: pd.DataFrame,
+    users: pd.DataFrame,
+    user_texts: pd.DataFrame,
+    item_texts: pd.DataFrame,
+    item_embeddings: pa.Table,
+) -> dg.Output[pa.Table]:
+    """A vector a user, in the space of the items: Σ w·decay·v / Σ w·decay over the items they
+    like, their encoded profile text, or a blend of the two. The decay halves an interaction's
+    weight for every half-life before the user's own last one.
+    """
+    catalog = catalog_of(context, catalogs)
+    settings = catalog.users
+    item_ids = item_embeddings["item_id"].to_pandas()
+    behaviour = Behaviour.of(interactions, users["user_id"], item_ids, settings.half_life_days)
+    vectors_of_items = vectors_from_arrow(
+        item_embeddings["embedding"], item_embeddings.schema.field("embedding").type.list_size
+    )
+    metadata: dict[str, dg.MetadataValue] = {}
+    text_vectors = None
+    if len(user_texts):
+        encoded, metadata = _encode(
+            context, catalog, encoder, warehouse, user_texts, item_texts, "query"
+        )
+        text_vectors = align(behaviour.user_ids, user_texts["user_id"], encoded.vectors)
+    made = user_vectors(
+        behaviour.weights,
+        align(behaviour.item_ids, item_ids, vectors_of_items),
+        text_vectors,
+        settings.vectors,
+        settings.text_share,
+    )
+    table = pa.table(
+        {
+            "user_id": pa.array(behaviour.user_ids[made.has_vector], pa.string()),
+            "embedding": vectors_to_arrow(made.vectors),
+            "vector_source": pa.array(made.sources.tolist(), pa.string()),
+        }
+    )
+    counts = pd.Series(made.sources).value_counts().to_dict()
+    counts["no vector: served from popular"] = int((~made.has_vector).sum())
+    return dg.Output(
+        table,
+        metadata=metadata
+        | {
+            "mean_cosine": mean_cosine(made.vectors),
+            "plot": bars(counts, "What users' vectors are made of", "users"),
+        },
+    )
+
+
+def _encode(
+    context: dg.AssetExecutionContext,
+    catalog: Catalog,
+    resource: TextEncoder,
+    warehouse: Warehouse,
+    texts: pd.DataFrame,
+    corpus: pd.DataFrame,
+    prompt: Literal["document", "query"],
+) -> tuple[Encoded, dict[str, dg.MetadataValue]]:
+    started = time.monotonic()
+    settings = catalog.encoder
+    if settings.model == "tfidf":
+        # Fitted anew on the corpus each time, and cheap: there is nothing for a store to save.
+        encoder = TfidfEncoder.fit(corpus["text"].tolist(), settings.dimension)
+        encoded = Encoded(
+            encoder.encode(texts["text"].tolist()), encoded=texts["text_hash"].nunique(), reused=0
+        )
+    else:
+        encoder = resource.load(
+            settings.model, catalog.folder, prompt=prompt, max_length=settings.max_length
+        )
+        encoded = encode_once(
+            texts, encoder, warehouse, catalog.name, log_progress(context.log, "encoded", "texts")
+        )
+    return encoded, {
+        "encoder": dg.MetadataValue.text(settings.model),
+        "encoder_fingerprint": dg.MetadataValue.text(encoder.fingerprint),
+        "texts_encoded": dg.MetadataValue.int(encoded.encoded),
+        "texts_from_store": dg.MetadataValue.int(encoded.reused),
+        "encoding_seconds": dg.MetadataValue.float(time.monotonic() - started),
+    }
+
+
+def _sample(n: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(0).permutation(n)[:PLOTTED])

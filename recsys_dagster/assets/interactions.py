@@ -1,0 +1,73 @@
+"""Accepted interactions, one row a (user, item), and the rejected rows with reasons."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pandas as pd
+
+from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.catalog import Catalogs
+from recsys_dagster.metadata import bars, histogram, preview
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.steps.interactions import parse_interactions
+
+
+@dg.multi_asset(
+    outs={
+        "interactions": dg.AssetOut(
+            kinds=TABLE,
+            owners=OWNERS,
+            description="Valid interactions, repeats merged: one row a (user, item) with its "
+            "weight, first and last time and count. raw = accepted + merged + rejected.",
+            dagster_type=pd.DataFrame,
+        ),
+        "rejected_interactions": dg.AssetOut(
+            kinds=TABLE,
+            owners=OWNERS,
+            description="Rows of the source that were not accepted, each with its reason.",
+            dagster_type=pd.DataFrame,
+        ),
+    }
+)
+def parse_raw_interactions(
+    context: dg.AssetExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    raw_interactions: pd.DataFrame,
+) -> Iterator[dg.Output[pd.DataFrame]]:
+    """Type, validate and merge the raw interactions."""
+    settings = catalog_of(context, catalogs).interactions
+    parsed = parse_interactions(
+        raw_interactions,
+        columns=settings.columns,
+        positive=settings.positive,
+        repeats=settings.repeats,
+        now=pd.Timestamp.now("UTC").tz_localize(None),
+    )
+    accepted, rejected = parsed.accepted, parsed.rejected
+    per_user = accepted.groupby("user_id").size()
+    yield dg.Output(
+        accepted,
+        "interactions",
+        metadata={
+            "raw_rows": len(raw_interactions),
+            "merged_rows": parsed.merged,
+            "rejected_rows": len(rejected),
+            "users": len(per_user),
+            "items": accepted["item_id"].nunique(),
+            "positive_share": float(accepted["positive"].mean()) if len(accepted) else 0.0,
+            "preview": preview(accepted),
+            "plot": histogram(
+                per_user, "How much users interact", "items a user", "users", log=True
+            ),
+        },
+    )
+    yield dg.Output(
+        rejected,
+        "rejected_interactions",
+        metadata={
+            "preview": preview(rejected.drop(columns="user_id")),
+            "plot": bars(
+                rejected["reason"].value_counts().to_dict(), "Why rows were rejected", "rows"
+            ),
+        },
+    )

@@ -1,0 +1,50 @@
+"""The gate's other side: what passed the checks becomes a snapshot that others read."""
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+
+from recsys_dagster.assets.common import OWNERS
+from recsys_dagster.catalog import Catalogs
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.snapshot_store import SnapshotStore
+from recsys_dagster.snapshots import publish
+
+
+@dg.asset(kinds={"parquet", "file"}, owners=OWNERS)
+def published(
+    context: dg.AssetExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    snapshots: SnapshotStore,
+    recommendations: pa.Table,
+    item_neighbours: pa.Table,
+    popular_items: pa.Table,
+    items: pa.Table,
+) -> dg.MaterializeResult:
+    """A snapshot folder of lists, neighbours, popular items and titles with a manifest of run,
+    counts and checksums, written beside the current one and made current by one atomic rename.
+    """
+    catalog = catalog_of(context, catalogs)
+    path = publish(
+        Path(snapshots.folder),
+        catalog.name,
+        context.run_id,
+        pd.Timestamp.now("UTC").tz_localize(None),
+        {
+            "recommendations": recommendations,
+            "item_neighbours": item_neighbours,
+            "popular_items": popular_items,
+            "items": items.select(["item_id", "title"]),
+        },
+        catalog.model_dump(mode="json"),
+    )
+    size = sum(file.stat().st_size for file in path.iterdir())
+    return dg.MaterializeResult(
+        metadata={
+            "snapshot": dg.MetadataValue.path(str(path)),
+            "dagster/row_count": recommendations.num_rows,
+            "size_bytes": size,
+        }
+    )

@@ -1,0 +1,124 @@
+"""The lists, and the one list for users nobody knows."""
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.catalog import Catalogs
+from recsys_dagster.metadata import bars, curve, preview
+from recsys_dagster.progress import log_progress
+from recsys_dagster.resources.embedding_store import vectors_from_arrow
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.steps import recommendations as step
+from recsys_dagster.steps.matrices import Behaviour, align
+from recsys_dagster.steps.models.popular import popularity
+from recsys_dagster.steps.similarity_tables import to_sparse
+from recsys_dagster.steps.strategies import Evidence, fit
+
+
+@dg.asset(kinds=TABLE, owners=OWNERS)
+def popular_items(
+    context: dg.AssetExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    interactions: pd.DataFrame,
+    items: pd.DataFrame,
+    users: pd.DataFrame,
+) -> dg.Output[pd.DataFrame]:
+    """Every item by the share of users who like it: what unknown users get."""
+    catalog = catalog_of(context, catalogs)
+    behaviour = Behaviour.of(
+        interactions, users["user_id"], items["item_id"], catalog.users.half_life_days
+    )
+    table = step.popular_items(behaviour, popularity(behaviour.positives))
+    titles = items.set_index("item_id")["title"]
+    return dg.Output(
+        table,
+        metadata={
+            "preview": preview(table.assign(item_id=table["item_id"].map(titles))),
+            "plot": curve(
+                table["score"].to_numpy(), "The long tail", "rank", "share of users who like it"
+            ),
+        },
+    )
+
+
+@dg.asset(kinds={*TABLE, "scikitlearn"}, owners=OWNERS)
+def recommendations(
+    context: dg.AssetExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    interactions: pd.DataFrame,
+    items: pd.DataFrame,
+    users: pd.DataFrame,
+    item_embeddings: pa.Table,
+    similarity_matrix: pa.Table,
+    item_neighbours: pa.Table,
+) -> dg.Output[pa.Table]:
+    """Every user's list by the catalog's strategy: seen items left out, ranked, filled up from
+    popular items, each row with the history items that contributed most.
+    """
+    catalog = catalog_of(context, catalogs)
+    behaviour = Behaviour.of(
+        interactions, users["user_id"], items["item_id"], catalog.users.half_life_days
+    )
+    user_ids = pa.array(behaviour.user_ids, pa.string())
+    item_ids = pa.array(behaviour.item_ids, pa.string())
+    dimension = item_embeddings.schema.field("embedding").type.list_size
+    evidence = Evidence(
+        behaviour,
+        align(
+            behaviour.item_ids,
+            item_embeddings["item_id"].to_pandas(),
+            vectors_from_arrow(item_embeddings["embedding"], dimension),
+        ),
+        to_sparse(similarity_matrix, user_ids, item_ids, ("user_id", "item_id")),
+        to_sparse(item_neighbours, item_ids, item_ids, ("item_id", "neighbour_item_id")),
+    )
+    context.log.info(f"fitting {catalog.strategy} on {behaviour.positives.nnz:,} likes")
+    model = fit(catalog, evidence)
+    table = step.recommendations_table(
+        step.recommend(
+            model,
+            popularity(behaviour.positives),
+            behaviour,
+            catalog.recommendations,
+            log_progress(context.log, "recommended to", "users"),
+        ),
+        behaviour,
+        catalog.strategy,
+        context.run_id,
+        pd.Timestamp.now("UTC").tz_localize(None),
+    )
+    return dg.Output(table, metadata=_described(table, items, len(users)))
+
+
+def _described(table: pa.Table, items: pd.DataFrame, users: int) -> dict[str, dg.MetadataValue]:
+    titles = items.set_index("item_id")["title"]
+    first = table.select(["user_id", "item_id", "score", "rank", "strategy", "because"])
+    rows = first.slice(0, 8).to_pylist()
+    one_list = pd.DataFrame(
+        {
+            "rank": [row["rank"] for row in rows if row["user_id"] == rows[0]["user_id"]],
+        }
+    )
+    one_list["title"] = [titles.get(row["item_id"], "") for row in rows[: len(one_list)]]
+    one_list["score"] = [row["score"] for row in rows[: len(one_list)]]
+    one_list["because"] = [
+        ", ".join(
+            f"{titles.get(reason['item_id'], reason['item_id'])} ({reason['share']:.0%})"
+            for reason in row["because"]
+        )
+        for row in rows[: len(one_list)]
+    ]
+    item_ids = table["item_id"].to_pandas()
+    strategies = table["strategy"].to_pandas().value_counts()
+    shown = np.sort(item_ids.value_counts().to_numpy())[::-1]
+    return {
+        "users": dg.MetadataValue.int(users),
+        "items_recommended": dg.MetadataValue.int(len(shown)),
+        "catalogue_coverage": dg.MetadataValue.float(len(shown) / max(1, len(items))),
+        "rows_by_strategy": bars(strategies.to_dict(), "What put rows there", "rows"),
+        "preview": preview(one_list),
+        "plot": curve(shown, "How often items are recommended", "items, most shown first", "lists"),
+    }

@@ -1,0 +1,126 @@
+"""Text and behaviour in one space: user-item similarity, and the items' neighbours."""
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.catalog import Catalog, Catalogs
+from recsys_dagster.metadata import curve, histogram, preview
+from recsys_dagster.progress import log_progress
+from recsys_dagster.resources.embedding_store import vectors_from_arrow
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.warehouse import to_pandas
+from recsys_dagster.steps import similarity_tables as step
+from recsys_dagster.steps.similarity import Space
+
+
+@dg.asset(kinds=TABLE, owners=OWNERS)
+def similarity_matrix(
+    context: dg.AssetExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    interactions: pd.DataFrame,
+    user_embeddings: pa.Table,
+    item_embeddings: pa.Table,
+) -> dg.Output[pa.Table]:
+    """For each user the nearest items, seen ones included, so wide that `matrix_width` unseen
+    ones are left. cosine of vectors centred by the mean item vector, 1 / (1 + distance), or the
+    inner product; exact, computed in blocks.
+    """
+    catalog = catalog_of(context, catalogs)
+    items, space = _projected_items(item_embeddings, catalog)
+    seen = interactions.loc[
+        interactions["item_id"].isin(item_embeddings["item_id"].to_pandas()), "user_id"
+    ].value_counts()
+    user_ids = user_embeddings["user_id"].to_pandas()
+    entries = step.similarity_matrix(
+        space.project(_vectors(user_embeddings)),
+        items,
+        seen.reindex(user_ids).fillna(0).to_numpy(dtype=np.int64),
+        catalog.matrix_width,
+        catalog.similarity,
+        log_progress(context.log, "compared", "users"),
+    )
+    table = entries.table(
+        _ids(user_embeddings, "user_id"), _ids(item_embeddings, "item_id"), ("user_id", "item_id")
+    )
+    return dg.Output(
+        table,
+        metadata=_described(table, catalog)
+        | {
+            "plot": _similarity_by_rank(
+                entries, catalog.matrix_width, f"{catalog.similarity} of user and item by rank"
+            )
+        },
+    )
+
+
+@dg.asset(kinds=TABLE, owners=OWNERS)
+def item_neighbours(
+    context: dg.AssetExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    items: pd.DataFrame,
+    item_embeddings: pa.Table,
+) -> dg.Output[pa.Table]:
+    """For each item the nearest other items, by the same similarity in the same space."""
+    catalog = catalog_of(context, catalogs)
+    vectors, _ = _projected_items(item_embeddings, catalog)
+    entries = step.item_neighbours(
+        vectors,
+        catalog.neighbours,
+        catalog.similarity,
+        log_progress(context.log, "compared", "items"),
+    )
+    ids = _ids(item_embeddings, "item_id")
+    table = entries.table(ids, ids, ("item_id", "neighbour_item_id"))
+    titles = items.set_index("item_id")["title"]
+    first = to_pandas(table.slice(0, 8))
+    readable = pd.DataFrame(
+        {
+            "item": first["item_id"].map(titles),
+            "neighbour": first["neighbour_item_id"].map(titles),
+            "similarity": first["similarity"],
+        }
+    )
+    nearest = entries.similarities[entries.ranks == 1]
+    return dg.Output(
+        table,
+        metadata=_described(table, catalog)
+        | {
+            "preview": preview(readable),
+            "plot": histogram(
+                nearest, "How near the nearest neighbour is", catalog.similarity, "items"
+            ),
+        },
+    )
+
+
+def _described(table: pa.Table, catalog: Catalog) -> dict[str, dg.MetadataValue]:
+    return {
+        "similarity": dg.MetadataValue.text(catalog.similarity),
+        "centred": dg.MetadataValue.bool(catalog.centre and catalog.similarity == "cosine"),
+        "preview": preview(to_pandas(table.slice(0, 8))),
+    }
+
+
+def _similarity_by_rank(entries: step.Entries, ranks: int, title: str) -> dg.MarkdownMetadataValue:
+    kept = entries.ranks <= ranks
+    totals = np.bincount(entries.ranks[kept], weights=entries.similarities[kept])[1:]
+    counts = np.bincount(entries.ranks[kept])[1:]
+    return curve(totals / np.maximum(counts, 1), title, "rank", "mean similarity")
+
+
+def _projected_items(embeddings: pa.Table, catalog: Catalog) -> tuple[np.ndarray, Space]:
+    vectors = _vectors(embeddings)
+    space = Space.of(vectors, catalog.similarity, catalog.centre)
+    return space.project(vectors), space
+
+
+def _vectors(embeddings: pa.Table) -> np.ndarray:
+    dimension = embeddings.schema.field("embedding").type.list_size
+    return vectors_from_arrow(embeddings["embedding"], dimension)
+
+
+def _ids(table: pa.Table, name: str) -> pa.Array:
+    return table[name].combine_chunks()

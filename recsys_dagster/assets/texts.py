@@ -1,0 +1,44 @@
+"""One clean text an item and, where there are profiles, a user."""
+
+import dagster as dg
+import pandas as pd
+
+from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.catalog import Catalogs
+from recsys_dagster.metadata import histogram, preview
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.steps import texts as step
+
+
+@dg.asset(kinds=TABLE, owners=OWNERS)
+def item_texts(
+    context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs], items: pd.DataFrame
+) -> dg.Output[pd.DataFrame]:
+    """The text that stands for an item: markup and entities to text, Unicode NFKC, controls out,
+    white space folded, composed by the catalog's template without its missing parts.
+    """
+    table = step.item_texts(items, catalog_of(context, catalogs).items.text)
+    return dg.Output(table, metadata=_described(table, "Length of item texts", "items"))
+
+
+@dg.asset(kinds=TABLE, owners=OWNERS)
+def user_texts(
+    context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs], users: pd.DataFrame
+) -> dg.Output[pd.DataFrame]:
+    """The profile text of a user, cleaned as item texts are; none where there is no profile."""
+    table = step.user_texts(users, catalog_of(context, catalogs).users.text)
+    # Profile texts speak of persons: their lengths may be shown, they themselves may not.
+    metadata = _described(table, "Length of profile texts", "users")
+    return dg.Output(table, metadata={k: v for k, v in metadata.items() if k != "preview"})
+
+
+def _described(table: pd.DataFrame, title: str, counted: str) -> dict[str, dg.MetadataValue]:
+    lengths = table["text"].str.len()
+    metadata: dict[str, dg.MetadataValue] = {
+        "distinct_texts": dg.MetadataValue.int(table["text_hash"].nunique()),
+        "preview": preview(table.drop(columns="text_hash")),
+        "plot": histogram(lengths, title, "characters", counted),
+    }
+    if "is_fallback" in table:
+        metadata["fallback_texts"] = dg.MetadataValue.int(int(table["is_fallback"].sum()))
+    return metadata

@@ -1,0 +1,35 @@
+"""Everybody who is served: users of the interactions and of the optional table of users."""
+
+import dagster as dg
+import pandas as pd
+
+from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.catalog import Catalogs
+from recsys_dagster.metadata import histogram
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.steps.users import collect_users
+
+
+@dg.asset(kinds=TABLE, owners=OWNERS)
+def users(
+    context: dg.AssetExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    interactions: pd.DataFrame,
+    raw_users: pd.DataFrame,
+) -> dg.Output[pd.DataFrame]:
+    """One row a user: how much they did and when, and their profile where there is one."""
+    settings = catalog_of(context, catalogs).users
+    table = collect_users(interactions, raw_users, columns=settings.columns)
+    return dg.Output(
+        table,
+        metadata={
+            "users_without_positives": int((table["positive_count"] == 0).sum()),
+            "plot": histogram(
+                table["positive_count"],
+                "What there is to learn from",
+                "positive items a user",
+                "users",
+                log=True,
+            ),
+        },
+    )

@@ -1,0 +1,121 @@
+"""The commands. Reading ones touch the published snapshot alone and never load Dagster."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys_dagster.catalog import Catalogs, catalogs_folder
+from recsys_dagster.cli import tables
+from recsys_dagster.errors import UserError
+from recsys_dagster.home import snapshots_folder
+from recsys_dagster.snapshots import Snapshot
+
+app = typer.Typer(
+    name="recsys",
+    help="Recommendations as a data pipeline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+CatalogName = Annotated[str, typer.Argument(help="name of a catalog", metavar="CATALOG")]
+Count = Annotated[int, typer.Option("-n", min=1, help="rows")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON and nothing else")]
+
+DEMO = "movies"
+DEMO_USERS = 3
+
+
+def _snapshot(catalog: str) -> Snapshot:
+    """The current snapshot of a catalog that there is.
+
+    Snapshots outlive their YAML file, so a published catalog needs none.
+    """
+    if not (snapshots_folder() / catalog).is_dir():
+        Catalogs.read(catalogs_folder())[catalog]
+    return Snapshot.current(snapshots_folder(), catalog)
+
+
+@app.command()
+def demo() -> None:
+    """Run the demo catalog, films for MovieLens users, and print a few people's lists."""
+    from recsys_dagster.cli.running import run_catalog
+
+    run_catalog(DEMO, [])
+    snapshot = Snapshot.current(snapshots_folder(), DEMO)
+    for user_id in snapshot.some_users(DEMO_USERS):
+        tables.print_recommendations(snapshot, user_id, 5)
+    tables.print_hints(DEMO, snapshot)
+
+
+@app.command()
+def run(
+    catalog: CatalogName,
+    select: Annotated[
+        list[str] | None,
+        typer.Option("--select", help="only this stage; may be repeated", metavar="STAGE"),
+    ] = None,
+) -> None:
+    """Materialise a catalog, or some of its stages, and show each stage as it goes."""
+    from recsys_dagster.cli.running import run_catalog
+
+    run_catalog(catalog, select or [])
+
+
+@app.command()
+def recommend(
+    catalog: CatalogName,
+    user: Annotated[str, typer.Argument(help="a user_id", metavar="USER")],
+    n: Count = 10,
+    as_json: AsJson = False,
+) -> None:
+    """A user's recommendations with reasons; popular items for somebody unknown."""
+    snapshot = _snapshot(catalog)
+    if as_json:
+        tables.print_json(snapshot.recommend(user, n))
+    else:
+        tables.print_recommendations(snapshot, user, n)
+
+
+@app.command()
+def similar(
+    catalog: CatalogName,
+    item: Annotated[str, typer.Argument(help="an item_id, or a title", metavar="ITEM")],
+    n: Count = 10,
+    as_json: AsJson = False,
+) -> None:
+    """The items most like an item."""
+    snapshot = _snapshot(catalog)
+    if as_json:
+        tables.print_json(snapshot.similar(item, n))
+    else:
+        tables.print_similar(snapshot, item, n)
+
+
+@app.command()
+def status() -> None:
+    """What each catalog has published, and when."""
+    tables.print_status(Catalogs.read(catalogs_folder()), snapshots_folder())
+
+
+@app.command(name="export-matrix")
+def export_matrix(
+    catalog: CatalogName,
+    out: Annotated[Path, typer.Option(help="a .parquet or .csv file")] = Path("matrix.parquet"),
+) -> None:
+    """The dense user-item similarity matrix of a small catalog: a row a user, a column an item."""
+    from recsys_dagster.cli.exporting import export_dense_matrix
+
+    users, items = export_dense_matrix(Catalogs.read(catalogs_folder())[catalog], out)
+    tables.console.print(f"Wrote {users:,} users × {items:,} items to {out}", highlight=False)
+
+
+def main() -> None:
+    """Run the command line; a person's mistakes end with a message and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        tables.error_console.print(f"[bold red]Error[/] {tables.plain(str(error))}")
+        sys.exit(2)

@@ -1,0 +1,132 @@
+"""Running a catalog's job in this process, each stage shown as it goes."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from recsys_dagster.catalog import Catalogs, catalogs_folder
+from recsys_dagster.cli.tables import console, plain
+from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.home import prepare_dagster_home
+from recsys_dagster.schemas import TABLES
+
+STAGES = [*TABLES, "published"]
+
+
+class StageProgress(logging.Handler):
+    """Shows Dagster's step events as one line a stage, with the last thing the stage said."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.INFO)
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one record of the run's log."""
+        meta = getattr(record, "dagster_meta", None) or {}
+        step = meta.get("step_key")
+        event = meta.get("dagster_event")
+        kind = event.event_type_value if event is not None else None
+        if step is None:
+            return
+        if kind == "STEP_START":
+            self._started[step] = time.monotonic()
+            self._tasks[step] = self._progress.add_task(_stage(step), total=None, said="")
+        elif step in self._tasks and kind == "STEP_SUCCESS":
+            self._finish(step, "[green]✓[/]")
+        elif step in self._tasks and kind == "STEP_FAILURE":
+            self._finish(step, "[red]✗[/]")
+        elif step in self._tasks and kind is None:
+            message = meta.get("orig_message", record.getMessage())
+            self._progress.update(self._tasks[step], said=plain(message))
+
+    def _finish(self, step: str, mark: str) -> None:
+        task = self._tasks.pop(step)
+        self._progress.remove_task(task)
+        seconds = time.monotonic() - self._started[step]
+        self._progress.console.print(f"{mark} {_stage(step):<42} [dim]{seconds:6.1f} s[/]")
+
+
+def _stage(step: str) -> str:
+    return step.removeprefix("parse_raw_") if step.startswith("parse_raw_") else step
+
+
+def _logger(handler: StageProgress) -> dg.LoggerDefinition:
+    @dg.logger
+    def stage_logger(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("recsys", logging.DEBUG)
+        logger.addHandler(handler)
+        return logger
+
+    return stage_logger
+
+
+@contextmanager
+def _live_progress() -> Iterator[Progress]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[said]}[/]"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress
+
+
+def run_catalog(name: str, stages: list[str]) -> None:
+    """Materialise a catalog's stages, all of them where none is named.
+
+    Raises:
+        UserError: no such catalog or stage, bad data, or a failed check.
+    """
+    catalogs = Catalogs.read(catalogs_folder())
+    catalogs[name]
+    for stage in stages:
+        if stage not in STAGES:
+            raise UserError(f"There is no stage {stage!r}.{did_you_mean(stage, STAGES)}")
+    prepare_dagster_home()
+    from recsys_dagster.definitions import build_defs, refresh_job_name
+
+    started = time.monotonic()
+    with _live_progress() as progress:
+        defs = build_defs(catalogs, loggers={"console": _logger(StageProgress(progress))})
+        job = defs.resolve_job_def(refresh_job_name(name))
+        with dg.DagsterInstance.get() as instance:
+            result = job.execute_in_process(
+                instance=instance,
+                run_config={"loggers": {"console": {}}},
+                asset_selection=[dg.AssetKey([name, stage]) for stage in stages] or None,
+                raise_on_error=False,
+            )
+    failed_checks = [
+        f"{check.asset_key.path[-1]}: {check.check_name}: {check.description}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    ]
+    if not result.success:
+        raise UserError(_failure(name, result, failed_checks))
+    console.print(
+        f"[bold]{name}[/]: {len(result.get_asset_materialization_events())} tables in "
+        f"{time.monotonic() - started:.1f} s",
+        highlight=False,
+    )
+
+
+def _failure(name: str, result: dg.ExecuteInProcessResult, failed_checks: list[str]) -> str:
+    lines = [f"The run of {name!r} stopped; what was published before is still served."]
+    lines += [f"  check failed: {check}" for check in failed_checks]
+    for event in result.all_events:
+        if event.is_step_failure and not failed_checks:
+            error = event.step_failure_data.error
+            cause = error.cause if error is not None and error.cause is not None else error
+            message = cause.message.strip() if cause is not None else "unknown error"
+            kind, _, text = message.partition(": ")
+            shown = text if kind.endswith(("UserError", "EncoderError")) else message
+            lines.append(f"  {event.step_key}: {shown}")
+    lines.append(f"  The whole log is in the Dagster UI, run {result.run_id}.")
+    return "\n".join(lines)

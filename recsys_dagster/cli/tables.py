@@ -1,0 +1,107 @@
+"""What the commands print: titles rather than ids, tables for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from recsys_dagster.catalog import Catalogs
+from recsys_dagster.errors import UserError
+from recsys_dagster.snapshots import Row, Snapshot
+
+console = Console()
+error_console = Console(stderr=True, highlight=False)
+
+
+def plain(text: str) -> str:
+    """Text from data, with nothing in it read as markup."""
+    return escape(text)
+
+
+def print_json(rows: Sequence[Row]) -> None:
+    """A list of rows as JSON on standard output, and nothing else."""
+    json.dump([asdict(row) for row in rows], sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_recommendations(snapshot: Snapshot, user: str, n: int) -> None:
+    """A user's list with the reasons of each row."""
+    rows = snapshot.recommend(user, n)
+    known = snapshot.knows(user)
+    name = snapshot.manifest["catalog"]
+    title = f"{name}: recommended to user {user}" if known else f"{name}: popular items"
+    table = Table(title=plain(title), title_justify="left", title_style="bold", expand=False)
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("title", overflow="fold", min_width=20)
+    table.add_column("score", justify="right")
+    table.add_column("strategy", style="dim")
+    table.add_column("because of", overflow="fold")
+    for row in rows:
+        because = ", ".join(f"{plain(r.title)} [dim]{r.share:.0%}[/]" for r in row.because)
+        table.add_row(str(row.rank), plain(row.title), f"{row.score:.3f}", row.strategy, because)
+    if not known:
+        error_console.print(f"User {plain(user)} is not known: here is what is popular.")
+    console.print(table)
+
+
+def print_similar(snapshot: Snapshot, item: str, n: int) -> None:
+    """An item's neighbours."""
+    _, title = snapshot.find_item(item)
+    table = Table(title=f"Most like {plain(title)}", title_justify="left", title_style="bold")
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("title", overflow="fold", min_width=20)
+    table.add_column("similarity", justify="right")
+    for row in snapshot.similar(item, n):
+        table.add_row(str(row.rank), plain(row.title), f"{row.score:.3f}")
+    console.print(table)
+
+
+def print_status(catalogs: Catalogs, folder: Path) -> None:
+    """One line a catalog: its snapshot, how old it is and what is in it."""
+    table = Table(title="Catalogs", title_justify="left", title_style="bold")
+    for column in ("catalog", "strategy", "published", "recommendations", "items", "snapshot"):
+        right = column in ("recommendations", "items")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    for name, catalog in catalogs.items():
+        try:
+            manifest = Snapshot.current(folder, name).manifest
+        except UserError:
+            table.add_row(name, catalog.strategy, "never", "", "", f"recsys run {name}")
+            continue
+        made_at = datetime.fromisoformat(manifest["made_at"])
+        table.add_row(
+            name,
+            manifest["settings"]["strategy"],
+            _ago((datetime.now(UTC) - made_at).total_seconds()),
+            f"{manifest['files']['recommendations']['rows']:,}",
+            f"{manifest['files']['items']['rows']:,}",
+            manifest["snapshot"],
+        )
+    console.print(table)
+
+
+def print_hints(catalog: str, snapshot: Snapshot) -> None:
+    """What to type next."""
+    console.print(
+        f"Published: {plain(str(snapshot.path))}\n\n"
+        "Next:\n"
+        f"  recsys recommend {catalog} 42            somebody else's list\n"
+        f'  recsys similar {catalog} "Toy Story"     films most like one\n'
+        "  make ui                             the pipeline in the Dagster UI",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"

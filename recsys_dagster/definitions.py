@@ -1,0 +1,98 @@
+"""The only assembler: catalogs and resources in, Dagster definitions out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from recsys_dagster.assets import (
+    checks,
+    embeddings,
+    interactions,
+    items,
+    published,
+    raw,
+    recommendations,
+    similarity,
+    texts,
+    users,
+)
+from recsys_dagster.catalog import Catalogs, catalogs_folder
+from recsys_dagster.home import snapshots_folder, warehouse_folder
+from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.snapshot_store import SnapshotStore
+from recsys_dagster.resources.warehouse import Warehouse, WarehouseIOManager
+
+ASSET_MODULES = [
+    raw,
+    interactions,
+    items,
+    users,
+    texts,
+    embeddings,
+    similarity,
+    recommendations,
+    published,
+]
+
+
+def refresh_job_name(catalog: str) -> str:
+    """The job that materialises a whole catalog."""
+    return f"refresh_{catalog}"
+
+
+def build_defs(
+    catalogs: Catalogs | None = None,
+    resources: Mapping[str, Any] | None = None,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+) -> dg.Definitions:
+    """Assets, checks, jobs and resources for every catalog.
+
+    Args:
+        catalogs: what to build for; None reads the folder of catalog files.
+        resources: replace the default ones of the same names: warehouse, io_manager, encoder,
+            snapshots.
+        loggers: replace Dagster's loggers.
+
+    Raises:
+        UserError: a catalog file is faulty.
+    """
+    if catalogs is None:
+        catalogs = Catalogs.read(catalogs_folder())
+    warehouse = Warehouse(folder=str(warehouse_folder()))
+    defaults: dict[str, Any] = {
+        "catalogs": catalogs,
+        "warehouse": warehouse,
+        "io_manager": WarehouseIOManager(warehouse=warehouse),
+        "encoder": TextEncoder(),
+        "snapshots": SnapshotStore(folder=str(snapshots_folder())),
+    }
+    return dg.Definitions(
+        assets=[
+            asset
+            for name in catalogs
+            for asset in dg.load_assets_from_modules(
+                ASSET_MODULES, key_prefix=name, group_name=name
+            )
+        ],
+        asset_checks=[
+            check
+            for name in catalogs
+            for check in dg.load_asset_checks_from_modules([checks], asset_key_prefix=name)
+        ],
+        jobs=[
+            dg.define_asset_job(
+                refresh_job_name(name),
+                dg.AssetSelection.groups(name),
+                description=f"Everything from the sources of {name} to its published snapshot.",
+            )
+            for name in catalogs
+        ],
+        resources=defaults | dict(resources or {}),
+        loggers=loggers,
+        # One process a run: a stage takes seconds, starting a process with torch takes ten.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

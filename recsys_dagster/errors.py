@@ -1,0 +1,29 @@
+"""The error a person can act on; everything else is a bug and keeps its traceback."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Bad input or settings: the message says what was found, what was expected, what to do."""
+
+
+def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
+    """The names most like `name`, best first, compared without regard to case."""
+    by_folded: dict[str, str] = {}
+    for candidate in names:
+        by_folded.setdefault(candidate.casefold(), candidate)
+    matches = get_close_matches(name.casefold(), by_folded, n=limit, cutoff=0.5)
+    return [by_folded[match] for match in matches]
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A sentence with the nearest names, or the known ones where none is near, or nothing."""
+    known = list(names)
+    if not known:
+        return ""
+    matches = nearest(name, known)
+    if matches:
+        return f" Did you mean {' or '.join(repr(match) for match in matches)}?"
+    shown = ", ".join(repr(candidate) for candidate in known[:10])
+    return f" Known: {shown}{', …' if len(known) > 10 else ''}."

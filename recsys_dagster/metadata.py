@@ -1,0 +1,113 @@
+"""What people see of an asset in the Dagster UI: previews and plots. Never a user id."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, ACCENT, MUTED = "#1f2937", "#4f43dd", "#9ca3af"
+CELL_LENGTH = 80
+PERSONAL = ("user_id",)
+
+
+def preview(table: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:
+    """The first rows as a Markdown table, without user ids and vectors."""
+    shown = table.drop(columns=[name for name in PERSONAL if name in table]).head(rows)
+    lines = ["| " + " | ".join(map(_cell, shown.columns)) + " |", "|" + " --- |" * shown.shape[1]]
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in shown.itertuples(index=False)]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    return text if len(text) <= CELL_LENGTH else text[: CELL_LENGTH - 1] + "…"
+
+
+def histogram(
+    values: np.ndarray | pd.Series, title: str, x_label: str, y_label: str, *, log: bool = False
+) -> dg.MarkdownMetadataValue:
+    """How often which value occurs; `log` spaces bins and axis by powers of ten."""
+    figure, axes = _canvas(title, x_label, y_label)
+    numbers = np.asarray(values, dtype=np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    bins: Any = 40
+    if log and len(numbers) and numbers.max() > 0:
+        numbers = numbers[numbers > 0]
+        bins = np.geomspace(numbers.min(), max(numbers.max(), numbers.min() * 1.01), 40)
+        axes.set_xscale("log")
+    axes.hist(numbers, bins=bins, color=ACCENT)
+    return _picture(figure, title)
+
+
+def bars(counts: Mapping[str, float], title: str, x_label: str) -> dg.MarkdownMetadataValue:
+    """One horizontal bar a name, in the order given."""
+    figure, axes = _canvas(title, x_label, "")
+    names = list(counts)[::-1]
+    drawn = axes.barh(names, [counts[name] for name in names], color=ACCENT)
+    axes.bar_label(drawn, fmt="{:,.0f}", padding=3, color=INK, fontsize=8)
+    axes.margins(x=0.15)
+    return _picture(figure, title)
+
+
+def curve(y: np.ndarray, title: str, x_label: str, y_label: str) -> dg.MarkdownMetadataValue:
+    """A line over 1, 2, …, len(y)."""
+    figure, axes = _canvas(title, x_label, y_label)
+    axes.plot(np.arange(1, len(y) + 1), y, color=ACCENT, linewidth=2)
+    axes.set_ylim(bottom=0)
+    return _picture(figure, title)
+
+
+def plane(
+    points: np.ndarray, colours: Sequence[float], title: str, colour_label: str
+) -> dg.MarkdownMetadataValue:
+    """Vectors on their two principal axes, coloured by a value.
+
+    Args:
+        points: float (n × d).
+        colours: n values.
+        title: of the picture.
+        colour_label: what the colours say.
+    """
+    from sklearn.decomposition import PCA
+
+    figure, axes = _canvas(title, "", "")
+    flat = PCA(n_components=2, random_state=0).fit_transform(points) if len(points) > 2 else points
+    drawn = axes.scatter(flat[:, 0], flat[:, 1], c=colours, s=5, cmap="viridis", linewidths=0)
+    bar = figure.colorbar(drawn, ax=axes)
+    bar.set_label(colour_label, fontsize=8, color=INK)
+    bar.ax.tick_params(labelsize=7)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return _picture(figure, title)
+
+
+def _canvas(title: str, x_label: str, y_label: str) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 2.8), dpi=90, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_xlabel(x_label, fontsize=8, color=INK)
+    axes.set_ylabel(y_label, fontsize=8, color=INK)
+    axes.tick_params(labelsize=8, colors=INK)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(MUTED)
+    return figure, axes
+
+
+def _picture(figure: "Figure", title: str) -> dg.MarkdownMetadataValue:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{data})")

@@ -1,0 +1,142 @@
+"""The content-addressed store of vectors: each text is encoded once, ever.
+
+A vector's address is the hash of its text and the fingerprint of what encoded it, so a changed
+text, weight file, prompt or number type never meets a vector that is not its own. Every batch is
+committed as it comes: an interrupted run loses one batch.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from recsys_dagster.resources.warehouse import Warehouse, quote
+from recsys_dagster.steps.embeddings import distinct_texts
+
+SCHEMA = "encoded_texts"
+
+
+class Encoder(Protocol):
+    """What can turn texts into vectors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same text might get another vector."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode(
+        self, texts: Sequence[str], *, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Positions and float32 vectors of all texts, batch by batch, in any order."""
+        ...
+
+
+@dataclass(frozen=True)
+class EmbeddingStore:
+    """The vectors of one encoder in the warehouse of one catalog."""
+
+    warehouse: Warehouse
+    catalog: str
+    fingerprint: str
+    dimension: int
+
+    @property
+    def _table(self) -> str:
+        return f"{quote(SCHEMA)}.{quote(self.fingerprint)}"
+
+    def create(self) -> None:
+        """Make the store where it is missing."""
+        with self.warehouse.connect(self.catalog) as connection:
+            connection.execute(f"create schema if not exists {quote(SCHEMA)}")
+            connection.execute(
+                f"create table if not exists {self._table} "
+                f"(text_hash varchar primary key, embedding float[{self.dimension}])"
+            )
+
+    def add(self, hashes: Sequence[str], vectors: np.ndarray) -> None:
+        """Commit vectors, float32 (len(hashes) × dimension); addresses already there are kept."""
+        incoming = pa.table(
+            {"text_hash": pa.array(hashes, pa.string()), "embedding": vectors_to_arrow(vectors)}
+        )
+        with self.warehouse.connect(self.catalog) as connection:
+            connection.register("incoming", incoming)
+            connection.execute(
+                f"insert or ignore into {self._table} select text_hash, embedding from incoming"
+            )
+
+    def get(self, hashes: Sequence[str]) -> tuple[list[str], np.ndarray]:
+        """The stored ones among `hashes`: their hashes, and their vectors, float32."""
+        wanted = pa.table({"text_hash": pa.array(list(dict.fromkeys(hashes)), pa.string())})
+        with self.warehouse.connect(self.catalog) as connection:
+            connection.register("wanted", wanted)
+            found = connection.sql(
+                f"select text_hash, embedding from {self._table} semi join wanted using (text_hash)"
+            ).to_arrow_table()
+        return found["text_hash"].to_pylist(), vectors_from_arrow(
+            found["embedding"], self.dimension
+        )
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Vectors of a table of texts.
+
+    Attributes:
+        vectors: float32 (rows × dimension), in the order of the table.
+        encoded: distinct texts encoded now.
+        reused: distinct texts whose vector was stored.
+    """
+
+    vectors: np.ndarray
+    encoded: int
+    reused: int
+
+
+def encode_once(
+    texts: pd.DataFrame,
+    encoder: Encoder,
+    warehouse: Warehouse,
+    catalog: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Encoded:
+    """Vectors of all texts, encoding only those whose vector is not stored.
+
+    Args:
+        texts: columns text and text_hash.
+        encoder: what encodes them.
+        warehouse: where the store lies.
+        catalog: whose store it is.
+        progress: called with (texts encoded, texts to encode).
+    """
+    store = EmbeddingStore(warehouse, catalog, encoder.fingerprint, encoder.dimension)
+    store.create()
+    hashes = texts["text_hash"].tolist()
+    stored, _ = store.get(hashes)
+    missing = distinct_texts(texts, set(stored))
+    missing_hashes = missing["text_hash"].to_numpy(dtype=object)
+    for positions, vectors in encoder.encode(missing["text"].tolist(), progress=progress):
+        store.add(missing_hashes[positions].tolist(), vectors)
+    found, vectors = store.get(hashes)
+    order = pd.Index(found).get_indexer(hashes)
+    return Encoded(vectors[order], encoded=len(missing), reused=len(stored))
+
+
+def vectors_to_arrow(vectors: np.ndarray) -> pa.FixedSizeListArray:
+    """Float32 (n × d) as an Arrow column that DuckDB stores as FLOAT[d]."""
+    flat = np.ascontiguousarray(vectors, dtype=np.float32).ravel()
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
+
+
+def vectors_from_arrow(column: pa.ChunkedArray, dimension: int) -> np.ndarray:
+    """An Arrow column of FLOAT[d] as float32 (n × d)."""
+    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    flat = np.concatenate(chunks) if chunks else np.empty(0, dtype=np.float32)
+    return flat.astype(np.float32, copy=False).reshape(-1, dimension)

@@ -1,0 +1,193 @@
+"""DuckDB: one file a catalog, tables replaced whole in one transaction, read as Arrow."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pyarrow as pa
+from dagster_duckdb import DuckDBResource
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.schemas import EMBEDDING, TABLES, Column, Table
+
+
+def quote(identifier: str) -> str:
+    """An SQL identifier in quotes."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+class Warehouse(dg.ConfigurableResource):
+    """The warehouse of a code location: a folder with one DuckDB file a catalog.
+
+    Catalogs never wait for each other. Within one, DuckDB lets a single process in at a time, so
+    connections are short, and an attempt to connect is repeated for a while.
+    """
+
+    folder: str
+
+    def path(self, catalog: str) -> Path:
+        """The catalog's DuckDB file, which may not exist yet."""
+        return Path(self.folder) / f"{catalog}.duckdb"
+
+    @contextmanager
+    def connect(self, catalog: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection, closed at the end come what may.
+
+        Raises:
+            UserError: another process keeps the file open.
+        """
+        path = self.path(catalog)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        resource = DuckDBResource(database=str(path))
+        try:
+            context = resource.get_connection()
+            connection = context.__enter__()
+        except duckdb.IOException as error:
+            raise UserError(
+                f"{path}: the warehouse of catalog {catalog!r} could not be opened; another "
+                f"process may have it open: wait for its run to end, or close it. ({error})"
+            ) from error
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def query(
+        self, catalog: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with self.connect(catalog) as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    def has(self, catalog: str, table: str) -> bool:
+        """Whether the catalog's file has the table, without making the file."""
+        if not self.path(catalog).exists():
+            return False
+        return bool(
+            self.query(
+                catalog,
+                "select 1 from information_schema.tables "
+                "where table_schema = 'main' and table_name = ?",
+                [table],
+            )
+        )
+
+    def read(self, catalog: str, table: str) -> pa.Table:
+        """A whole table.
+
+        Raises:
+            UserError: the table was never made.
+        """
+        if not self.has(catalog, table):
+            raise UserError(
+                f"{self.path(catalog)}: the table {table} is not there yet: materialise "
+                f"{catalog}/{table} first, or run everything with: recsys run {catalog}"
+            )
+        with self.connect(catalog) as connection:
+            return connection.sql(f"select * from {quote(table)}").to_arrow_table()
+
+    def replace(self, catalog: str, table: Table, data: pa.Table) -> list[Column]:
+        """Put `data` in the place of a table, all of it or nothing, columns matched by name.
+
+        Returns:
+            the columns written, with their DuckDB types.
+
+        Raises:
+            UserError: a declared column is missing, or an undeclared one is there and the table
+                is not open.
+        """
+        columns = _columns(table, data)
+        selected = ", ".join(
+            f"cast({quote(column.name)} as {column.type}) as {quote(column.name)}"
+            if column.type
+            else quote(column.name)
+            for column in columns
+        )
+        with self.connect(catalog) as connection:
+            connection.register("incoming", data)
+            connection.execute("begin")
+            connection.execute(
+                f"create or replace table {quote(table.name)} as select {selected} from incoming"
+            )
+            connection.execute("commit")
+            types = dict(
+                connection.execute(
+                    "select column_name, data_type from information_schema.columns "
+                    "where table_schema = 'main' and table_name = ?",
+                    [table.name],
+                ).fetchall()
+            )
+        return [Column(column.name, types[column.name], column.description) for column in columns]
+
+
+def _columns(table: Table, data: pa.Table) -> list[Column]:
+    missing = [name for name in table.column_names if name not in data.column_names]
+    extra = [name for name in data.column_names if name not in table.column_names]
+    if missing or (extra and not table.open):
+        raise UserError(
+            f"{table.name}: expected the columns {', '.join(table.column_names)}; "
+            f"missing: {', '.join(missing) or 'none'}; not expected: {', '.join(extra) or 'none'}."
+        )
+    declared = [
+        Column(column.name, _type(column, data), column.description) for column in table.columns
+    ]
+    return declared + [Column(name, "", "from the source") for name in extra]
+
+
+def _type(column: Column, data: pa.Table) -> str:
+    if column.type != EMBEDDING:
+        return column.type
+    return f"FLOAT[{data.schema.field(column.name).type.list_size}]"
+
+
+class WarehouseIOManager(dg.ConfigurableIOManager):
+    """Stores an asset's table in its catalog's file: asset key [catalog, table]."""
+
+    warehouse: dg.ResourceDependency[Warehouse]
+
+    def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame | pa.Table) -> None:
+        """Replace the table; add its row count and columns to the materialisation."""
+        catalog, name = context.asset_key.path
+        data = obj if isinstance(obj, pa.Table) else to_arrow(obj)
+        columns = self.warehouse.replace(catalog, TABLES[name], data)
+        context.add_output_metadata(
+            {
+                "dagster/row_count": data.num_rows,
+                "dagster/column_schema": dg.TableSchema(
+                    [
+                        dg.TableColumn(column.name, column.type, column.description)
+                        for column in columns
+                    ]
+                ),
+            }
+        )
+
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table:
+        """The table as Arrow or as a pandas frame, whichever the asset's parameter asks for."""
+        catalog, name = context.asset_key.path
+        data = self.warehouse.read(catalog, name)
+        wants_arrow = context.dagster_type.typing_type is pa.Table
+        return data if wants_arrow else to_pandas(data)
+
+
+def to_arrow(frame: pd.DataFrame) -> pa.Table:
+    """A frame as Arrow; a column of mixed Python objects becomes text."""
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        mixed = [name for name in frame.columns if frame[name].dtype == object]
+        text = {name: frame[name].astype("str").where(frame[name].notna()) for name in mixed}
+        return pa.Table.from_pandas(
+            frame.assign(**text), preserve_index=False
+        ).replace_schema_metadata()
+
+
+def to_pandas(data: pa.Table) -> pd.DataFrame:
+    """Arrow as a frame; text columns keep pandas' string type, also where all are null."""
+    frame = data.to_pandas()
+    text = [field.name for field in data.schema if pa.types.is_string(field.type)]
+    return frame.astype(dict.fromkeys(text, "str"))

@@ -1,0 +1,185 @@
+"""Every table of a catalog in flow order: its columns, their DuckDB types, what they mean.
+
+One vocabulary from here to the published files. Timestamps are UTC without a zone, ids are text.
+"""
+
+from dataclasses import dataclass
+
+EMBEDDING = "FLOAT[d]"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, its DuckDB type (`FLOAT[d]` takes d from the data), its meaning."""
+
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: one row a `key`; `open` tables also keep the source's own columns."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    open: bool = False
+
+    @property
+    def column_names(self) -> list[str]:
+        """The declared column names, in order."""
+        return [column.name for column in self.columns]
+
+
+USER_ID = Column("user_id", "VARCHAR", "the user")
+ITEM_ID = Column("item_id", "VARCHAR", "the item")
+SOURCE_ROW = Column("source_row", "BIGINT", "row of the source, the first data row being 1")
+RANK = Column("rank", "INTEGER", "1 is the best")
+REASON = Column("reason", "VARCHAR", "why the row was rejected")
+
+RAW_INTERACTIONS = Table("raw_interactions", ("source_row",), (SOURCE_ROW,), open=True)
+RAW_ITEMS = Table("raw_items", ("source_row",), (SOURCE_ROW,), open=True)
+RAW_USERS = Table("raw_users", ("source_row",), (SOURCE_ROW,), open=True)
+
+INTERACTIONS = Table(
+    "interactions",
+    ("user_id", "item_id"),
+    (
+        USER_ID,
+        ITEM_ID,
+        Column("weight", "DOUBLE", "strength of the interaction, repeats merged"),
+        Column("positive", "BOOLEAN", "whether models learn from it; it counts as seen anyway"),
+        Column("first_timestamp", "TIMESTAMP", "first time, UTC; null where unknown"),
+        Column("last_timestamp", "TIMESTAMP", "last time, UTC; null where unknown"),
+        Column("interaction_count", "BIGINT", "accepted source rows merged into this one"),
+    ),
+)
+REJECTED_INTERACTIONS = Table(
+    "rejected_interactions",
+    ("source_row",),
+    (
+        SOURCE_ROW,
+        REASON,
+        Column("user_id", "VARCHAR", "as found"),
+        Column("item_id", "VARCHAR", "as found"),
+        Column("weight", "VARCHAR", "as found"),
+        Column("timestamp", "VARCHAR", "as found"),
+    ),
+)
+ITEMS = Table(
+    "items",
+    ("item_id",),
+    (ITEM_ID, Column("title", "VARCHAR", "what a person reads; the id where there is none")),
+    open=True,
+)
+REJECTED_ITEMS = Table(
+    "rejected_items",
+    ("source_row",),
+    (
+        SOURCE_ROW,
+        REASON,
+        Column("item_id", "VARCHAR", "as found"),
+        Column("title", "VARCHAR", "as found"),
+    ),
+)
+USERS = Table(
+    "users",
+    ("user_id",),
+    (
+        USER_ID,
+        Column("item_count", "BIGINT", "distinct items the user interacted with"),
+        Column("positive_count", "BIGINT", "how many of them are positive"),
+        Column("first_timestamp", "TIMESTAMP", "first interaction, UTC"),
+        Column("last_timestamp", "TIMESTAMP", "last interaction, UTC"),
+    ),
+    open=True,
+)
+TEXT_COLUMNS = (
+    Column("text", "VARCHAR", "the cleaned text that is encoded"),
+    Column("text_hash", "VARCHAR", "SHA-256 of the text, hexadecimal"),
+)
+ITEM_TEXTS = Table(
+    "item_texts",
+    ("item_id",),
+    (
+        ITEM_ID,
+        *TEXT_COLUMNS,
+        Column("is_fallback", "BOOLEAN", "nothing was left of the text: title or id stand in"),
+    ),
+)
+USER_TEXTS = Table("user_texts", ("user_id",), (USER_ID, *TEXT_COLUMNS))
+ITEM_EMBEDDINGS = Table(
+    "item_embeddings",
+    ("item_id",),
+    (ITEM_ID, Column("embedding", EMBEDDING, "the encoder's vector of the item's text")),
+)
+USER_EMBEDDINGS = Table(
+    "user_embeddings",
+    ("user_id",),
+    (
+        USER_ID,
+        Column("embedding", EMBEDDING, "the user's vector in the space of the items"),
+        Column("vector_source", "VARCHAR", "history, text or blend"),
+    ),
+)
+SIMILARITY_MATRIX = Table(
+    "similarity_matrix",
+    ("user_id", "item_id"),
+    (USER_ID, ITEM_ID, Column("similarity", "FLOAT", "user to item, higher is nearer"), RANK),
+)
+ITEM_NEIGHBOURS = Table(
+    "item_neighbours",
+    ("item_id", "neighbour_item_id"),
+    (
+        ITEM_ID,
+        Column("neighbour_item_id", "VARCHAR", "another item"),
+        Column("similarity", "FLOAT", "item to item, higher is nearer"),
+        RANK,
+    ),
+)
+POPULAR_ITEMS = Table(
+    "popular_items",
+    ("item_id",),
+    (ITEM_ID, Column("score", "DOUBLE", "share of the users who like the item"), RANK),
+)
+RECOMMENDATIONS = Table(
+    "recommendations",
+    ("user_id", "item_id"),
+    (
+        USER_ID,
+        ITEM_ID,
+        Column("score", "DOUBLE", "the strategy's score; comparable within user and strategy"),
+        RANK,
+        Column("strategy", "VARCHAR", "what put the row there; popular rows fill short lists"),
+        Column(
+            "because",
+            "STRUCT(item_id VARCHAR, share DOUBLE)[]",
+            "the history items that contributed most, with their shares of the score",
+        ),
+        Column("run_id", "VARCHAR", "the Dagster run that made the row"),
+        Column("made_at", "TIMESTAMP", "when it was made, UTC"),
+    ),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        RAW_INTERACTIONS,
+        RAW_ITEMS,
+        RAW_USERS,
+        INTERACTIONS,
+        REJECTED_INTERACTIONS,
+        ITEMS,
+        REJECTED_ITEMS,
+        USERS,
+        ITEM_TEXTS,
+        USER_TEXTS,
+        ITEM_EMBEDDINGS,
+        USER_EMBEDDINGS,
+        SIMILARITY_MATRIX,
+        ITEM_NEIGHBOURS,
+        POPULAR_ITEMS,
+        RECOMMENDATIONS,
+    )
+}

@@ -1,0 +1,92 @@
+"""Which column of a source is which: explicit mapping first, then the names others use."""
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from recsys_dagster.errors import UserError, did_you_mean
+
+KNOWN_NAMES: dict[str, tuple[str, ...]] = {
+    "user_id": ("userid", "user"),
+    "item_id": ("itemid", "item", "movieid"),
+    "weight": ("weight", "value", "rating"),
+    "timestamp": ("timestamp", "datetime"),
+    "title": ("title", "name"),
+}
+"""Names of RecTools, RePlay, RecBole, Amazon Personalize and MovieLens, letters only."""
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def find_column(
+    wanted: str, available: Iterable[str], mapping: Mapping[str, str], table: str
+) -> str | None:
+    """The source's column for `wanted`, or None where there is none.
+
+    A column of exactly that name wins, then the known names in their order.
+
+    Raises:
+        UserError: the mapping names a column that the source lacks, or two columns of the source
+            spell the same known name.
+    """
+    available = list(available)
+    if wanted in mapping:
+        column = mapping[wanted]
+        if column not in available:
+            raise UserError(
+                f"{table}: the column {column!r}, given as {wanted}, is not in the source."
+                f"{did_you_mean(column, available)}"
+            )
+        return column
+    if wanted in available:
+        return wanted
+    for known in KNOWN_NAMES[wanted]:
+        spelled = [column for column in available if _letters(column) == known]
+        if len(spelled) > 1:
+            raise UserError(
+                f"{table}: {wanted} could be {' or '.join(map(repr, spelled))}; say which under "
+                f"columns: {{{wanted}: …}}."
+            )
+        if spelled:
+            return spelled[0]
+    return None
+
+
+def require_column(
+    wanted: str, available: Iterable[str], mapping: Mapping[str, str], table: str
+) -> str:
+    """As `find_column`, for a column that must be there.
+
+    Raises:
+        UserError: no column of the source is known to be `wanted`.
+    """
+    available = list(available)
+    column = find_column(wanted, available, mapping, table)
+    if column is None:
+        raise UserError(
+            f"{table}: no column is known as {wanted}. Found: {', '.join(map(repr, available))}. "
+            f"Name it under columns: {{{wanted}: …}}."
+        )
+    return column
+
+
+def as_ids(values: pd.Series) -> pd.Series:
+    """Ids as text without surrounding white space; missing and blank ones become null.
+
+    Whole numbers lose a trailing ".0": a column of integers with one null arrives as floats.
+    """
+    if pd.api.types.is_float_dtype(values):
+        whole = values.notna() & (values % 1 == 0)
+        text = values.astype("str").where(~whole, values.where(whole).astype("Int64").astype("str"))
+        text = text.where(values.notna())
+    else:
+        text = values.astype("str").where(values.notna())
+    text = text.str.strip()
+    return text.where(text.ne("").fillna(False)).astype("str")
+
+
+def as_found(values: pd.Series) -> pd.Series:
+    """Values as text for a table of rejects, null staying null."""
+    return values.astype("str").where(values.notna()).astype("str")

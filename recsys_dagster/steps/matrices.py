@@ -1,0 +1,81 @@
+"""Tables as matrices: positions of ids, sparse user × item matrices."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Interactions as sparse matrices over fixed user and item positions.
+
+    Attributes:
+        user_ids: user of each row, sorted.
+        item_ids: item of each column, sorted: the catalogue's and those only interacted with.
+        seen: bool csr (users × items), every pair.
+        weights: float32 csr (users × items), recency-decayed weights of the positive pairs.
+        in_catalogue: bool (items,), whether the items table has the item.
+    """
+
+    user_ids: pd.Index
+    item_ids: pd.Index
+    seen: sparse.csr_matrix
+    weights: sparse.csr_matrix
+    in_catalogue: np.ndarray
+
+    @property
+    def positives(self) -> sparse.csr_matrix:
+        """Float32 csr (users × items) of ones, where a pair is positive."""
+        ones = self.weights.copy()
+        ones.data = np.ones_like(ones.data)
+        return ones
+
+    @classmethod
+    def of(
+        cls,
+        interactions: pd.DataFrame,
+        user_ids: pd.Series,
+        item_ids: pd.Series,
+        half_life_days: float,
+    ) -> "Behaviour":
+        """Build the matrices.
+
+        A weight is halved for every `half_life_days` before the user's own last interaction; a
+        pair without a timestamp is not decayed. Positive pairs of weight 0 keep a place with
+        weight 0 in `weights` and 1 in `positives`.
+
+        Args:
+            interactions: table `interactions`.
+            user_ids: all users to serve; every user of `interactions` is among them.
+            item_ids: the catalogue's items.
+            half_life_days: days, > 0.
+        """
+        users = pd.Index(user_ids).sort_values()
+        catalogue = pd.Index(item_ids)
+        items = catalogue.union(pd.Index(interactions["item_id"].unique())).sort_values()
+        rows = users.get_indexer(interactions["user_id"])
+        columns = items.get_indexer(interactions["item_id"])
+        shape = (len(users), len(items))
+        age = interactions.groupby("user_id")["last_timestamp"].transform("max")
+        age_days = (age - interactions["last_timestamp"]).dt.total_seconds() / 86_400
+        decay = 0.5 ** (age_days.fillna(0.0).to_numpy() / half_life_days)
+        positive = interactions["positive"].to_numpy(dtype=bool)
+        weights = (interactions["weight"].to_numpy() * decay)[positive].astype(np.float32)
+        return cls(
+            users,
+            items,
+            sparse.csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape),
+            sparse.csr_matrix((weights, (rows[positive], columns[positive])), shape=shape),
+            items.isin(catalogue),
+        )
+
+
+def align(ids: pd.Index, table_ids: pd.Series, vectors: np.ndarray) -> np.ndarray:
+    """Vectors in the order of `ids`, float32 (len(ids) × d); zeros where the table has none."""
+    positions = pd.Index(table_ids).get_indexer(ids)
+    aligned = np.zeros((len(ids), vectors.shape[1]), dtype=np.float32)
+    has_vector = positions >= 0
+    aligned[has_vector] = vectors[positions[has_vector]]
+    return aligned

@@ -1,0 +1,193 @@
+"""Columns → one clean text a row, and the hash that says whether it changed."""
+
+import hashlib
+import html
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from string import Formatter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recsys_dagster.errors import UserError, did_you_mean
+
+MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<!--")
+INVISIBLE_TAGS = frozenset({"script", "style", "head", "template"})
+KEPT_FORMATS = frozenset("\u200c\u200d")
+"""Joiners: they change the reading of Persian and Indic words and of emoji."""
+OPENING_SEPARATORS = " .,;:|/·–—-"
+CLOSING_BRACKETS = ")]}»”’"
+
+
+class _TextOfMarkup(HTMLParser):
+    """Collects what a browser would show; tags become spaces."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._hidden += tag in INVISIBLE_TAGS
+        self.parts.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = max(0, self._hidden - (tag in INVISIBLE_TAGS))
+        self.parts.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.parts.append(data)
+
+
+def clean_text(value: Any) -> str:
+    """A value as one line of plain text; missing values become "".
+
+    Markup and entities to text, Unicode NFKC, controls and format characters out, white space
+    folded. Lists become their parts joined by ", ".
+    """
+    if isinstance(value, list | tuple | set | np.ndarray):
+        return ", ".join(filter(None, (clean_text(part) for part in value)))
+    if pd.isna(value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value)
+    if MARKUP.search(text):
+        parser = _TextOfMarkup()
+        parser.feed(text)
+        parser.close()
+        text = "".join(parser.parts)
+    elif "&" in text:
+        text = html.unescape(text)
+    text = unicodedata.normalize("NFKC", text)
+    if not text.isascii() or not text.isprintable():
+        text = "".join(_visible(character) for character in text)
+    return " ".join(text.split())
+
+
+def _visible(character: str) -> str:
+    if character in KEPT_FORMATS:
+        return character
+    category = unicodedata.category(character)
+    if category == "Cc":
+        return " "
+    return "" if category in ("Cf", "Cs", "Co", "Cn") else character
+
+
+@dataclass(frozen=True)
+class Template:
+    """How columns become one text: pairs of (literal before, column), and the last literal.
+
+    A missing column takes its surroundings along: "{title} ({year}). {genres}" without a year is
+    "Heat. Crime", not "Heat (). Crime".
+    """
+
+    fields: tuple[tuple[str, str], ...]
+    tail: str
+
+    @classmethod
+    def parse(cls, text: str | Sequence[str]) -> "Template":
+        """A template such as "{title}. {genres}", or a list of columns joined by ". ".
+
+        Raises:
+            UserError: the template has no column or does not parse.
+        """
+        if not isinstance(text, str):
+            return cls(tuple(("" if i == 0 else ". ", name) for i, name in enumerate(text)), "")
+        try:
+            parts = [(literal, name) for literal, name, _, _ in Formatter().parse(text)]
+        except ValueError as error:
+            raise UserError(f"text: {text!r} is not a template: {error}.") from None
+        fields = tuple((literal, name) for literal, name in parts if name)
+        if not fields or any(name == "" for _, name in parts):
+            raise UserError(f'text: {text!r} names no column; expected for example "{{title}}".')
+        tail = parts[-1][0] if parts[-1][1] is None else ""
+        return cls(fields, tail)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns it needs, in order, without repeats."""
+        return list(dict.fromkeys(name for _, name in self.fields))
+
+    def compose(self, values: dict[str, str]) -> str:
+        """The text of one row of clean values; empty where every value is."""
+        text, after_missing = "", False
+        for literal, name in self.fields:
+            value = values[name]
+            if not value:
+                after_missing = True
+                continue
+            text += self._joint(text, literal, after_missing) + value
+            after_missing = False
+        return text if after_missing or not text else text + self.tail
+
+    @staticmethod
+    def _joint(before: str, literal: str, after_missing: bool) -> str:
+        if after_missing:
+            literal = literal.lstrip(CLOSING_BRACKETS)
+        if not before:
+            return literal.lstrip(OPENING_SEPARATORS) if after_missing else literal
+        if literal.startswith(".") and before[-1] in ".!?。！？…":
+            return literal[1:]
+        return literal
+
+
+def hash_text(text: str) -> str:
+    """SHA-256 of the text in UTF-8, hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _composed(table: pd.DataFrame, template: Template, name: str) -> list[str]:
+    lacking = [column for column in template.columns if column not in table.columns]
+    if lacking:
+        known = [column for column in table.columns if column != "source_row"]
+        raise UserError(
+            f"{name}: text asks for the column {lacking[0]!r}, which is not in the source."
+            f"{did_you_mean(lacking[0], known)}"
+        )
+    clean = [table[column].map(clean_text) for column in template.columns]
+    return [
+        template.compose(dict(zip(template.columns, values, strict=True)))
+        for values in zip(*clean, strict=True)
+    ]
+
+
+def item_texts(items: pd.DataFrame, text: str | Sequence[str]) -> pd.DataFrame:
+    """The table `item_texts`: every item has a text; title, then id, stand in for an empty one.
+
+    Raises:
+        UserError: the template names a column that `items` lacks.
+    """
+    composed = _composed(items, Template.parse(text), "items")
+    fallback = [
+        clean_text(title) or clean_text(item_id) or item_id
+        for item_id, title in zip(items["item_id"], items["title"], strict=True)
+    ]
+    texts = [text or other for text, other in zip(composed, fallback, strict=True)]
+    return pd.DataFrame(
+        {
+            "item_id": items["item_id"],
+            "text": pd.Series(texts, index=items.index, dtype="str"),
+            "text_hash": pd.Series(map(hash_text, texts), index=items.index, dtype="str"),
+            "is_fallback": pd.Series(
+                [not text for text in composed], index=items.index, dtype=bool
+            ),
+        }
+    )
+
+
+def user_texts(users: pd.DataFrame, text: str | Sequence[str] | None) -> pd.DataFrame:
+    """The table `user_texts`: users without a text have no row; without a template nobody has one.
+
+    Raises:
+        UserError: the template names a column that `users` lacks.
+    """
+    composed = _composed(users, Template.parse(text), "users") if text else [""] * len(users)
+    texts = pd.DataFrame({"user_id": users["user_id"], "text": pd.Series(composed, dtype="str")})
+    texts = texts[texts["text"] != ""].reset_index(drop=True)
+    return texts.assign(text_hash=texts["text"].map(hash_text).astype("str"))
