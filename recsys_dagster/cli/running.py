@@ -21,7 +21,7 @@ class StageProgress(logging.Handler):
     """Shows Dagster's step events as one line a stage, with the last thing the stage said."""
 
     def __init__(self, progress: Progress) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
@@ -32,7 +32,7 @@ class StageProgress(logging.Handler):
         step = meta.get("step_key")
         event = meta.get("dagster_event")
         kind = event.event_type_value if event is not None else None
-        if step is None:
+        if step is None or _stage(step) not in STAGES:
             return
         if kind == "STEP_START":
             self._started[step] = time.monotonic()
@@ -41,7 +41,7 @@ class StageProgress(logging.Handler):
             self._finish(step, "[green]✓[/]")
         elif step in self._tasks and kind == "STEP_FAILURE":
             self._finish(step, "[red]✗[/]")
-        elif step in self._tasks and kind is None:
+        elif step in self._tasks and kind is None and record.levelno >= logging.INFO:
             message = meta.get("orig_message", record.getMessage())
             self._progress.update(self._tasks[step], said=plain(message))
 

@@ -6,7 +6,8 @@ Moon, Park, Lee: LLM-Enhanced Linear Autoencoders for Recommendation, CIKM 2025.
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.models.ease import gram, regularised_inverse
+from recsys_dagster.steps.models.ease import gram
+from recsys_dagster.steps.models.inverse import regularised_inverse
 
 
 def l3ae_weights(
