@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from recsys_dagster.errors import UserError, did_you_mean
 
@@ -21,6 +21,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _keys(*names: str) -> AfterValidator:
+    """Lets only these names of ours be mapped to columns of the source."""
+
+    def check(columns: dict[str, str]) -> dict[str, str]:
+        for name in columns:
+            if name not in names:
+                raise ValueError(f"{name!r} is not one of ours.{did_you_mean(name, names)}")
+        return columns
+
+    return AfterValidator(check)
+
+
 class InteractionsSettings(Settings):
     """Where interactions come from and what they mean."""
 
@@ -28,7 +40,7 @@ class InteractionsSettings(Settings):
         description="a CSV, TSV, Parquet or JSON lines file, relative to this YAML file; or "
         "`python:module:function`, a function that returns a pandas frame"
     )
-    columns: dict[Literal["user_id", "item_id", "weight", "timestamp"], str] = Field(
+    columns: Annotated[dict[str, str], _keys("user_id", "item_id", "weight", "timestamp")] = Field(
         default_factory=dict,
         description="the source's name of a column, where it is not a known one",
     )
@@ -53,7 +65,7 @@ class ItemsSettings(Settings):
     """Where items come from and which text stands for one."""
 
     source: str = Field(description="as for interactions")
-    columns: dict[Literal["item_id", "title"], str] = Field(
+    columns: Annotated[dict[str, str], _keys("item_id", "title")] = Field(
         default_factory=dict, description="the source's name of a column"
     )
     text: str | tuple[str, ...] = Field(
@@ -65,7 +77,7 @@ class UsersSettings(Settings):
     """How a user becomes a vector, and where profile texts come from."""
 
     source: str | None = Field(default=None, description="a table of users, if there is one")
-    columns: dict[Literal["user_id"], str] = Field(
+    columns: Annotated[dict[str, str], _keys("user_id")] = Field(
         default_factory=dict, description="the source's name of a column"
     )
     text: str | tuple[str, ...] | None = Field(default=None, description="as for items")

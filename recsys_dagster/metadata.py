@@ -39,10 +39,10 @@ def histogram(
     figure, axes = _canvas(title, x_label, y_label)
     numbers = np.asarray(values, dtype=np.float64)
     numbers = numbers[np.isfinite(numbers)]
-    bins: Any = 40
+    bins: int | list[float] = 40
     if log and len(numbers) and numbers.max() > 0:
         numbers = numbers[numbers > 0]
-        bins = np.geomspace(numbers.min(), max(numbers.max(), numbers.min() * 1.01), 40)
+        bins = np.geomspace(numbers.min(), max(numbers.max(), numbers.min() * 1.01), 40).tolist()
         axes.set_xscale("log")
     axes.hist(numbers, bins=bins, color=ACCENT)
     return _picture(figure, title)

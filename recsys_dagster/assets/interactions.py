@@ -44,7 +44,7 @@ def parse_raw_interactions(
         now=pd.Timestamp.now("UTC").tz_localize(None),
     )
     accepted, rejected = parsed.accepted, parsed.rejected
-    per_user = accepted.groupby("user_id").size()
+    per_user = accepted["user_id"].value_counts()
     yield dg.Output(
         accepted,
         "interactions",

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import dagster as dg
@@ -67,7 +67,7 @@ def _logger(handler: StageProgress) -> dg.LoggerDefinition:
 
 
 @contextmanager
-def _live_progress() -> Iterator[Progress]:
+def _live_progress() -> Generator[Progress]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -100,7 +100,7 @@ def run_catalog(name: str, stages: list[str]) -> None:
             result = job.execute_in_process(
                 instance=instance,
                 run_config={"loggers": {"console": {}}},
-                asset_selection=[dg.AssetKey([name, stage]) for stage in stages] or None,
+                asset_selection=_asset_keys(defs, name, stages),
                 raise_on_error=False,
             )
     failed_checks = [
@@ -115,6 +115,15 @@ def run_catalog(name: str, stages: list[str]) -> None:
         f"{time.monotonic() - started:.1f} s",
         highlight=False,
     )
+
+
+def _asset_keys(defs: dg.Definitions, name: str, stages: list[str]) -> list[dg.AssetKey] | None:
+    """The keys of the stages, with those that are made together with them; None for all."""
+    if not stages:
+        return None
+    selection = dg.AssetSelection.assets(*(dg.AssetKey([name, stage]) for stage in stages))
+    together = selection.required_multi_asset_neighbors()
+    return sorted(together.resolve(defs.resolve_asset_graph()))
 
 
 def _failure(name: str, result: dg.ExecuteInProcessResult, failed_checks: list[str]) -> str:

@@ -1,6 +1,6 @@
 """DuckDB: one file a catalog, tables replaced whole in one transaction, read as Arrow."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Warehouse(dg.ConfigurableResource):
         return Path(self.folder) / f"{catalog}.duckdb"
 
     @contextmanager
-    def connect(self, catalog: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self, catalog: str) -> Generator[duckdb.DuckDBPyConnection]:
         """A connection, closed at the end come what may.
 
         Raises:

@@ -40,7 +40,8 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
 
     item_id = as_ids(raw[item_column])
     rows = raw.drop(columns=[item_column, "source_row"]).assign(item_id=item_id)
-    content = pd.util.hash_pandas_object(rows.astype("str"), index=False)
+    as_text = rows.astype("str")
+    content = as_text.groupby(list(as_text.columns), sort=False, dropna=False).ngroup()
     last_content = content.groupby(item_id).transform("last")
     is_last = ~item_id.duplicated(keep="last")
 

@@ -123,14 +123,19 @@ def to_sparse(
 
     Entries whose row or column is not among the ids are left out.
     """
-    rows = pc.index_in(table[names[0]], value_set=row_ids)
-    columns = pc.index_in(table[names[1]], value_set=column_ids)
-    known = pc.and_(pc.is_valid(rows), pc.is_valid(columns)).to_numpy()
+    rows = _positions(table[names[0]], row_ids)
+    columns = _positions(table[names[1]], column_ids)
+    known = (rows >= 0) & (columns >= 0)
     return sparse.csr_matrix(
         (
             table["similarity"].to_numpy()[known],
-            (rows.to_numpy()[known].astype(np.int64), columns.to_numpy()[known].astype(np.int64)),
+            (rows[known], columns[known]),
         ),
         shape=(len(row_ids), len(column_ids)),
         dtype=np.float32,
     )
+
+
+def _positions(values: pa.ChunkedArray, ids: pa.Array) -> np.ndarray:
+    found = pc.call_function("index_in", [values], pc.SetLookupOptions(ids))
+    return found.fill_null(-1).to_numpy().astype(np.int64)

@@ -28,7 +28,10 @@ class UserBlock:
 class Model(Protocol):
     """A fitted strategy."""
 
-    strategy: str
+    @property
+    def strategy(self) -> str:
+        """Its name."""
+        ...
 
     def score(self, block: UserBlock) -> np.ndarray:
         """Scores, float32 (b × items), `NOT_RANKED` where the model has none."""

@@ -1,0 +1,42 @@
+# What a person types. Everything lives in .venv and .recsys, both ignored by git.
+PYTHON ?= python3
+BIN := .venv/bin
+
+export RECSYS_HOME ?= $(CURDIR)/.recsys
+export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
+
+.PHONY: demo test ui lint bench setup clean
+.DEFAULT_GOAL := demo
+
+demo: setup  ## run the demo catalog and print recommendations
+	$(BIN)/recsys demo
+
+test: setup  ## the whole test suite
+	$(BIN)/pytest
+
+ui: setup $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI, on http://127.0.0.1:3000
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+
+lint: setup  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/ty check recsys_dagster benchmarks
+	$(BIN)/dg check defs
+
+bench: setup  ## the figures of the README
+	$(BIN)/python -m benchmarks.foundation
+
+setup: .venv/installed  ## make .venv and install everything
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+$(DAGSTER_HOME)/dagster.yaml: recsys_dagster/dagster.yaml
+	mkdir -p $(@D)
+	test -e $@ || cp $< $@
+
+clean:  ## remove the environment and all data
+	rm -rf .venv $(CURDIR)/.recsys
