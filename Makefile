@@ -15,7 +15,7 @@ test: setup  ## the whole test suite
 	$(BIN)/pytest
 
 ui: setup $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI, on http://127.0.0.1:3000
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+	PYTHONWARNINGS='ignore:Function `dev_command` is superseded' $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
 lint: setup  ## style and types
 	$(BIN)/ruff check .

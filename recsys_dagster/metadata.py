@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, ACCENT, MUTED = "#1f2937", "#4f43dd", "#9ca3af"
-CELL_LENGTH = 80
+CELL_LENGTH = 160
 PERSONAL = ("user_id",)
 
 
@@ -85,8 +85,7 @@ def plane(
     bar = figure.colorbar(drawn, ax=axes)
     bar.set_label(colour_label, fontsize=8, color=INK)
     bar.ax.tick_params(labelsize=7)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set_axis_off()
     return _picture(figure, title)
 
 

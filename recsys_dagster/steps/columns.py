@@ -78,7 +78,7 @@ def as_ids(values: pd.Series) -> pd.Series:
     Whole numbers lose a trailing ".0": a column of integers with one null arrives as floats.
     """
     if pd.api.types.is_float_dtype(values):
-        whole = values.notna() & (values % 1 == 0)
+        whole = (values % 1 == 0) & (values.abs() < 2**63)
         text = values.astype("str").where(~whole, values.where(whole).astype("Int64").astype("str"))
         text = text.where(values.notna())
     else:

@@ -118,7 +118,8 @@ def _positive(
             f"raw_interactions: positive: {condition!r} asks for the column {column!r}, which is "
             f"not in the source.{did_you_mean(column, names)}"
         )
-    return COMPARISONS[comparison](values, number).fillna(False).astype(bool)
+    # A null satisfies no condition, as in SQL; NaN would satisfy "!=".
+    return (COMPARISONS[comparison](values, number).fillna(False) & values.notna()).astype(bool)
 
 
 def _reasons(
@@ -157,6 +158,7 @@ def parse_timestamps(values: pd.Series) -> pd.Series:
         parsed = pd.to_datetime(values, utc=True)
     else:
         numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+        is_text = numbers.isna()
         numbers = numbers.where(np.isfinite(numbers))
         if numbers.notna().any():
             magnitude = float(numbers.abs().median())
@@ -170,7 +172,9 @@ def parse_timestamps(values: pd.Series) -> pd.Series:
             )
             parsed = pd.to_datetime(numbers, unit=unit, utc=True, errors="coerce")
         else:
-            parsed = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601")
+            parsed = pd.to_datetime(
+                values.astype(object).where(is_text), utc=True, errors="coerce", format="ISO8601"
+            )
     return parsed.dt.tz_localize(None).astype("datetime64[us]")
 
 

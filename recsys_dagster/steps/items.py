@@ -51,7 +51,7 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
     reason = reason.mask(differs, "a later row has the same item_id and other values")
     accepted = rows[item_id.notna() & is_last]
     title = (
-        accepted[title_column].map(clean_text)
+        raw.loc[accepted.index, title_column].map(clean_text)
         if title_column
         else pd.Series("", index=accepted.index)
     )

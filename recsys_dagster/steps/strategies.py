@@ -40,8 +40,12 @@ def fit(catalog: Catalog, evidence: Evidence) -> Model:
         case "popular":
             return PopularModel(popularity(positives))
         case "content":
-            space = Space.of(evidence.item_vectors, catalog.similarity, catalog.centre)
-            return ContentModel(evidence.similarity_matrix, space.project(evidence.item_vectors))
+            # Only the catalogue's items have vectors and take part in the mean.
+            known = evidence.behaviour.in_catalogue
+            space = Space.of(evidence.item_vectors[known], catalog.similarity, catalog.centre)
+            projected = np.zeros_like(evidence.item_vectors)
+            projected[known] = space.project(evidence.item_vectors[known])
+            return ContentModel(evidence.similarity_matrix, projected)
         case "similar_items":
             return fit_similar_items(evidence.item_neighbours)
         case "ease":

@@ -48,15 +48,27 @@ def clean_text(value: Any) -> str:
     """A value as one line of plain text; missing values become "".
 
     Markup and entities to text, Unicode NFKC, controls and format characters out, white space
-    folded. Lists become their parts joined by ", ".
+    folded. Lists become their parts joined by ", ", sets in alphabetical order. What was escaped
+    several times is unescaped as often: a clean text stays as it is when cleaned again.
     """
-    if isinstance(value, list | tuple | set | np.ndarray):
-        return ", ".join(filter(None, (clean_text(part) for part in value)))
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        parts = [clean_text(part) for part in value]
+        if isinstance(value, set | frozenset):
+            parts.sort()  # sets have another order in every process, and texts would have new hashes
+        value = ", ".join(filter(None, parts))
     if pd.isna(value):
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(value)
+    # One pass can uncover work for the next: "&lt;b&gt;" is a tag then, and without the soft
+    # hyphen between them a letter and its accent compose.
+    while (cleaner := _cleaned_once(text)) != text:
+        text = cleaner
+    return text
+
+
+def _cleaned_once(text: str) -> str:
     if MARKUP.search(text):
         parser = _TextOfMarkup()
         parser.feed(text)
@@ -97,17 +109,22 @@ class Template:
         Raises:
             UserError: the template has no column or does not parse.
         """
+        fields: list[tuple[str, str]] = []
+        literal = ""
         if not isinstance(text, str):
-            return cls(tuple(("" if i == 0 else ". ", name) for i, name in enumerate(text)), "")
-        try:
-            parts = [(literal, name) for literal, name, _, _ in Formatter().parse(text)]
-        except ValueError as error:
-            raise UserError(f"text: {text!r} is not a template: {error}.") from None
-        fields = tuple((literal, name) for literal, name in parts if name)
-        if not fields or any(name == "" for _, name in parts):
+            fields = [("" if i == 0 else ". ", name) for i, name in enumerate(text)]
+        else:
+            try:
+                for part, name, _, _ in Formatter().parse(text):
+                    literal += part
+                    if name is not None:  # None: the end, or the middle of an escaped brace
+                        fields.append((literal, name))
+                        literal = ""
+            except ValueError as error:
+                raise UserError(f"text: {text!r} is not a template: {error}.") from None
+        if not fields or any(name == "" for _, name in fields):
             raise UserError(f'text: {text!r} names no column; expected for example "{{title}}".')
-        tail = parts[-1][0] if parts[-1][1] is None else ""
-        return cls(fields, tail)
+        return cls(tuple(fields), literal)
 
     @property
     def columns(self) -> list[str]:
@@ -120,6 +137,9 @@ class Template:
         for literal, name in self.fields:
             value = values[name]
             if not value:
+                if text and not after_missing:
+                    # They close what was opened before a value that is there.
+                    text += literal[: len(literal) - len(literal.lstrip(CLOSING_BRACKETS))]
                 after_missing = True
                 continue
             text += self._joint(text, literal, after_missing) + value
@@ -188,6 +208,11 @@ def user_texts(users: pd.DataFrame, text: str | Sequence[str] | None) -> pd.Data
         UserError: the template names a column that `users` lacks.
     """
     composed = _composed(users, Template.parse(text), "users") if text else [""] * len(users)
-    texts = pd.DataFrame({"user_id": users["user_id"], "text": pd.Series(composed, dtype="str")})
+    texts = pd.DataFrame(
+        {
+            "user_id": users["user_id"],
+            "text": pd.Series(composed, index=users.index, dtype="str"),
+        }
+    )
     texts = texts[texts["text"] != ""].reset_index(drop=True)
     return texts.assign(text_hash=texts["text"].map(hash_text).astype("str"))

@@ -1,0 +1,1 @@
+"""Measurements of the parts that others would be measured against."""

@@ -1,0 +1,211 @@
+"""Texts: what a person would read, once, on one line, and a hash that tells them apart."""
+
+import hashlib
+import unicodedata
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.steps.texts import Template, clean_text, hash_text, item_texts, user_texts
+
+MARKUP_PIECES = [
+    "<b>", "</b>", "<b", "<", ">", "<3", "a < b", "&lt;", "&gt;", "&amp;", "&amp;lt;", "&", "&#60;",
+    "&#0;", "&nbsp;", "<!--", "-->", "<script>", "</script>", "<!DOCTYPE x>", "<br/>", "＜i＞", "＆lt;",
+    "é", "e", "\u0301", "\u00ad", "\u200d", "\u202e", "\x00", "\n", " ", "ﬁ", "x", ";", "#", "/", "]]>",
+    "<![CDATA[", "<?php", "<title>", "<textarea>", "👩‍👩‍👧", "שלום",
+]  # fmt: skip
+messy = st.one_of(st.text(), st.lists(st.sampled_from(MARKUP_PIECES)).map("".join))
+
+
+# Cleaning
+
+
+@given(messy)
+@example("&amp;lt;b&amp;gt;x")
+@example("e\u00ad\u0301")
+@example("＜b＞x＜/b＞")
+def test_a_clean_text_is_clean(text):
+    clean = clean_text(text)
+    assert clean_text(clean) == clean
+    assert clean == " ".join(clean.split())
+    assert not {unicodedata.category(character) for character in clean} & {"Cc", "Cs", "Co", "Cn"}
+    assert hash_text(clean) == hash_text(clean_text(text))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        # markup
+        ("<p>Hello <b>world</b></p>", "Hello world"),
+        ("one<br>two<br/>three", "one two three"),
+        ("<style>p {}</style>Text<script>alert('x')</script>", "Text"),
+        ("before<!-- hidden -->after", "beforeafter"),
+        ('<a href="x>y">link</a>', "link"),
+        # entities
+        ("Tom &amp; Jerry", "Tom & Jerry"),
+        ("caf&eacute; &#233; &#xe9;", "café é é"),
+        ("<i>Tom &amp; Jerry</i>", "Tom & Jerry"),
+        ("AT&T and R&D", "AT&T and R&D"),
+        ("twice &amp;amp; escaped", "twice & escaped"),
+        ("&lt;b&gt;escaped markup&lt;/b&gt;", "escaped markup"),
+        # not markup
+        ("a < b", "a < b"),
+        ("a<b", "a<b"),
+        ("1 < 2 > 0", "1 < 2 > 0"),
+        ("I <3 you", "I <3 you"),
+        ("<3", "<3"),
+        ("I &lt;3 you", "I <3 you"),
+        ("<b>I <3 you</b>", "I <3 you"),
+        ("if a < b <i>then</i>", "if a < b then"),
+        # Unicode
+        ("ﬁne Ｆｕｌｌ ①", "fine Full 1"),
+        ("e\u0301", "é"),
+        ("family 👩‍👩‍👧 ❤️", "family 👩‍👩‍👧 ❤️"),
+        ("\u202bשלום\u202c عالم\u200f", "שלום عالم"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("我喜欢看电影，真的", unicodedata.normalize("NFKC", "我喜欢看电影，真的")),
+        ("soft\u00adhyphen zero\u200bwidth \ufeffmark", "softhyphen zerowidth mark"),
+        ("bell\x07tab\tnew\r\nline\x00end\u0085\u2028x", "bell tab new line end x"),
+        ("  much \u00a0 space \u3000 ", "much space"),
+        ("lone \ud800 surrogate", "lone surrogate"),
+        # values
+        (None, ""),
+        (float("nan"), ""),
+        (pd.NA, ""),
+        (pd.NaT, ""),
+        ("", ""),
+        (1995.0, "1995"),
+        (np.float64(1995), "1995"),
+        (2.5, "2.5"),
+        (7, "7"),
+        (True, "True"),
+        (["Crime", None, " ", "<b>Drama</b>"], "Crime, Drama"),
+        (np.array(["a", "b"], dtype=object), "a, b"),
+        ((), ""),
+        ({"b", "a", "c"}, "a, b, c"),
+    ],
+)  # fmt: skip
+def test_cleaning(value, expected):
+    assert clean_text(value) == expected
+
+
+# Templates
+
+
+@pytest.mark.parametrize(
+    ("title", "year", "genres", "expected"),
+    [
+        ("Heat", "1995", "Crime", "Heat (1995). Crime"),
+        ("Heat", "1995", "", "Heat (1995)"),
+        ("Heat", "", "Crime", "Heat. Crime"),
+        ("Heat", "", "", "Heat"),
+        ("", "1995", "Crime", "(1995). Crime"),
+        ("", "1995", "", "(1995)"),
+        ("", "", "Crime", "Crime"),
+        ("", "", "", ""),
+    ],
+)
+def test_a_missing_column_takes_its_surroundings_along(title, year, genres, expected):
+    template = Template.parse("{title} ({year}). {genres}")
+    assert template.compose({"title": title, "year": year, "genres": genres}) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "expected"),
+    [
+        ("{a} ({b}) [{c}]", "xyz", "x (y) [z]"),
+        ("{a} ({b}) [{c}]", "xy ", "x (y)"),
+        ("{a} ({b}) [{c}]", "x z", "x [z]"),
+        ("{a} ({b}) [{c}]", "x  ", "x"),
+        ("{a} «{b}» ({c})", "xy ", "x «y»"),
+        ("A: {a}. B: {b}.", "xy", "A: x. B: y."),
+        ("A: {a}. B: {b}.", " y", "B: y."),
+        ("A: {a}. B: {b}.", "x ", "A: x"),
+        ("{a}. {b}", "?y", "? y"),
+        ("{a}. {b}", "。y", "。 y"),
+        ("{a} / {a}", "x", "x / x"),
+        ("{{{a}}} {b}", "xy", "{x} y"),
+        ("{{note}} {a}", "x", "{note} x"),
+        (("a", "b", "c"), "xyz", "x. y. z"),
+        (("a", "b", "c"), " yz", "y. z"),
+        (("a", "b", "c"), "x z", "x. z"),
+    ],
+)
+def test_templates(template, values, expected):
+    parsed = Template.parse(template)
+    row = dict(zip("abc", (value.strip() for value in values.ljust(3)), strict=True))
+    assert parsed.compose(row) == expected
+
+
+@given(st.text("{}()[]ab .", max_size=12))
+def test_a_template_with_every_value_says_what_format_says(text):
+    try:
+        template = Template.parse(text)
+    except UserError:
+        return
+    values = dict.fromkeys(template.columns, "x")
+    if all(name.isalpha() for name in values):
+        assert template.compose(values) == text.format(**values)
+
+
+@pytest.mark.parametrize("text", ["", "title", "{}", "{title", "title}", "{{title}}", (), []])
+def test_a_template_needs_a_column(text):
+    with pytest.raises(UserError, match="text"):
+        Template.parse(text)
+
+
+# Tables
+
+
+def test_hashes_are_sha256_of_the_text():
+    assert hash_text("é") == hashlib.sha256("é".encode()).hexdigest()
+
+
+@given(st.lists(st.sampled_from(["Heat", "<b>Heat</b>", " Heat ", "Alien"]), min_size=1))
+def test_same_text_same_hash_other_text_other_hash(titles):
+    items = pd.DataFrame({"item_id": [f"i{n}" for n in range(len(titles))], "title": titles})
+    table = item_texts(items, "{title}")
+    assert table["text"].nunique() == table["text_hash"].nunique()
+    assert table.groupby("text")["text_hash"].nunique().eq(1).all()
+    assert set(table["text"]) <= {"Heat", "Alien"}
+
+
+def test_title_then_id_stand_in_for_an_empty_text():
+    items = pd.DataFrame(
+        {
+            "item_id": ["a", "b", "c"],
+            "title": ["A", "Title", "\u200b"],
+            "about": ["Text", None, "<p></p>"],
+        },
+        index=[7, 8, 9],
+    )
+    table = item_texts(items, "{about}")
+    assert table["text"].tolist() == ["Text", "Title", "c"]
+    assert table["is_fallback"].tolist() == [False, True, True]
+    assert table["text_hash"].tolist() == [hash_text(text) for text in table["text"]]
+
+
+def test_user_texts_leave_out_users_without_one():
+    users = pd.DataFrame({"user_id": ["u1", "u2", "u3"], "about": ["x", None, "y"]}, index=[5, 2, 0])
+    table = user_texts(users, ["about"])
+    assert table[["user_id", "text"]].to_numpy().tolist() == [["u1", "x"], ["u3", "y"]]
+    assert table["text_hash"].tolist() == [hash_text("x"), hash_text("y")]
+    assert len(user_texts(users, None)) == 0
+
+
+def test_empty_tables():
+    items = pd.DataFrame({"item_id": [], "title": []}, dtype="str")
+    assert list(item_texts(items, "{title}").columns) == [
+        "item_id", "text", "text_hash", "is_fallback",
+    ]  # fmt: skip
+    assert len(user_texts(pd.DataFrame({"user_id": [], "a": []}, dtype="str"), "{a}")) == 0
+
+
+def test_an_unknown_column_is_named():
+    items = pd.DataFrame({"item_id": ["a"], "title": ["A"], "genres": ["x"]})
+    with pytest.raises(UserError, match="'genre'.* Did you mean 'genres'"):
+        item_texts(items, "{title}. {genre}")
