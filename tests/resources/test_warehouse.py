@@ -1,0 +1,146 @@
+"""The warehouse: tables replaced whole and by name, connections that always close."""
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.warehouse import Warehouse, quote, to_arrow, to_pandas
+from recsys_dagster.schemas import ITEM_EMBEDDINGS, ITEMS, POPULAR_ITEMS, TABLES
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    return Warehouse(folder=str(tmp_path / "warehouse"))
+
+
+def popular(score: float = 0.5) -> pa.Table:
+    return pa.table({"item_id": ["a", "b"], "score": [score, 0.25], "rank": [1, 2]})
+
+
+def rows(warehouse, table="popular_items"):
+    return warehouse.query("films", f"select * from {table} order by all")
+
+
+class TestReplace:
+    def test_columns_are_matched_by_name(self, warehouse):
+        data = popular().select(["rank", "score", "item_id"])
+        columns = warehouse.replace("films", POPULAR_ITEMS, data)
+        assert [(column.name, column.type) for column in columns] == [
+            ("item_id", "VARCHAR"),
+            ("score", "DOUBLE"),
+            ("rank", "INTEGER"),
+        ]
+        assert rows(warehouse) == [("a", 0.5, 1), ("b", 0.25, 2)]
+        assert warehouse.read("films", "popular_items").column_names == ["item_id", "score", "rank"]
+
+    def test_the_old_table_is_replaced_whole(self, warehouse):
+        warehouse.replace("films", POPULAR_ITEMS, popular())
+        warehouse.replace("films", POPULAR_ITEMS, popular(0.75).slice(0, 1))
+        assert rows(warehouse) == [("a", 0.75, 1)]
+
+    def test_a_failure_leaves_the_old_table(self, warehouse):
+        warehouse.replace("films", POPULAR_ITEMS, popular())
+        bad = popular().set_column(2, "rank", pa.array(["1", "not a number"]))
+        with pytest.raises(duckdb.ConversionException):
+            warehouse.replace("films", POPULAR_ITEMS, bad)
+        assert rows(warehouse) == [("a", 0.5, 1), ("b", 0.25, 2)]
+
+    def test_a_missing_column_is_named(self, warehouse):
+        with pytest.raises(UserError, match="missing: score; not expected: none"):
+            warehouse.replace("films", POPULAR_ITEMS, popular().drop_columns("score"))
+        assert not warehouse.has("films", "popular_items")
+
+    def test_a_column_too_many_is_named_where_the_table_is_not_open(self, warehouse):
+        data = popular().append_column("colour", pa.array(["red", "blue"]))
+        with pytest.raises(UserError, match="not expected: colour"):
+            warehouse.replace("films", POPULAR_ITEMS, data)
+
+    def test_open_tables_keep_the_columns_of_the_source(self, warehouse):
+        data = pa.table(
+            {'a "quoted" name': [7], "select": ["x"], "title": ["Heat"], "item_id": "1"}
+        )
+        columns = warehouse.replace("films", ITEMS, data)
+        assert [column.name for column in columns] == [
+            "item_id",
+            "title",
+            'a "quoted" name',
+            "select",
+        ]
+        assert rows(warehouse, "items") == [("1", "Heat", 7, "x")]
+
+    def test_vectors_keep_their_length_and_bits(self, warehouse):
+        vectors = pa.FixedSizeListArray.from_arrays(
+            pa.array([0.1, -0.0, 3e-39, 1e30, 2, 3], pa.float32()), 3
+        )
+        data = pa.table({"item_id": ["a", "b"], "embedding": vectors})
+        columns = warehouse.replace("films", ITEM_EMBEDDINGS, data)
+        assert columns[1].type == "FLOAT[3]"
+        assert warehouse.read("films", "item_embeddings")["embedding"].combine_chunks() == vectors
+
+    def test_an_empty_table_keeps_its_types(self, warehouse):
+        warehouse.replace("films", POPULAR_ITEMS, popular().slice(0, 0))
+        frame = to_pandas(warehouse.read("films", "popular_items"))
+        assert frame.dtypes.astype(str).to_dict() == {
+            "item_id": "str",
+            "score": "float64",
+            "rank": "int32",
+        }
+
+
+class TestConnections:
+    def test_closed_at_the_end_and_after_an_exception(self, warehouse):
+        with warehouse.connect("films") as connection:
+            connection.execute("select 1")
+        with pytest.raises(duckdb.ConnectionException):
+            connection.execute("select 1")
+        with pytest.raises(ZeroDivisionError), warehouse.connect("films") as connection:
+            raise ZeroDivisionError
+        with pytest.raises(duckdb.ConnectionException):
+            connection.execute("select 1")
+
+    def test_an_open_transaction_is_rolled_back(self, warehouse):
+        warehouse.replace("films", POPULAR_ITEMS, popular())
+        with pytest.raises(ZeroDivisionError), warehouse.connect("films") as connection:
+            connection.execute("begin")
+            connection.execute("delete from popular_items")
+            raise ZeroDivisionError
+        assert len(rows(warehouse)) == 2
+
+    def test_looking_does_not_make_a_file(self, warehouse):
+        assert not warehouse.has("films", "items")
+        with pytest.raises(UserError, match=r"materialise films/items first.*recsys run films"):
+            warehouse.read("films", "items")
+        assert not warehouse.path("films").exists()
+
+    def test_catalogs_have_files_of_their_own(self, warehouse):
+        warehouse.replace("films", POPULAR_ITEMS, popular())
+        warehouse.replace("books", POPULAR_ITEMS, popular())
+        assert warehouse.path("films").is_file()
+        assert warehouse.path("books").is_file()
+
+
+class TestQuote:
+    @pytest.mark.parametrize("name", ["plain", 'a"b', '"', "a; drop table x; --", "名前", "A b"])
+    def test_any_name_is_one_identifier(self, name):
+        with duckdb.connect() as connection:
+            connection.execute(f"create table t ({quote(name)} integer)")
+            assert connection.sql("select * from t").columns == [name]
+
+
+class TestFrames:
+    def test_mixed_objects_become_text(self):
+        frame = pd.DataFrame({"mixed": ["a", 1, None], "whole": [1, 2, 3]})
+        data = to_arrow(frame)
+        assert data["mixed"].to_pylist() == ["a", "1", None]
+        assert data["whole"].to_pylist() == [1, 2, 3]
+
+    def test_text_that_is_all_null_stays_text(self):
+        frame = to_pandas(pa.table({"title": pa.array([None, None], pa.string())}))
+        assert frame["title"].dtype == "str"
+
+    def test_every_table_says_what_its_columns_mean(self):
+        for table in TABLES.values():
+            assert all(column.description for column in table.columns)
+            assert set(table.key) <= set(table.column_names)

@@ -1,0 +1,281 @@
+"""The command line as a person or a program meets it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsys_dagster.cli import main
+from recsys_dagster.resources.embedding_store import vectors_from_arrow
+
+ROW = ["item_id", "title", "score", "rank", "strategy", "because"]
+
+
+@pytest.fixture
+def recsys(monkeypatch, capsys):
+    """`recsys(place, *arguments)`: exit status, standard output and standard error."""
+
+    def call(place, *arguments: str) -> tuple[int, str, str]:
+        place.environment(monkeypatch)
+        monkeypatch.setattr(sys, "argv", ["recsys", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        code = left.value.code
+        captured = capsys.readouterr()
+        # Messages are wrapped to the terminal's width.
+        return int(code or 0), captured.out, " ".join(captured.err.split())
+
+    return call
+
+
+class TestReading:
+    def test_recommend_json_is_json_and_nothing_else(self, finished, recsys):
+        place = finished.place
+        (user,) = place.warehouse.query("movies", "select min(user_id) from users")[0]
+        code, out, err = recsys(place, "recommend", "movies", user, "--json", "-n", "3")
+        assert (code, err) == (0, "")
+        rows = json.loads(out)
+        assert [row["rank"] for row in rows] == [1, 2, 3]
+        for row in rows:
+            assert list(row) == ROW
+            assert row["strategy"] == "hybrid"
+            assert row["because"]
+            for reason in row["because"]:
+                assert list(reason) == ["item_id", "title", "share"]
+                assert 0 < reason["share"] <= 1
+
+    def test_recommend_for_people(self, finished, recsys):
+        (user,) = finished.place.warehouse.query("movies", "select min(user_id) from users")[0]
+        code, out, err = recsys(finished.place, "recommend", "movies", user, "-n", "3")
+        assert (code, err) == (0, "")
+        assert f"recommended to user {user}" in out
+        assert "%" in out
+
+    def test_an_unknown_user_gets_what_is_popular(self, finished, recsys):
+        code, out, err = recsys(finished.place, "recommend", "movies", "nobody", "--json")
+        assert (code, err) == (0, "")
+        rows = json.loads(out)
+        assert {row["strategy"] for row in rows} == {"popular"}
+        assert [row["because"] for row in rows] == [[]] * 10
+        code, out, err = recsys(finished.place, "recommend", "movies", "[bold]nobody[/]")
+        assert code == 0
+        assert "User [bold]nobody[/] is not known" in err
+        assert "popular items" in out
+
+    def test_similar(self, finished, recsys):
+        place = finished.place
+        item, title = place.warehouse.query(
+            "movies",
+            "select item_id, title from items qualify count(*) over (partition by lower(title)) "
+            "= 1 order by item_id limit 1",
+        )[0]
+        code, out, err = recsys(place, "similar", "movies", title, "--json", "-n", "2")
+        assert (code, err) == (0, "")
+        rows = json.loads(out)
+        assert [list(row) for row in rows] == [ROW, ROW]
+        assert {row["strategy"] for row in rows} == {"similar_items"}
+        assert rows[0]["because"] == [{"item_id": item, "title": title, "share": 1.0}]
+        assert rows[0]["score"] >= rows[1]["score"]
+        code, out, _ = recsys(place, "similar", "movies", item, "-n", "2")
+        assert code == 0
+        assert "Most like" in out
+
+    def test_an_unknown_item_names_the_nearest(self, finished, recsys):
+        title = finished.place.warehouse.query(
+            "movies", "select title from items where length(title) > 8 order by item_id limit 1"
+        )[0][0]
+        code, out, err = recsys(finished.place, "similar", "movies", title + "x", "--json")
+        assert (code, out) == (2, "")
+        assert "Nearest:" in err
+        assert title in err
+        assert "Traceback" not in err
+
+    @pytest.mark.parametrize("command", ["recommend", "similar", "export-matrix", "run"])
+    def test_an_unknown_catalog_names_the_nearest(self, finished, recsys, command):
+        more = {"recommend": ["1"], "similar": ["1"]}.get(command, [])
+        code, out, err = recsys(finished.place, command, "movie", *more)
+        assert (code, out) == (2, "")
+        assert "There is no catalog 'movie'. Did you mean 'movies'?" in err
+        assert "Traceback" not in err
+
+    @pytest.mark.parametrize("catalog", ["", ".", "..", "../snapshots"])
+    def test_a_catalog_is_a_name_not_a_path(self, finished, recsys, catalog):
+        code, _, err = recsys(finished.place, "recommend", catalog, "1")
+        assert code == 2
+        assert "There is no catalog" in err
+
+    def test_status(self, finished, recsys):
+        code, out, err = recsys(finished.place, "status")
+        assert (code, err) == (0, "")
+        assert "movies" in out
+        assert "hybrid" in out
+        assert "1,200" in out
+
+    def test_a_catalog_that_was_never_run(self, tiny, recsys):
+        place = tiny()
+        code, _, err = recsys(place, "recommend", "tiny", "1")
+        assert code == 2
+        assert "has published nothing yet: run it first, with: recsys run tiny" in err
+        code, out, _ = recsys(place, "status")
+        assert code == 0
+        assert "never" in out
+        code, _, err = recsys(place, "export-matrix", "tiny")
+        assert code == 2
+        assert "recsys run tiny" in err
+        assert not place.home.exists()
+
+
+class TestExportMatrix:
+    def test_the_dense_matrix_agrees_with_the_table(self, finished, recsys, tmp_path):
+        place = finished.place
+        file = tmp_path / "matrix.parquet"
+        code, out, err = recsys(place, "export-matrix", "movies", "--out", str(file))
+        assert (code, err) == (0, "")
+        users = place.warehouse.read("movies", "user_embeddings")
+        items = place.warehouse.read("movies", "item_embeddings")
+        assert f"{users.num_rows:,} users × {items.num_rows:,} items" in " ".join(out.split())
+        matrix = pd.read_parquet(file)
+        assert matrix.shape == (users.num_rows, items.num_rows + 1)
+        assert list(matrix) == ["user_id", *items["item_id"].to_pylist()]
+
+        item_vectors = vectors_from_arrow(items["embedding"], 384).astype(np.float64)
+        user_vectors = vectors_from_arrow(users["embedding"], 384).astype(np.float64)
+        mean = item_vectors.mean(axis=0)
+        a, b = user_vectors - mean, item_vectors - mean
+        a /= np.linalg.norm(a, axis=1, keepdims=True)
+        b /= np.linalg.norm(b, axis=1, keepdims=True)
+        np.testing.assert_allclose(matrix.iloc[:, 1:].to_numpy(), a @ b.T, atol=1e-5)
+
+        dense = matrix.set_index("user_id").stack()
+        table = place.warehouse.read("movies", "similarity_matrix").to_pandas()
+        pairs = pd.MultiIndex.from_frame(table[["user_id", "item_id"]])
+        np.testing.assert_allclose(dense.loc[pairs], table["similarity"], atol=1e-5)
+
+    def test_csv_and_nothing_else(self, finished, recsys, tmp_path):
+        code, _, err = recsys(
+            finished.place, "export-matrix", "movies", "--out", str(tmp_path / "m.xlsx")
+        )
+        assert code == 2
+        assert ".parquet or .csv" in err
+        file = tmp_path / "m.csv"
+        assert recsys(finished.place, "export-matrix", "movies", "--out", str(file))[0] == 0
+        assert pd.read_csv(file, dtype={"user_id": str}).iloc[:, 1:].to_numpy().dtype.kind == "f"
+
+    def test_a_folder_that_is_not_there(self, finished, recsys, tmp_path):
+        out = str(tmp_path / "nowhere" / "m.csv")
+        code, _, err = recsys(finished.place, "export-matrix", "movies", "--out", out)
+        assert code == 2
+        assert "nowhere" in err
+
+
+class TestRun:
+    def test_all_then_one_stage(self, tiny, recsys):
+        place = tiny()
+        code, out, err = recsys(place, "run", "tiny")
+        assert (code, err) == (0, "")
+        assert "tiny: 17 tables" in out
+        assert "published" in out
+        code, out, err = recsys(place, "run", "tiny", "--select", "popular_items")
+        assert (code, err) == (0, "")
+        assert "tiny: 1 table " in out
+        # What is made together is run together.
+        code, out, err = recsys(place, "run", "tiny", "--select", "rejected_items")
+        assert (code, err) == (0, "")
+        assert "tiny: 2 tables" in out
+
+    def test_an_unknown_stage_names_the_nearest(self, tiny, recsys):
+        code, _, err = recsys(tiny(), "run", "tiny", "--select", "populr_items")
+        assert code == 2
+        assert "There is no stage 'populr_items'. Did you mean 'popular_items'" in err
+
+    def test_a_failed_check_says_which_and_why(self, tiny, recsys):
+        place = tiny()
+        (place.data / "items.csv").write_text("item_id,title,genres\na,b,c\n,d,e\n,f,g\n")
+        code, _, err = recsys(place, "run", "tiny")
+        assert code == 2
+        assert "items_accepted_share: 33.3% of 3 rows accepted" in err
+        assert "Traceback" not in err
+
+    def test_a_missing_column_says_what_there_is(self, tiny, recsys):
+        place = tiny(items={"source": "../data/items.csv", "text": "{titel}"})
+        code, _, err = recsys(place, "run", "tiny")
+        assert code == 2
+        assert "Did you mean 'title'?" in err
+        assert "Traceback" not in err
+
+    def test_a_stage_before_its_inputs(self, tiny, recsys):
+        code, _, err = recsys(tiny(), "run", "tiny", "--select", "popular_items")
+        assert code == 2
+        assert "materialise tiny/" in err
+        assert "Traceback" not in err
+
+    def test_a_failing_process_prints_its_message_and_no_noise(self, tiny, monkeypatch):
+        place = tiny()
+        (place.data / "items.parquet").write_bytes(b"this is not Parquet")
+        tiny(items={"source": "../data/items.parquet", "text": "{title}"})
+        place.environment(monkeypatch)
+        done = subprocess.run(
+            [Path(sys.executable).with_name("recsys"), "run", "tiny"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert "items.parquet: cannot be read" in " ".join(done.stderr.split())
+        for noise in ("nanobind", "Traceback", "leaked"):
+            assert noise not in done.stderr
+
+    def test_a_warehouse_that_another_process_holds(self, tiny, monkeypatch):
+        place = tiny()
+        place.home.joinpath("warehouse").mkdir(parents=True)
+        place.environment(monkeypatch)
+        with duckdb.connect(str(place.warehouse.path("tiny"))):
+            done = subprocess.run(
+                [Path(sys.executable).with_name("recsys"), "run", "tiny"],
+                capture_output=True,
+                text=True,
+                timeout=100,
+                check=False,
+            )
+        assert done.returncode == 2
+        assert "wait for its run to end" in " ".join(done.stderr.split())
+        for noise in ("nanobind", "Traceback", "leaked"):
+            assert noise not in done.stderr
+
+
+class TestFaultyYaml:
+    def test_every_fault_is_listed(self, tiny, recsys):
+        place = tiny()
+        (place.catalogs / "bad.yaml").write_text(
+            "name: Bad Name\n"
+            "interactions: {source: a.csv, positive: 'rating over 4'}\n"
+            "items: {source: b.csv, txt: '{title}'}\n"
+            "similarity: cosin\n"
+            "stratgy: ease\n"
+        )
+        for command in (["status"], ["run", "tiny"], ["export-matrix", "tiny"]):
+            code, _, err = recsys(place, *command)
+            assert code == 2
+            for fault in (
+                "name:",
+                "interactions.positive: ",
+                "items.txt: unknown key. Did you mean 'text'?",
+                "items.text:",
+                "similarity:",
+                "stratgy: unknown key. Did you mean 'strategy'?",
+            ):
+                assert fault in err
+            assert "Traceback" not in err
+
+    def test_a_folder_without_catalogs(self, tiny, recsys):
+        place = tiny()
+        (place.catalogs / "tiny.yaml").unlink()
+        code, _, err = recsys(place, "status")
+        assert code == 2
+        assert "no catalog here" in err

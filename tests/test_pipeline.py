@@ -1,0 +1,289 @@
+"""A catalog end to end through Dagster: tables, accounting, checks, reuse, the gate, privacy."""
+
+import json
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from recsys_dagster.catalog import Catalogs
+from recsys_dagster.resources import encoder
+from recsys_dagster.schemas import EMBEDDING, TABLES
+from recsys_dagster.snapshots import CURRENT, Snapshot
+
+STAGES = {*TABLES, "published"}
+
+
+def column_types(place, catalog: str, table: str) -> dict[str, str]:
+    return dict(
+        place.warehouse.query(
+            catalog,
+            "select column_name, data_type from information_schema.columns "
+            "where table_schema = 'main' and table_name = ? order by ordinal_position",
+            [table],
+        )
+    )
+
+
+def count(place, catalog: str, table: str, where: str = "true") -> int:
+    return place.warehouse.query(catalog, f"select count(*) from {table} where {where}")[0][0]
+
+
+def current(place, catalog: str) -> str:
+    return (place.snapshots / catalog / CURRENT).read_text()
+
+
+def failed_checks(result) -> set[str]:
+    return {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
+
+
+@pytest.fixture(scope="session")
+def materialised(run_facts):
+    return run_facts[0]
+
+
+class TestFinished:
+    def test_every_stage_is_materialised(self, finished, materialised):
+        assert materialised(finished.result) == STAGES
+
+    @pytest.mark.parametrize("table", TABLES)
+    def test_tables_have_their_declared_columns(self, finished, table):
+        expected = {
+            column.name: "FLOAT[384]" if column.type == EMBEDDING else column.type
+            for column in TABLES[table].columns
+        }
+        found = column_types(finished.place, "movies", table)
+        if TABLES[table].open:
+            found = {name: type for name, type in found.items() if name in expected}
+        assert list(found.items()) == list(expected.items())
+
+    def test_the_ui_sees_columns_and_row_counts(self, finished):
+        for event in finished.result.get_asset_materialization_events():
+            name = event.asset_key.path[-1]
+            if name == "published":
+                continue
+            seen = event.materialization.metadata
+            assert seen["dagster/row_count"].value == count(finished.place, "movies", name)
+            columns = [column.name for column in seen["dagster/column_schema"].value.columns]
+            assert columns == list(column_types(finished.place, "movies", name))
+
+    @pytest.mark.parametrize("table", ["interactions", "items"])
+    def test_every_raw_row_is_accounted_for(self, finished, table):
+        (event,) = [
+            event
+            for event in finished.result.get_asset_materialization_events()
+            if event.asset_key.path == ["movies", table]
+        ]
+        merged = event.materialization.metadata["merged_rows"].value
+        place = finished.place
+        raw, accepted, rejected = (
+            count(place, "movies", prefix + table) for prefix in ("raw_", "", "rejected_")
+        )
+        assert raw == accepted + merged + rejected
+        assert raw > 0
+
+    def test_all_checks_pass(self, finished):
+        evaluations = finished.result.get_asset_check_evaluations()
+        declared = {
+            key for key in finished.place.definitions().resolve_asset_graph().asset_check_keys
+        }
+        assert {evaluation.asset_check_key for evaluation in evaluations} == declared
+        assert failed_checks(finished.result) == set()
+
+    def test_lists_hold_unseen_items_only_and_serve_everybody(self, finished):
+        place = finished.place
+        seen = place.warehouse.query(
+            "movies",
+            "select count(*) from recommendations semi join interactions using (user_id, item_id)",
+        )
+        assert seen == [(0,)]
+        users = count(place, "movies", "users")
+        assert users == 60
+        assert count(place, "movies", "recommendations", "rank = 1") == users
+        assert count(place, "movies", "recommendations") == users * 20
+
+    def test_the_snapshot_is_what_the_tables_hold(self, finished):
+        snapshot = Snapshot.current(finished.place.snapshots, "movies")
+        snapshot.verify()
+        assert snapshot.manifest["run_id"] == finished.result.run_id
+        for table, expected in snapshot.manifest["files"].items():
+            assert expected["rows"] == count(finished.place, "movies", table)
+
+
+@pytest.mark.usefixtures("no_pictures")
+class TestAgain:
+    def test_a_second_run_encodes_nothing_and_loads_no_model(
+        self, finished_copy, run_facts, monkeypatch
+    ):
+        def no_model(*_):
+            raise AssertionError("the model was loaded")
+
+        monkeypatch.setattr(encoder, "_load_model", no_model)
+        before = current(finished_copy, "movies")
+        result = finished_copy.run("movies")
+        assert result.success
+        _, figures = run_facts
+        seen = figures(result, "movies", "item_embeddings")
+        assert seen["texts_encoded"] == 0
+        distinct = finished_copy.warehouse.query(
+            "movies", "select count(distinct text_hash) from item_texts"
+        )
+        assert [(seen["texts_from_store"],)] == distinct
+        assert current(finished_copy, "movies") != before
+
+    def test_only_a_changed_text_is_encoded(self, finished_copy, run_facts):
+        file = finished_copy.data / "items.parquet"
+        items = pd.read_parquet(file)
+        items.loc[0, "title"] = "A title that nothing was encoded for"
+        items.to_parquet(file, index=False)
+        before = dict(
+            finished_copy.warehouse.query(
+                "movies", "select item_id, embedding from item_embeddings"
+            )
+        )
+        result = finished_copy.run(
+            "movies", ["raw_items", "items", "rejected_items", "item_texts", "item_embeddings"]
+        )
+        assert result.success
+        _, figures = run_facts
+        assert figures(result, "movies", "item_embeddings")["texts_encoded"] == 1
+        after = dict(
+            finished_copy.warehouse.query(
+                "movies", "select item_id, embedding from item_embeddings"
+            )
+        )
+        changed = {item for item in after if after[item] != before[item]}
+        assert changed == {str(items.loc[0, "movieId"])}
+
+    def test_a_stage_alone_touches_only_its_own_asset(self, finished_copy, run_facts):
+        materialised, _ = run_facts
+        before = current(finished_copy, "movies")
+        result = finished_copy.run("movies", ["popular_items"])
+        assert result.success
+        assert materialised(result) == {"popular_items"}
+        assert current(finished_copy, "movies") == before
+
+
+class TestGate:
+    def test_a_failed_blocking_check_keeps_what_is_published(self, tiny, materialised):
+        place = tiny()
+        assert place.run("tiny").success
+        before = current(place, "tiny")
+        lines = (place.data / "items.csv").read_text().splitlines()
+        lost = [lines[0], *("," + line.partition(",")[2] for line in lines[1:8]), *lines[8:]]
+        (place.data / "items.csv").write_text("\n".join(lost) + "\n")
+
+        result = place.run("tiny")
+        assert not result.success
+        assert failed_checks(result) == {"items_accepted_share"}
+        assert "published" not in materialised(result)
+        assert "item_texts" not in materialised(result)
+        assert current(place, "tiny") == before
+        folders = [path.name for path in (place.snapshots / "tiny").iterdir()]
+        assert sorted(folders) == sorted([CURRENT, before.strip()])
+        Snapshot.current(place.snapshots, "tiny").verify()
+
+    def test_a_failed_stage_keeps_its_old_table_and_what_is_published(self, tiny, materialised):
+        place = tiny()
+        assert place.run("tiny").success
+        before = current(place, "tiny")
+        (place.data / "items.csv").write_text("name_of_nothing\nx\n")
+        result = place.run("tiny")
+        assert not result.success
+        assert "items" not in materialised(result)
+        assert count(place, "tiny", "items") == 10
+        assert current(place, "tiny") == before
+
+
+class TestSideBySide:
+    def test_catalogs_share_nothing_but_the_location(self, tiny, materialised):
+        place = tiny("films")
+        tiny("books", strategy="popular")
+        definitions = place.definitions()
+        graph = definitions.resolve_asset_graph()
+        for name in ("films", "books"):
+            keys = {key for key in graph.materializable_asset_keys if key.path[0] == name}
+            assert {key.path[-1] for key in keys} == STAGES
+            assert {graph.get(key).group_name for key in keys} == {name}
+            parents = {parent.path[0] for key in keys for parent in graph.get(key).parent_keys}
+            assert parents == {name}
+        assert place.run("films").success
+        assert place.warehouse.path("films").exists()
+        assert not place.warehouse.path("books").exists()
+        result = place.run("books")
+        assert result.success
+        assert {event.asset_key.path[0] for event in result.get_asset_materialization_events()} == {
+            "books"
+        }
+        strategies = "select distinct strategy from recommendations"
+        assert place.warehouse.query("books", strategies) == [("popular",)]
+        assert ("hybrid",) in place.warehouse.query("films", strategies)
+        assert {path.name for path in place.snapshots.iterdir()} == {"films", "books"}
+
+
+class TestPrivacy:
+    def test_no_user_id_is_in_any_event_or_log_line_of_a_run(self, tiny, tmp_path):
+        place = tiny(
+            users={"source": "../data/users.csv", "text": "profile", "vectors": "blend"},
+        )
+        with (place.data / "interactions.csv").open("a") as file:
+            file.write("user-zq-12,space1,bad,2024-01-01\nuser-zq-13,,5,2024-01-01\n")
+        (tmp_path / "instance").mkdir()
+        with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
+            result = place.run("tiny", instance=instance)
+            assert result.success
+            assert count(place, "tiny", "rejected_interactions") == 2
+            entries = [dg.serialize_value(entry) for entry in instance.all_logs(result.run_id)]
+        assert any("rejected_rows" in entry for entry in entries)
+        assert [entry for entry in entries if "user-zq" in entry] == []
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("strategy", "similarity"),
+        [
+            ("popular", "cosine"),
+            ("content", "euclidean"),
+            ("similar_items", "dot"),
+            ("ease", "cosine"),
+            ("hybrid", "euclidean"),
+        ],
+    )
+    def test_every_strategy_and_similarity_publishes(self, tiny, strategy, similarity):
+        place = tiny(strategy=strategy, similarity=similarity, models={"ease_regularisation": 1})
+        result = place.run("tiny")
+        assert result.success
+        assert failed_checks(result) == set()
+        snapshot = Snapshot.current(place.snapshots, "tiny")
+        rows = snapshot.recommend("user-zq-11", 5)
+        assert [row.rank for row in rows] == [1, 2, 3, 4, 5]
+        assert {row.strategy for row in rows} <= {strategy, "popular"}
+        if strategy != "popular":
+            assert rows[0].strategy == strategy
+            assert rows[0].item_id.startswith("space")
+            assert rows[0].because
+        assert snapshot.manifest["settings"]["similarity"] == similarity
+        assert snapshot.similar("space1", 1)[0].item_id.startswith("space")
+        json.dumps(snapshot.manifest)
+
+    @pytest.mark.parametrize("vectors", ["text", "blend"])
+    def test_profile_texts_become_vectors(self, tiny, vectors):
+        place = tiny(
+            users={"source": "../data/users.csv", "text": "profile", "vectors": vectors},
+            strategy="content",
+        )
+        result = place.run("tiny")
+        assert result.success
+        sources = dict(
+            place.warehouse.query("tiny", "select user_id, vector_source from user_embeddings")
+        )
+        # Somebody with a profile and no interaction has a vector too.
+        assert sources["user-zq-18"] == "text"
+        assert sources["user-zq-11"] == vectors
+        rows = Snapshot.current(place.snapshots, "tiny").recommend("user-zq-11", 1)
+        assert rows[0].item_id.startswith("space")
+
+    def test_an_unknown_catalog_lists_the_nearest(self, tiny):
+        place = tiny()
+        with pytest.raises(ValueError, match="Did you mean 'tiny'"):
+            Catalogs.read(place.catalogs)["tinny"]

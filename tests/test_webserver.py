@@ -1,0 +1,161 @@
+"""The real webserver and daemon: the graph over GraphQL, and one stage run alone."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+from recsys_dagster.home import prepare_dagster_home
+
+SECONDS = 150
+ROOT = Path(__file__).parents[1]
+
+GRAPH = """
+query { repositoriesOrError { ... on RepositoryConnection { nodes {
+  name location { name } assetNodes { assetKey { path } groupName dependencyKeys { path } }
+} } } }
+"""
+LAUNCH = """
+mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
+  __typename
+  ... on LaunchRunSuccess { run { runId } }
+  ... on PythonError { message stack }
+  ... on InvalidSubsetError { message }
+  ... on RunConfigValidationInvalid { errors { message } }
+} }
+"""
+RUN = """
+query ($id: ID!) { runOrError(runId: $id) { ... on Run {
+  status
+  assetMaterializations { assetKey { path } }
+  eventConnection { events { __typename ... on MessageEvent { message } } }
+} } }
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """`dagster dev` in a process group of its own."""
+
+    def __init__(self, log: Path, environment: dict[str, str]):
+        self.log = log
+        self.deadline = time.monotonic() + SECONDS
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/graphql"
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    Path(sys.executable).with_name("dagster"),
+                    *("dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)),
+                ],
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def ask(self, query: str, **variables) -> dict:
+        request = urllib.request.Request(
+            self.url,
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    def until(self, what: str, look):
+        """Ask until there is an answer; fails with the server's log when time is up."""
+        while time.monotonic() < self.deadline and self.process.poll() is None:
+            try:
+                found = look()
+            except (URLError, ConnectionError, TimeoutError):
+                found = None
+            if found:
+                return found
+            time.sleep(0.5)
+        pytest.fail(f"{what} did not come; the server said:\n{self.log.read_text()[-4000:]}")
+
+    def stop(self) -> None:
+        try:
+            os.killpg(self.process.pid, signal.SIGINT)
+            self.process.wait(15)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            pass
+        finally:
+            # Also what outlived its parent: the group is ours alone.
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.process.wait(15)
+
+
+@pytest.fixture
+def server(finished_copy, tmp_path, monkeypatch):
+    finished_copy.environment(monkeypatch)
+    prepare_dagster_home()
+    server = Server(tmp_path / "server.log", dict(os.environ))
+    yield server
+    server.stop()
+
+
+def test_the_graph_is_served_and_a_stage_runs_alone(server):
+    def repositories():
+        return server.ask(GRAPH)["repositoriesOrError"].get("nodes")
+
+    (repository,) = server.until("the code location", repositories)
+    assert repository["location"]["name"] == "recsys"
+    depends_on = {
+        tuple(node["assetKey"]["path"]): {tuple(key["path"]) for key in node["dependencyKeys"]}
+        for node in repository["assetNodes"]
+    }
+    assert len(depends_on) == 17
+    assert {key[0] for key in depends_on} == {"movies"}
+    assert {node["groupName"] for node in repository["assetNodes"]} == {"movies"}
+    assert depends_on[("movies", "interactions")] == {("movies", "raw_interactions")}
+    assert depends_on[("movies", "popular_items")] == {
+        ("movies", "interactions"),
+        ("movies", "items"),
+        ("movies", "users"),
+    }
+    assert ("movies", "recommendations") in depends_on[("movies", "published")]
+
+    launched = server.ask(
+        LAUNCH,
+        params={
+            "selector": {
+                "repositoryLocationName": "recsys",
+                "repositoryName": repository["name"],
+                "pipelineName": "refresh_movies",
+                "assetSelection": [{"path": ["movies", "popular_items"]}],
+                "assetCheckSelection": [],
+            },
+            "mode": "default",
+        },
+    )["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    run_id = launched["run"]["runId"]
+
+    def ended():
+        run = server.ask(RUN, id=run_id)["runOrError"]
+        return run if run["status"] in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+    run = server.until("the end of the run", ended)
+    assert run["status"] == "SUCCESS", run["eventConnection"]
+    assert run["assetMaterializations"] == [{"assetKey": {"path": ["movies", "popular_items"]}}]
