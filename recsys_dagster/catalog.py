@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from recsys_dagster.errors import UserError, did_you_mean
 
-STRATEGIES = ("popular", "content", "similar_items", "ease", "hybrid")
+NAME = r"[a-z][a-z0-9_]{0,39}"
+"""A catalog's name: it is also part of an asset key, a file and a folder."""
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -69,7 +70,7 @@ class ItemsSettings(Settings):
         default_factory=dict, description="the source's name of a column"
     )
     text: str | tuple[str, ...] = Field(
-        description='columns joined by ". ", or a template such as "{title}. {description}"'
+        description='a column, columns joined by ". ", or a template: "{title}. {description}"'
     )
 
 
@@ -134,7 +135,7 @@ class ModelSettings(Settings):
 class Catalog(Settings):
     """One catalog as its YAML file describes it."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")] = Field(
+    name: Annotated[str, Field(pattern=f"^{NAME}$")] = Field(
         description="prefix of its assets and name of its warehouse: a-z, 0-9 and _"
     )
     description: str = Field(default="", description="one line for people")

@@ -13,7 +13,7 @@ def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
     by_folded: dict[str, str] = {}
     for candidate in names:
         by_folded.setdefault(candidate.casefold(), candidate)
-    matches = get_close_matches(name.casefold(), by_folded, n=limit, cutoff=0.5)
+    matches = get_close_matches(name.casefold(), by_folded, n=limit, cutoff=0.6)
     return [by_folded[match] for match in matches]
 
 

@@ -154,7 +154,7 @@ RECOMMENDATIONS = Table(
         Column("strategy", "VARCHAR", "what put the row there; popular rows fill short lists"),
         Column(
             "because",
-            "STRUCT(item_id VARCHAR, share DOUBLE)[]",
+            'STRUCT(item_id VARCHAR, "share" DOUBLE)[]',
             "the history items that contributed most, with their shares of the score",
         ),
         Column("run_id", "VARCHAR", "the Dagster run that made the row"),

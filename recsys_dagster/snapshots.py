@@ -145,7 +145,13 @@ class Snapshot:
                 f"The catalog {catalog!r} has published nothing yet: run it first, with: "
                 f"recsys run {catalog}"
             ) from None
-        manifest = json.loads((home / name / MANIFEST).read_text(encoding="utf-8"))
+        try:
+            manifest = json.loads((home / name / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(
+                f"{home / name}: the current snapshot is not there any more: publish again, with: "
+                f"recsys run {catalog}"
+            ) from None
         if manifest["format"] != FORMAT:
             raise UserError(
                 f"{home / name}: written in format {manifest['format']}, this version reads "

@@ -107,8 +107,12 @@ def materialised(result: dg.ExecuteInProcessResult) -> set[str]:
 
 def figures(result: dg.ExecuteInProcessResult, name: str, stage: str) -> dict[str, Any]:
     """The metadata values of a stage in a run."""
-    (event,) = result.asset_materializations_for_node(f"{name}__{stage}")
-    return {key: entry.value for key, entry in event.metadata.items()}
+    (metadata_of_stage,) = (
+        event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey([name, stage])
+    )
+    return {key: entry.value for key, entry in metadata_of_stage.items()}
 
 
 @pytest.fixture(scope="session")

@@ -84,9 +84,7 @@ class TestFinished:
 
     def test_all_checks_pass(self, finished):
         evaluations = finished.result.get_asset_check_evaluations()
-        declared = {
-            key for key in finished.place.definitions().resolve_asset_graph().asset_check_keys
-        }
+        declared = set(finished.place.definitions().resolve_asset_graph().asset_check_keys)
         assert {evaluation.asset_check_key for evaluation in evaluations} == declared
         assert failed_checks(finished.result) == set()
 

@@ -1,5 +1,6 @@
 """The real webserver and daemon: the graph over GraphQL, and one stage run alone."""
 
+import contextlib
 import json
 import os
 import signal
@@ -99,10 +100,8 @@ class Server:
             pass
         finally:
             # Also what outlived its parent: the group is ours alone.
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self.process.wait(15)
 
 

@@ -30,7 +30,7 @@ def published(
     path = publish(
         Path(snapshots.folder),
         catalog.name,
-        context.run_id,
+        context.run.run_id,
         pd.Timestamp.now("UTC").tz_localize(None),
         {
             "recommendations": recommendations,

@@ -87,7 +87,7 @@ def recommendations(
         ),
         behaviour,
         catalog.strategy,
-        context.run_id,
+        context.run.run_id,
         pd.Timestamp.now("UTC").tz_localize(None),
     )
     return dg.Output(table, metadata=_described(table, items, len(users)))

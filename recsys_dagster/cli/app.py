@@ -1,12 +1,13 @@
 """The commands. Reading ones touch the published snapshot alone and never load Dagster."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recsys_dagster.catalog import Catalogs, catalogs_folder
+from recsys_dagster.catalog import NAME, Catalogs, catalogs_folder
 from recsys_dagster.cli import tables
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
@@ -33,7 +34,7 @@ def _snapshot(catalog: str) -> Snapshot:
 
     Snapshots outlive their YAML file, so a published catalog needs none.
     """
-    if not (snapshots_folder() / catalog).is_dir():
+    if not re.fullmatch(NAME, catalog) or not (snapshots_folder() / catalog).is_dir():
         Catalogs.read(catalogs_folder())[catalog]
     return Snapshot.current(snapshots_folder(), catalog)
 
@@ -117,5 +118,5 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        tables.error_console.print(f"[bold red]Error[/] {tables.plain(str(error))}")
+        tables.error_console.print(f"[bold red]Error[/] {tables.plain(str(error))}", soft_wrap=True)
         sys.exit(2)

@@ -23,11 +23,13 @@ def export_dense_matrix(catalog: Catalog, out: Path) -> tuple[int, int]:
 
     Raises:
         UserError: nothing was materialised, the matrix is too large, or the file's ending is
-            unknown.
+            unknown or its folder missing.
     """
     writers = {".parquet": pd.DataFrame.to_parquet, ".csv": pd.DataFrame.to_csv}
     if out.suffix not in writers:
         raise UserError(f"{out}: expected a file ending in {' or '.join(writers)}.")
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: the folder {out.parent} does not exist.")
     warehouse = Warehouse(folder=str(warehouse_folder()))
     users = warehouse.read(catalog.name, "user_embeddings")
     items = warehouse.read(catalog.name, "item_embeddings")

@@ -110,8 +110,9 @@ def run_catalog(name: str, stages: list[str]) -> None:
     ]
     if not result.success:
         raise UserError(_failure(name, result, failed_checks))
+    made = len(result.get_asset_materialization_events())
     console.print(
-        f"[bold]{name}[/]: {len(result.get_asset_materialization_events())} tables in "
+        f"[bold]{name}[/]: {made} table{'' if made == 1 else 's'} in "
         f"{time.monotonic() - started:.1f} s",
         highlight=False,
     )

@@ -1,5 +1,6 @@
 """Reading what catalogs name as a source: files through DuckDB, frames from Python functions."""
 
+import glob
 import importlib
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def read_source(source: str, folder: Path) -> pa.Table:
 def _call(source: str) -> pa.Table:
     _, _, name = source.partition(":")
     module_name, _, function_name = name.partition(":")
+    if not module_name:
+        raise UserError(f"source {source!r}: expected python:module:function.")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -69,6 +72,8 @@ def _read_file(source: str, folder: Path) -> pa.Table:
         raise UserError(f"{path}: there is no such file.{did_you_mean(path.name, siblings)}")
     with duckdb.connect() as connection:
         try:
-            return connection.sql(f"select * from {reader}", params=[str(path)]).to_arrow_table()
+            return connection.sql(
+                f"select * from {reader}", params=[glob.escape(str(path))]
+            ).to_arrow_table()
         except duckdb.Error as error:
             raise UserError(f"{path}: cannot be read: {error}") from error

@@ -54,7 +54,7 @@ def clean_text(value: Any) -> str:
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         parts = [clean_text(part) for part in value]
         if isinstance(value, set | frozenset):
-            parts.sort()  # sets have another order in every process, and texts would have new hashes
+            parts.sort()  # a set's order changes with the process, and so would the text's hash
         value = ", ".join(filter(None, parts))
     if pd.isna(value):
         return ""
@@ -104,14 +104,16 @@ class Template:
 
     @classmethod
     def parse(cls, text: str | Sequence[str]) -> "Template":
-        """A template such as "{title}. {genres}", or a list of columns joined by ". ".
+        """A template such as "{title}. {genres}", one column, or a list of them joined by ". ".
 
         Raises:
             UserError: the template has no column or does not parse.
         """
         fields: list[tuple[str, str]] = []
         literal = ""
-        if not isinstance(text, str):
+        if isinstance(text, str) and "{" not in text and "}" not in text:
+            fields = [("", text)] if text else []
+        elif not isinstance(text, str):
             fields = [("" if i == 0 else ". ", name) for i, name in enumerate(text)]
         else:
             try:

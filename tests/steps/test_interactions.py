@@ -64,7 +64,7 @@ raw_rows = st.lists(st.tuples(ids, ids, weights, timestamps), max_size=12)
 
 
 def frame_of(rows):
-    user, item, weight, timestamp = (list(column) for column in zip(*rows, strict=True)) or []
+    user, item, weight, timestamp = (list(column) for column in zip(*rows, strict=True))
     return raw_of(
         user_id=pd.Series(user, dtype=object),
         item_id=pd.Series(item, dtype=object),

@@ -13,11 +13,51 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.steps.texts import Template, clean_text, hash_text, item_texts, user_texts
 
 MARKUP_PIECES = [
-    "<b>", "</b>", "<b", "<", ">", "<3", "a < b", "&lt;", "&gt;", "&amp;", "&amp;lt;", "&", "&#60;",
-    "&#0;", "&nbsp;", "<!--", "-->", "<script>", "</script>", "<!DOCTYPE x>", "<br/>", "＜i＞", "＆lt;",
-    "é", "e", "\u0301", "\u00ad", "\u200d", "\u202e", "\x00", "\n", " ", "ﬁ", "x", ";", "#", "/", "]]>",
-    "<![CDATA[", "<?php", "<title>", "<textarea>", "👩‍👩‍👧", "שלום",
-]  # fmt: skip
+    "<b>",
+    "</b>",
+    "<b",
+    "<",
+    ">",
+    "<3",
+    "a < b",
+    "&lt;",
+    "&gt;",
+    "&amp;",
+    "&amp;lt;",
+    "&",
+    "&#60;",
+    "&#0;",
+    "&nbsp;",
+    "<!--",
+    "-->",
+    "<script>",
+    "</script>",
+    "<!DOCTYPE x>",
+    "<br/>",
+    "＜i＞",
+    "＆lt;",
+    "é",
+    "e",
+    "\u0301",
+    "\u00ad",
+    "\u200d",
+    "\u202e",
+    "\x00",
+    "\n",
+    " ",
+    "ﬁ",
+    "x",
+    ";",
+    "#",
+    "/",
+    "]]>",
+    "<![CDATA[",
+    "<?php",
+    "<title>",
+    "<textarea>",
+    "👩‍👩‍👧",
+    "שלום",
+]
 messy = st.one_of(st.text(), st.lists(st.sampled_from(MARKUP_PIECES)).map("".join))
 
 
@@ -190,7 +230,9 @@ def test_title_then_id_stand_in_for_an_empty_text():
 
 
 def test_user_texts_leave_out_users_without_one():
-    users = pd.DataFrame({"user_id": ["u1", "u2", "u3"], "about": ["x", None, "y"]}, index=[5, 2, 0])
+    users = pd.DataFrame(
+        {"user_id": ["u1", "u2", "u3"], "about": ["x", None, "y"]}, index=[5, 2, 0]
+    )
     table = user_texts(users, ["about"])
     assert table[["user_id", "text"]].to_numpy().tolist() == [["u1", "x"], ["u3", "y"]]
     assert table["text_hash"].tolist() == [hash_text("x"), hash_text("y")]
@@ -200,12 +242,15 @@ def test_user_texts_leave_out_users_without_one():
 def test_empty_tables():
     items = pd.DataFrame({"item_id": [], "title": []}, dtype="str")
     assert list(item_texts(items, "{title}").columns) == [
-        "item_id", "text", "text_hash", "is_fallback",
-    ]  # fmt: skip
+        "item_id",
+        "text",
+        "text_hash",
+        "is_fallback",
+    ]
     assert len(user_texts(pd.DataFrame({"user_id": [], "a": []}, dtype="str"), "{a}")) == 0
 
 
 def test_an_unknown_column_is_named():
     items = pd.DataFrame({"item_id": ["a"], "title": ["A"], "genres": ["x"]})
-    with pytest.raises(UserError, match="'genre'.* Did you mean 'genres'"):
+    with pytest.raises(UserError, match=r"'genre'.* Did you mean 'genres'"):
         item_texts(items, "{title}. {genre}")

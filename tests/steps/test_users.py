@@ -17,9 +17,7 @@ def profiles(**columns):
 def test_counts_and_times_come_from_interactions(interactions_of):
     first, last = pd.Timestamp("2024-01-01"), pd.Timestamp("2024-02-01")
     users = collect_users(
-        interactions_of(
-            ("u2", "a", 1.0, True, first), ("u2", "b", 1.0, False, last), ("u1", "a")
-        ),
+        interactions_of(("u2", "a", 1.0, True, first), ("u2", "b", 1.0, False, last), ("u1", "a")),
         NOBODY,
         columns={},
     )
