@@ -5,6 +5,7 @@ current by replacing the one-line file `CURRENT`: both are atomic renames, so a 
 old snapshot or the new one, never a half.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -135,7 +136,8 @@ class Snapshot:
         """The snapshot that a catalog serves now.
 
         Raises:
-            UserError: the catalog has published nothing yet.
+            UserError: the catalog has published nothing yet, or what it published is gone or
+                of another format.
         """
         home = folder / catalog
         try:
@@ -299,8 +301,11 @@ class Snapshot:
         ]
 
     def _query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        # Escaped, because DuckDB reads paths as patterns.
         paths = {
-            table: str(self.path / f"{table}.parquet") for table in TABLES if f"${table})" in sql
+            table: glob.escape(str(self.path / f"{table}.parquet"))
+            for table in TABLES
+            if f"${table})" in sql
         }
         with duckdb.connect() as connection:
             return connection.execute(sql, parameters | paths).fetchall()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 
@@ -94,10 +95,9 @@ class Server:
 
     def stop(self) -> None:
         try:
-            os.killpg(self.process.pid, signal.SIGINT)
-            self.process.wait(15)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            pass
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(self.process.pid, signal.SIGINT)
+                self.process.wait(15)
         finally:
             # Also what outlived its parent: the group is ours alone.
             with contextlib.suppress(ProcessLookupError):
