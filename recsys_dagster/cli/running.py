@@ -11,7 +11,8 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from recsys_dagster.catalog import Catalogs, catalogs_folder
 from recsys_dagster.cli.tables import console, plain
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.home import prepare_dagster_home
+from recsys_dagster.home import prepare_dagster_home, warehouse_folder
+from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import TABLES
 
 STAGES = [*TABLES, "published"]
@@ -89,6 +90,7 @@ def run_catalog(name: str, stages: list[str]) -> None:
     for stage in stages:
         if stage not in STAGES:
             raise UserError(f"There is no stage {stage!r}.{did_you_mean(stage, STAGES)}")
+    Warehouse(folder=str(warehouse_folder())).require_free(name)
     prepare_dagster_home()
     from recsys_dagster.definitions import build_defs, refresh_job_name
 

@@ -47,14 +47,29 @@ class Warehouse(dg.ConfigurableResource):
             context = resource.get_connection()
             connection = context.__enter__()
         except duckdb.IOException as error:
-            raise UserError(
-                f"{path}: the warehouse of catalog {catalog!r} could not be opened; another "
-                f"process may have it open: wait for its run to end, or close it. ({error})"
-            ) from error
+            raise self._locked(catalog, error) from error
         try:
             yield connection
         finally:
             connection.close()
+
+    def require_free(self, catalog: str) -> None:
+        """Fail at once, without the patience of `connect`, where another process is in the file.
+
+        Raises:
+            UserError: another process keeps the file open.
+        """
+        if self.path(catalog).exists():
+            try:
+                duckdb.connect(str(self.path(catalog))).close()
+            except duckdb.IOException as error:
+                raise self._locked(catalog, error) from error
+
+    def _locked(self, catalog: str, error: duckdb.IOException) -> UserError:
+        return UserError(
+            f"{self.path(catalog)}: the warehouse of catalog {catalog!r} could not be opened; "
+            f"another process may have it open: wait for its run to end, or close it. ({error})"
+        )
 
     def query(
         self, catalog: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
