@@ -10,9 +10,11 @@ neighbouring events:
 - Dagster's: all else between calling `execute_in_process` and its return: planning the run, its
   events and their storage, gaps between steps.
 
-An event is stamped before it is stored, so storing the one that opens a stretch of ours, some
-milliseconds, is in ours. Starting Python and importing Dagster come before `execute_in_process`:
-they are in the seconds of a run, not in the share.
+An event is stamped before it is stored, and looking up versions and types falls between the same
+events, so some milliseconds of Dagster's a step are in ours: the share is a low estimate. With
+every function timed directly it was 1.6 to 1.9 percentage points higher, on a busy machine.
+Starting Python and importing Dagster come before `execute_in_process`: they are in the seconds of
+a run, not in the share.
 """
 
 import argparse

@@ -49,9 +49,10 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
     reason = reason.mask(item_id.isna(), "item_id is missing or blank")
     differs = item_id.notna() & ~is_last & (content != last_content)
     reason = reason.mask(differs, "a later row has the same item_id and other values")
-    accepted = rows[item_id.notna() & is_last]
+    is_accepted = item_id.notna() & is_last
+    accepted = rows[is_accepted]
     title = (
-        raw.loc[accepted.index, title_column].map(clean_text)
+        raw[title_column][is_accepted].map(clean_text)
         if title_column
         else pd.Series("", index=accepted.index)
     )

@@ -1,0 +1,254 @@
+"""Lists: nothing seen, nothing from outside, full as long as the catalogue lasts, with reasons."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.schemas import RECOMMENDATIONS
+from recsys_dagster.steps import recommendations as module
+from recsys_dagster.steps.models.base import ItemWeightsModel
+from recsys_dagster.steps.models.content import ContentModel
+from recsys_dagster.steps.models.hybrid import fit_hybrid
+from recsys_dagster.steps.models.popular import PopularModel, popularity
+from recsys_dagster.steps.recommendations import popular_items, recommend, recommendations_table
+from recsys_dagster.steps.similarity import Space, pairwise
+from recsys_dagster.steps.similarity_tables import item_neighbours, similarity_matrix
+from recsys_dagster.steps.strategies import Evidence, fit
+
+STRATEGIES = ("popular", "content", "similar_items", "ease", "hybrid")
+MADE_AT = pd.Timestamp("2024-01-01 12:00")
+
+
+def lists_of(model, behaviour, n):
+    """The table as a frame."""
+    blocks = recommend(model, popularity(behaviour.positives), behaviour, n)
+    table = recommendations_table(blocks, behaviour, model.strategy, "run", MADE_AT)
+    assert table.column_names == RECOMMENDATIONS.column_names
+    return pd.DataFrame(table.to_pylist(), columns=table.column_names)
+
+
+def by_user(frame):
+    return {user: rows["item_id"].tolist() for user, rows in frame.groupby("user_id")}
+
+
+def sparse_of(entries, shape):
+    return sparse.csr_matrix((entries.similarities, (entries.rows, entries.columns)), shape=shape)
+
+
+def fitted(strategy, behaviour, seed=0):
+    """A strategy fitted on random item vectors."""
+    users, items = behaviour.seen.shape
+    rng = np.random.default_rng(seed)
+    space = Space("cosine", None)
+    things = space.project(rng.standard_normal((items, 4)))
+    people = space.project(rng.standard_normal((users, 4)))
+    catalog = Catalog.model_validate(
+        {
+            "name": "shop",
+            "interactions": {"source": "x.csv"},
+            "items": {"source": "y.csv", "text": "{title}"},
+            "strategy": strategy,
+            "centre": False,
+            "models": {"ease_regularisation": 5, "hybrid_regularisation": 5, "semantic_weight": 2},
+        }
+    )
+    seen = np.diff(behaviour.seen.indptr)
+    near = sparse_of(similarity_matrix(people, things, seen, 2, "cosine"), (users, items))
+    alike = sparse_of(item_neighbours(things, 2, "cosine"), (items, items))
+    return fit(catalog, Evidence(behaviour, things, near, alike))
+
+
+USERS = ["u1", "u2", "u3", "u4"]
+CATALOGUE = list("abcdefg")
+pairs_of_users = st.dictionaries(
+    # x and y are interacted with, but not in the catalogue
+    st.tuples(st.sampled_from(USERS), st.sampled_from([*CATALOGUE, "x", "y"])),
+    st.booleans(),
+    max_size=36,
+)
+
+
+# What holds for every list
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@given(pairs=pairs_of_users, n=st.integers(1, 9), seed=st.integers(0, 20))
+def test_every_list_is_right(behaviour_of, strategy, pairs, n, seed):
+    rows = [(user, item, 1.0, positive) for (user, item), positive in pairs.items()]
+    behaviour = behaviour_of(rows, USERS, CATALOGUE)
+    frame = lists_of(fitted(strategy, behaviour, seed), behaviour, n)
+    score = dict(zip(behaviour.item_ids, popularity(behaviour.positives), strict=True))
+    for user in USERS:
+        seen = {item for owner, item in pairs if owner == user}
+        liked = {item for (owner, item), positive in pairs.items() if owner == user and positive}
+        own = frame[frame["user_id"] == user]
+        items = own["item_id"].tolist()
+        left = set(CATALOGUE) - seen
+        assert set(items) <= left
+        assert len(items) == len(set(items)) == min(n, len(left))
+        assert own["rank"].tolist() == list(range(1, len(items) + 1))
+        assert set(own["strategy"]) <= {strategy, "popular"}
+        assert np.isfinite(own["score"]).all()
+
+        ranked, filled = own[own["strategy"] == strategy], own[own["strategy"] == "popular"]
+        assert ranked["score"].is_monotonic_decreasing
+        if strategy != "popular":
+            # Fillers come last, the most popular of those that are left.
+            assert (own["strategy"] == "popular").is_monotonic_increasing
+            rest = sorted(left - set(ranked["item_id"]), key=lambda item: (-score[item], item))
+            assert filled["item_id"].tolist() == rest[: len(filled)]
+        assert filled["score"].tolist() == [score[item] for item in filled["item_id"]]
+        assert not filled["because"].map(len).any()
+        for because in own["because"]:
+            shares = [reason["share"] for reason in because]
+            assert len(because) <= 3
+            assert all(0 < share <= 1 for share in shares)
+            assert shares == sorted(shares, reverse=True)
+            assert sum(shares) <= 1 + 1e-9
+            assert {reason["item_id"] for reason in because} <= liked
+
+
+def test_blocks_do_not_change_the_lists(behaviour_of, monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = [(f"u{u:02}", f"i{i}") for u in range(17) for i in range(20) if rng.random() < 0.2]
+    behaviour = behaviour_of(rows, [f"u{u:02}" for u in range(17)], [f"i{i}" for i in range(20)])
+    model = fitted("hybrid", behaviour)
+    whole = lists_of(model, behaviour, 5)
+    monkeypatch.setattr(module, "BLOCK_CELLS", 60)
+    pd.testing.assert_frame_equal(lists_of(model, behaviour, 5), whole)
+    calls = []
+    list(recommend(model, np.zeros(20), behaviour, 5, lambda *done: calls.append(done)))
+    assert calls == [(3, 17), (6, 17), (9, 17), (12, 17), (15, 17), (17, 17)]
+
+
+def test_users_without_anything_get_popular_items(behaviour_of):
+    behaviour = behaviour_of([("u", "b"), ("v", "b"), ("v", "c")], ["new", "u", "v"], list("abcd"))
+    frame = lists_of(fitted("ease", behaviour), behaviour, 3)
+    new = frame[frame["user_id"] == "new"]
+    assert new["item_id"].tolist() == ["b", "c", "a"]
+    assert new["score"].tolist() == [1, 0.5, 0]
+    assert set(new["strategy"]) == {"popular"}
+
+
+def test_a_list_is_short_only_when_the_catalogue_is_exhausted(behaviour_of):
+    rows = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "c")]
+    frame = lists_of(fitted("hybrid", b := behaviour_of(rows, ["u", "v", "w"], list("abc"))), b, 5)
+    assert {user: len(items) for user, items in by_user(frame).items()} == {"u": 1, "w": 3}
+
+
+def test_no_users_and_no_items(behaviour_of):
+    model = PopularModel(np.zeros(1, dtype=np.float32))
+    assert len(lists_of(model, behaviour_of([], [], ["a"]), 3)) == 0
+    nothing = PopularModel(np.zeros(0, dtype=np.float32))
+    assert len(lists_of(nothing, behaviour_of([], ["u"], []), 3)) == 0
+
+
+# Reasons
+
+
+def test_shares_are_positive_contributions_over_their_sum(behaviour_of):
+    behaviour = behaviour_of([("u", item) for item in "abcde"], ["u"], list("abcdef"))
+    B = np.zeros((6, 6), dtype=np.float32)
+    B[:5, 5] = [1, 4, -2, 3, 2]
+    (because,) = lists_of(ItemWeightsModel("ease", B), behaviour, 1)["because"]
+    assert because == [
+        {"item_id": "b", "share": 0.4},
+        {"item_id": "d", "share": pytest.approx(0.3)},
+        {"item_id": "e", "share": 0.2},
+    ]
+
+
+def test_what_only_has_contributions_against_it_has_no_reasons(behaviour_of):
+    behaviour = behaviour_of([("u", "a")], ["u"], ["a", "b"])
+    B = np.array([[0, -1], [0, 0]], dtype=np.float32)
+    frame = lists_of(ItemWeightsModel("ease", B), behaviour, 1)
+    assert frame["item_id"].tolist() == ["b"]
+    assert frame["because"].tolist() == [[]]
+
+
+# Strategies in lists
+
+
+def test_content_from_the_matrix_equals_the_dense_computation(behaviour_of):
+    rng = np.random.default_rng(0)
+    users, items, n = [f"u{u:02}" for u in range(25)], [f"i{i:02}" for i in range(60)], 7
+    rows = [
+        (user, item) for user in users for item in items if rng.random() < rng.choice([0.05, 0.9])
+    ]
+    behaviour = behaviour_of(rows, users, items)
+    space = Space.of(rng.standard_normal((60, 8)), "cosine", centre=True)
+    people = space.project(rng.standard_normal((25, 8)))
+    things = space.project(rng.standard_normal((60, 8)))
+    # No wider than a list: the items seen are on top of it.
+    entries = similarity_matrix(people, things, np.diff(behaviour.seen.indptr), n, "cosine")
+    frame = lists_of(ContentModel(sparse_of(entries, (25, 60)), things), behaviour, n)
+    dense = pairwise(people, things, "cosine")
+    dense[behaviour.seen.nonzero()] = -np.inf
+    lists = by_user(frame)
+    for row, user in enumerate(users):
+        order = [i for i in np.argsort(-dense[row], kind="stable")[:n] if dense[row, i] > -np.inf]
+        assert lists[user] == [items[i] for i in order]
+        own = frame[frame["user_id"] == user]
+        np.testing.assert_allclose(own["score"], dense[row, order], atol=1e-6)
+    assert set(frame["strategy"]) == {"content"}
+
+
+def test_a_cold_item_can_be_recommended_first(behaviour_of):
+    rows = [(user, item) for user in ("u", "v") for item in ("crime1", "crime2")]
+    rows += [("w", "love1"), ("w", "love2"), ("x", "crime1")]
+    catalogue = ["crime1", "crime2", "crime3", "love1", "love2", "love3"]
+    behaviour = behaviour_of(rows, list("uvwx"), catalogue)
+    vectors = np.array([[1, 0], [1, 0.1], [1, 0.05], [0, 1], [0.1, 1], [0.05, 1]], np.float32)
+    model = fit_hybrid(
+        behaviour.positives,
+        Space("cosine", None).project(vectors),
+        np.diff(behaviour.seen.tocsc().indptr) == 0,
+        regularisation=10,
+        semantic_weight=1,
+        semantic_regularisation=5,
+        cold_boost=1,
+    )
+    frame = lists_of(model, behaviour, 1)
+    assert by_user(frame)["u"] == ["crime3"]
+    assert by_user(frame)["w"] == ["love3"]
+    (because,) = frame.loc[frame["user_id"] == "u", "because"]
+    assert {reason["item_id"] for reason in because} == {"crime1", "crime2"}
+
+
+# Tables
+
+
+def test_the_table_has_the_types_of_the_schema(behaviour_of):
+    behaviour = behaviour_of([("u", "a")], ["u"], ["a", "b"])
+    blocks = recommend(fitted("popular", behaviour), np.zeros(2), behaviour, 2)
+    table = recommendations_table(blocks, behaviour, "popular", "run-1", MADE_AT)
+    assert table.schema.field("because").type == pa.list_(
+        pa.struct([("item_id", pa.string()), ("share", pa.float64())])
+    )
+    assert table.to_pylist() == [
+        {
+            "user_id": "u",
+            "item_id": "b",
+            "score": 0.0,
+            "rank": 1,
+            "strategy": "popular",
+            "because": [],
+            "run_id": "run-1",
+            "made_at": MADE_AT.to_pydatetime(),
+        }
+    ]
+
+
+def test_popular_items_ranks_the_catalogue_and_nothing_else(behaviour_of):
+    rows = [("u", "c"), ("v", "c"), ("v", "a"), ("u", "x"), ("v", "x"), ("u", "b", 1.0, False)]
+    behaviour = behaviour_of(rows, ["u", "v"], list("abcd"))
+    assert popular_items(behaviour, popularity(behaviour.positives)).to_dict("list") == {
+        "item_id": ["c", "a", "b", "d"],
+        "score": [1.0, 0.5, 0.0, 0.0],
+        "rank": [1, 2, 3, 4],
+    }
