@@ -17,7 +17,7 @@ test: setup  ## the whole test suite
 ui: setup $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI, on http://127.0.0.1:3000
 	PYTHONWARNINGS='ignore:Function `dev_command` is superseded' $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
-lint: setup  ## style and types
+lint: setup $(DAGSTER_HOME)/dagster.yaml  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check recsys_dagster benchmarks

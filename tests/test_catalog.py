@@ -1,8 +1,19 @@
 """What a YAML file may say, and what it is told when it says something else."""
 
-import pytest
+from pathlib import Path
+from typing import get_args
 
-from recsys_dagster.catalog import Catalogs, parse_condition, read_catalog
+import pytest
+from pydantic import ValidationError
+
+from recsys_dagster.catalog import (
+    DEFAULT_ENCODER,
+    Catalog,
+    Catalogs,
+    catalogs_folder,
+    parse_condition,
+    read_catalog,
+)
 from recsys_dagster.errors import UserError
 
 SMALLEST = """\
@@ -21,6 +32,29 @@ def test_the_smallest_catalog_needs_three_lines(tmp_path):
     catalog = read_catalog(written(tmp_path, SMALLEST))
     assert (catalog.name, catalog.strategy, catalog.similarity) == ("shop", "hybrid", "cosine")
     assert catalog.folder == tmp_path
+    assert catalog.encoder.model == DEFAULT_ENCODER
+    assert catalog.interactions.positive is None
+    assert catalog.items.text == ("title", "description")
+    assert "folder" not in catalog.model_dump()
+
+
+def test_an_encoder_is_a_name_or_settings(tmp_path):
+    named = read_catalog(written(tmp_path, SMALLEST + "encoder: tfidf\n"))
+    assert (named.encoder.model, named.encoder.dimension) == ("tfidf", 256)
+    described = SMALLEST + "encoder: {model: tfidf, dimension: 64}\n"
+    assert read_catalog(written(tmp_path, described)).encoder.dimension == 64
+
+
+@pytest.mark.parametrize("strategy", get_args(Catalog.model_fields["strategy"].annotation))
+def test_every_strategy_can_be_chosen(tmp_path, strategy):
+    chosen = read_catalog(written(tmp_path, SMALLEST + f"strategy: {strategy}\n"))
+    assert chosen.strategy == strategy
+
+
+def test_settings_do_not_change(tmp_path):
+    catalog = read_catalog(written(tmp_path, SMALLEST))
+    with pytest.raises(ValidationError, match="frozen"):
+        catalog.name = "other"  # ty: ignore[invalid-assignment]
 
 
 @pytest.mark.parametrize(
@@ -30,11 +64,26 @@ def test_the_smallest_catalog_needs_three_lines(tmp_path):
         ("similarity: cosin", "similarity: .*'cosine'"),
         ("users: {vectrs: text}", r"users\.vectrs: unknown key\. Did you mean 'vectors'"),
         ("recommendations: 0", "recommendations: .*greater than 0"),
+        ("users: {text_share: 1.5}", r"users\.text_share: .*less than or equal to 1"),
+        ("users: {half_life: 3}", r"users\.half_life: unknown key.*'half_life_days'"),
+        ("models: {cold_bost: 3}", r"models\.cold_bost: unknown key.*'cold_boost'"),
+        ("encoder: {modle: tfidf}", r"encoder\.modle: unknown key.*'model'"),
+        ("interactions: {}", r"interactions\.source: Field required"),
+        ("interactions: clicks.csv", r"interactions: .*found 'clicks\.csv'"),
+        ("interactions: {source: x, positive: rating is 4}", "positive: .*is not a condition"),
     ],
 )
 def test_a_fault_is_named_with_the_nearest_right_name(tmp_path, line, message):
     with pytest.raises(UserError, match=message):
         read_catalog(written(tmp_path, SMALLEST + line + "\n"))
+
+
+def test_every_fault_is_told_at_once(tmp_path):
+    faulty = SMALLEST.replace("name: shop", "name: X") + "neighbours: -1\ncolour: red\n"
+    with pytest.raises(UserError) as raised:
+        read_catalog(written(tmp_path, faulty))
+    _, *faults = str(raised.value).splitlines()
+    assert [fault.split(":")[0].strip() for fault in faults] == ["name", "neighbours", "colour"]
 
 
 def test_an_unknown_column_of_ours_is_named(tmp_path):
@@ -47,6 +96,30 @@ def test_an_unknown_column_of_ours_is_named(tmp_path):
 def test_a_name_stays_in_its_folder(tmp_path, name):
     with pytest.raises(UserError, match="name: "):
         read_catalog(written(tmp_path, SMALLEST.replace("name: shop", f"name: '{name}'")))
+
+
+def test_a_folder_holds_catalogs_by_name(tmp_path):
+    written(tmp_path, SMALLEST, "b.yml")
+    written(tmp_path, SMALLEST.replace("name: shop", "name: films"), "a.yaml")
+    written(tmp_path, "not a catalog", "notes.txt")
+    catalogs = Catalogs.read(tmp_path)
+    assert sorted(catalogs) == ["films", "shop"]
+    assert "shop" in catalogs
+    assert catalogs["films"].name == "films"
+    with pytest.raises(UserError, match=r"no catalog 'film'\. Did you mean 'films'"):
+        catalogs["film"]
+
+
+def test_the_folder_comes_from_the_environment_or_lies_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("RECSYS_CATALOGS", str(tmp_path / "mine"))
+    assert catalogs_folder() == (tmp_path / "mine").resolve()
+    monkeypatch.delenv("RECSYS_CATALOGS")
+    monkeypatch.chdir(tmp_path)
+    assert catalogs_folder() == (tmp_path / "catalogs").resolve()
+
+
+def test_the_catalogs_of_the_repository_are_right():
+    assert "movies" in Catalogs.read(Path(__file__).parent.parent / "catalogs")
 
 
 def test_one_name_in_two_files_is_refused(tmp_path):
@@ -63,6 +136,14 @@ def test_a_folder_without_catalogs_says_what_to_do(tmp_path):
         Catalogs.read(tmp_path / "nowhere")
 
 
+def test_a_file_that_is_not_there_or_not_utf8(tmp_path):
+    with pytest.raises(UserError, match="there is no such file"):
+        read_catalog(tmp_path / "no.yaml")
+    (tmp_path / "latin.yaml").write_bytes("name: café".encode("latin-1"))
+    with pytest.raises(UserError, match="not YAML in UTF-8"):
+        read_catalog(tmp_path / "latin.yaml")
+
+
 def test_text_that_is_not_a_mapping(tmp_path):
     with pytest.raises(UserError, match="expected a mapping"):
         read_catalog(written(tmp_path, "- a\n- b\n"))
@@ -73,5 +154,12 @@ def test_text_that_is_not_a_mapping(tmp_path):
 def test_conditions():
     assert parse_condition("rating >= 4") == ("rating", ">=", 4.0)
     assert parse_condition(" weight<-1.5 ") == ("weight", "<", -1.5)
-    with pytest.raises(ValueError, match="not a condition"):
-        parse_condition("rating => 4")
+    assert parse_condition("größe!=0") == ("größe", "!=", 0.0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "rating", "rating >=", "rating => 4", "rating = 4", "4 < x", "x > y", "a > 1 b"]
+)
+def test_what_is_not_a_condition(text):
+    with pytest.raises(ValueError, match="is not a condition"):
+        parse_condition(text)

@@ -76,4 +76,10 @@ def _read_file(source: str, folder: Path) -> pa.Table:
                 f"select * from {reader}", params=[glob.escape(str(path))]
             ).to_arrow_table()
         except duckdb.Error as error:
-            raise UserError(f"{path}: cannot be read: {error}") from error
+            raise UserError(f"{path}: cannot be read: {_without_data(error)}") from None
+
+
+def _without_data(error: duckdb.Error) -> str:
+    # The line that DuckDB quotes may name a person, and run logs cannot be erased by row.
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines[:4] if line and not line.startswith("Original Line"))

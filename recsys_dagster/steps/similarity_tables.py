@@ -68,7 +68,8 @@ def similarity_matrix(
     done = 0
     for size in np.unique(classes):
         members = np.flatnonzero(classes == size)
-        near = top_k(users[members], items, int(needed[members].max()), similarity)
+        widest = max(1, int(needed[members].max()))  # 0 where there are no items
+        near = top_k(users[members], items, widest, similarity)
         parts.append(_entries(members, near, needed[members]))
         done += len(members)
         if progress:

@@ -122,3 +122,12 @@ class TestMistakes:
         (tmp_path / "a.csv").write_text("item_id\n1\n")
         (tmp_path / "[a].csv").write_text("item_id\n2\n")
         assert read_source("[a].csv", tmp_path)["item_id"].to_pylist() == ["2"]
+
+
+def test_what_cannot_be_read_is_not_quoted(tmp_path):
+    rows = "".join(f"user-zq-{n},a\n" for n in range(50))
+    (tmp_path / "i.csv").write_bytes(f"user_id,item_id\n{rows}".encode() + b"user-zq-50,\xff\n")
+    with pytest.raises(UserError, match=r"i\.csv: cannot be read: .*not utf-8") as raised:
+        read_source("i.csv", tmp_path)
+    assert "user-zq" not in str(raised.value)
+    assert raised.value.__suppress_context__

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -77,6 +77,7 @@ pairs_of_users = st.dictionaries(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+@settings(max_examples=20)
 @given(pairs=pairs_of_users, n=st.integers(1, 9), seed=st.integers(0, 20))
 def test_every_list_is_right(behaviour_of, strategy, pairs, n, seed):
     rows = [(user, item, 1.0, positive) for (user, item), positive in pairs.items()]
