@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+MOST_HALF_LIVES = 100
+"""Nothing decays further: in float32 a weight would become 0, and its user have no history."""
+
 
 @dataclass(frozen=True)
 class Behaviour:
@@ -42,8 +45,8 @@ class Behaviour:
     ) -> "Behaviour":
         """Build the matrices.
 
-        A weight is halved for every `half_life_days` before the user's own last interaction; a
-        pair without a timestamp is not decayed. Positive pairs of weight 0 keep a place with
+        A weight is halved for every `half_life_days` before the user's own last interaction, at
+        most 100 times; a pair without a timestamp is not decayed. Positive pairs of weight 0 keep a place with
         weight 0 in `weights` and 1 in `positives`.
 
         Args:
@@ -60,7 +63,8 @@ class Behaviour:
         shape = (len(users), len(items))
         age = interactions.groupby("user_id")["last_timestamp"].transform("max")
         age_days = (age - interactions["last_timestamp"]).dt.total_seconds() / 86_400
-        decay = 0.5 ** (age_days.fillna(0.0).to_numpy() / half_life_days)
+        half_lives = age_days.fillna(0.0).to_numpy() / half_life_days
+        decay = 0.5 ** np.minimum(half_lives, MOST_HALF_LIVES)
         positive = interactions["positive"].to_numpy(dtype=bool)
         weights = (interactions["weight"].to_numpy() * decay)[positive].astype(np.float32)
         return cls(

@@ -32,7 +32,8 @@ class _TextOfMarkup(HTMLParser):
         self._hidden = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._hidden += tag in INVISIBLE_TAGS
+        # A head need not be closed: the body ends it.
+        self._hidden = 0 if tag == "body" else self._hidden + (tag in INVISIBLE_TAGS)
         self.parts.append(" ")
 
     def handle_endtag(self, tag: str) -> None:

@@ -61,6 +61,13 @@ def test_decay_is_anchored_to_the_users_own_last_event(behaviour_of):
     np.testing.assert_allclose(behaviour.weights.toarray(), [[1, 0], [1, 0.5], [0.5, 0]])
 
 
+def test_no_likes_are_so_old_that_their_user_has_no_vector(behaviour_of):
+    pairs = [("u", "a", 1.0, True, LONG_AGO), ("u", "b", 1.0, False, LAST)]
+    behaviour = behaviour_of(pairs, ["u"], ["a", "b"], half_life_days=1)
+    found = user_vectors(behaviour.weights, np.eye(2, dtype=np.float32), None, "history", 0.5)
+    np.testing.assert_allclose(found.vectors, [[1, 0]])
+
+
 def test_a_pair_without_a_time_is_not_decayed(behaviour_of):
     pairs = [("u", "a", 1.0, True, LAST), ("u", "b"), ("v", "a"), ("v", "b")]
     behaviour = behaviour_of(pairs, ["u", "v"], ["a", "b"], half_life_days=1)

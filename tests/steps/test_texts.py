@@ -83,6 +83,8 @@ def test_a_clean_text_is_clean(text):
         ("<p>Hello <b>world</b></p>", "Hello world"),
         ("one<br>two<br/>three", "one two three"),
         ("<style>p {}</style>Text<script>alert('x')</script>", "Text"),
+        ("<head><title>T</title></head><body>Text</body>", "Text"),
+        ("<html><head><title>T</title><body>Text", "Text"),
         ("before<!-- hidden -->after", "beforeafter"),
         ('<a href="x>y">link</a>', "link"),
         # entities
