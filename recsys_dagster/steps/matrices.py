@@ -46,8 +46,8 @@ class Behaviour:
         """Build the matrices.
 
         A weight is halved for every `half_life_days` before the user's own last interaction, at
-        most 100 times; a pair without a timestamp is not decayed. Positive pairs of weight 0 keep a place with
-        weight 0 in `weights` and 1 in `positives`.
+        most 100 times; a pair without a timestamp is not decayed. Positive pairs of weight 0 keep
+        a place with weight 0 in `weights` and 1 in `positives`.
 
         Args:
             interactions: table `interactions`.
