@@ -143,8 +143,8 @@ class TestExportMatrix:
         assert matrix.shape == (users.num_rows, items.num_rows + 1)
         assert list(matrix) == ["user_id", *items["item_id"].to_pylist()]
 
-        item_vectors = vectors_from_arrow(items["embedding"], 384).astype(np.float64)
-        user_vectors = vectors_from_arrow(users["embedding"], 384).astype(np.float64)
+        item_vectors = vectors_from_arrow(items["embedding"]).astype(np.float64)
+        user_vectors = vectors_from_arrow(users["embedding"]).astype(np.float64)
         mean = item_vectors.mean(axis=0)
         a, b = user_vectors - mean, item_vectors - mean
         a /= np.linalg.norm(a, axis=1, keepdims=True)

@@ -146,15 +146,15 @@ def _sound(
     context: dg.AssetCheckExecutionContext, catalogs: Catalogs, warehouse: Warehouse, table: str
 ) -> dg.AssetCheckResult:
     data = warehouse.read(catalog_of(context, catalogs).name, table)
-    dimension = data.schema.field("embedding").type.list_size
-    vectors = vectors_from_arrow(data["embedding"], dimension)
+    vectors = vectors_from_arrow(data["embedding"])
     not_finite = int((~np.isfinite(vectors)).any(axis=1).sum())
     alike = mean_cosine(np.nan_to_num(vectors))
     collapsed = len(vectors) > 1 and alike > COLLAPSED
     return _result(
         not_finite + collapsed,
-        f"{len(vectors):,} vectors of {dimension} numbers, {not_finite:,} not finite, mean cosine "
-        f"of all pairs {alike:.3f} (above {COLLAPSED} they no longer tell anything apart)",
+        f"{len(vectors):,} vectors of {vectors.shape[1]} numbers, {not_finite:,} not finite, "
+        f"mean cosine of all pairs {alike:.3f} "
+        f"(above {COLLAPSED} they no longer tell anything apart)",
         mean_cosine=alike,
     )
 

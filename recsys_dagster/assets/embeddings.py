@@ -87,9 +87,7 @@ def user_embeddings(
     settings = catalog.users
     item_ids = item_embeddings["item_id"].to_pandas()
     behaviour = Behaviour.of(interactions, users["user_id"], item_ids, settings.half_life_days)
-    vectors_of_items = vectors_from_arrow(
-        item_embeddings["embedding"], item_embeddings.schema.field("embedding").type.list_size
-    )
+    vectors_of_items = vectors_from_arrow(item_embeddings["embedding"])
     metadata: dict[str, dg.MetadataValue] = {}
     text_vectors = None
     if len(user_texts):

@@ -64,13 +64,12 @@ def recommendations(
     )
     user_ids = pa.array(behaviour.user_ids, pa.string())
     item_ids = pa.array(behaviour.item_ids, pa.string())
-    dimension = item_embeddings.schema.field("embedding").type.list_size
     evidence = Evidence(
         behaviour,
         align(
             behaviour.item_ids,
             item_embeddings["item_id"].to_pandas(),
-            vectors_from_arrow(item_embeddings["embedding"], dimension),
+            vectors_from_arrow(item_embeddings["embedding"]),
         ),
         to_sparse(similarity_matrix, user_ids, item_ids, ("user_id", "item_id")),
         to_sparse(item_neighbours, item_ids, item_ids, ("item_id", "neighbour_item_id")),

@@ -118,8 +118,7 @@ def _projected_items(embeddings: pa.Table, catalog: Catalog) -> tuple[np.ndarray
 
 
 def _vectors(embeddings: pa.Table) -> np.ndarray:
-    dimension = embeddings.schema.field("embedding").type.list_size
-    return vectors_from_arrow(embeddings["embedding"], dimension)
+    return vectors_from_arrow(embeddings["embedding"])
 
 
 def _ids(table: pa.Table, name: str) -> pa.Array:

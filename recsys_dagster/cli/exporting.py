@@ -40,11 +40,10 @@ def export_dense_matrix(catalog: Catalog, out: Path) -> tuple[int, int]:
             f"cells, more than the {MOST_CELLS:,} a dense file may have. The table "
             "similarity_matrix holds the nearest items of every user."
         )
-    dimension = items.schema.field("embedding").type.list_size
-    item_vectors = vectors_from_arrow(items["embedding"], dimension)
+    item_vectors = vectors_from_arrow(items["embedding"])
     space = Space.of(item_vectors, catalog.similarity, catalog.centre)
     matrix = pairwise(
-        space.project(vectors_from_arrow(users["embedding"], dimension)),
+        space.project(vectors_from_arrow(users["embedding"])),
         space.project(item_vectors),
         catalog.similarity,
     )

@@ -80,9 +80,7 @@ class EmbeddingStore:
             found = connection.sql(
                 f"select text_hash, embedding from {self._table} semi join wanted using (text_hash)"
             ).to_arrow_table()
-        return found["text_hash"].to_pylist(), vectors_from_arrow(
-            found["embedding"], self.dimension
-        )
+        return found["text_hash"].to_pylist(), vectors_from_arrow(found["embedding"])
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,8 @@ def vectors_to_arrow(vectors: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
 
 
-def vectors_from_arrow(column: pa.ChunkedArray, dimension: int) -> np.ndarray:
+def vectors_from_arrow(column: pa.ChunkedArray) -> np.ndarray:
     """An Arrow column of FLOAT[d] as float32 (n × d)."""
     chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
     flat = np.concatenate(chunks) if chunks else np.empty(0, dtype=np.float32)
-    return flat.astype(np.float32, copy=False).reshape(-1, dimension)
+    return flat.astype(np.float32, copy=False).reshape(-1, column.type.list_size)

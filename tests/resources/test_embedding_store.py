@@ -123,6 +123,6 @@ def test_vectors_survive_arrow_bit_by_bit():
 
     for slices in ([vectors_to_arrow(vectors)], [vectors_to_arrow(vectors).slice(0, 2)]):
         column = pa.chunked_array(slices)
-        np.testing.assert_array_equal(vectors_from_arrow(column, 3), vectors[: len(column)])
+        np.testing.assert_array_equal(vectors_from_arrow(column), vectors[: len(column)])
     column = pa.chunked_array([vectors_to_arrow(vectors).slice(2, 2)])
-    np.testing.assert_array_equal(vectors_from_arrow(column, 3), vectors[2:4])
+    np.testing.assert_array_equal(vectors_from_arrow(column), vectors[2:4])
