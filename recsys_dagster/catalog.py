@@ -1,19 +1,29 @@
-"""The catalog: one recommender over one set of items and users, described by one YAML file."""
+"""The catalog: one recommender over one set of items and users, as its YAML file describes it.
+
+`catalogs.py` reads the files; the reference in the README is made from the descriptions here.
+"""
 
 import os
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from recsys_dagster.errors import UserError, did_you_mean
 
 NAME = r"[a-z][a-z0-9_]{0,39}"
 """A catalog's name: it is also part of an asset key, a file and a folder."""
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class Settings(BaseModel):
@@ -34,24 +44,145 @@ def _keys(*names: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+class SourceSettings(Settings):
+    """Where rows come from: exactly one of path, function, table, sql, or an asset alone.
+
+    `${NAME}` in path, database and sql stands for an environment variable; relative paths start
+    at the YAML file.
+    """
+
+    path: str | None = Field(
+        default=None,
+        description="a file, a folder or a pattern such as `orders/*.parquet`: Parquet, CSV, TSV "
+        "or JSON lines, the text formats also as .gz; only new and changed files are read again",
+    )
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        default=None,
+        description="of a CSV; the one of , ; | and tab that its header has most, where left out",
+    )
+    encoding: Literal["utf-8", "utf-16", "latin-1"] = Field(
+        default="utf-8", description="of a CSV or TSV"
+    )
+    function: str | None = Field(
+        default=None, description="`module:function`, which returns a pandas frame"
+    )
+    database: str | None = Field(default=None, description="a DuckDB or SQLite file")
+    table: str | None = Field(default=None, description="a table of the database")
+    sql: str | None = Field(
+        default=None, description="a query that DuckDB runs, inside the database if one is given"
+    )
+    watermark: str | None = Field(
+        default=None,
+        description="a column that only grows, of a table or query: only rows from its last value "
+        "on are fetched; without it everything is, and compared by a fingerprint",
+    )
+    asset: str | None = Field(
+        default=None,
+        description="the key, parts joined by `/`, of the Dagster asset that makes the data; with "
+        "path, table or sql it says where the rows lie, alone they come through `io_manager`",
+    )
+    io_manager: str | None = Field(
+        default=None,
+        description="the resource that loads the asset's value; `io_manager` where left out",
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        origins = [
+            name for name in ("path", "function", "table", "sql") if getattr(self, name) is not None
+        ]
+        if len(origins) > 1 or not (origins or self.asset):
+            found = " and ".join(origins) or "none of them"
+            raise ValueError(
+                "expected exactly one of path, function, table (with database), sql and asset; "
+                f"found {found}"
+            )
+        needs = {
+            "table": (self.table, "database", self.database),
+            "database": (self.database, "table or sql", self.table or self.sql),
+            "watermark": (self.watermark, "table or sql", self.table or self.sql),
+            "delimiter": (self.delimiter, "path", self.path),
+            "io_manager": (self.io_manager, "asset, and nothing else", not origins),
+        }
+        for name, (value, needed, present) in needs.items():
+            if value is not None and not present:
+                raise ValueError(f"{name} needs {needed}")
+        return self
+
+    @property
+    def described(self) -> str:
+        """One line for people: where the rows come from."""
+        if self.table is not None:
+            return f"{self.database}, table {self.table}"
+        if self.sql is not None:
+            return " ".join(self.sql.split())
+        if self.function is not None:
+            return f"python:{self.function}"
+        return self.path or f"asset {self.asset}"
+
+    @property
+    def is_asset_value(self) -> bool:
+        """Whether the rows are the value of an asset, handed over by Dagster."""
+        return self.path is self.function is self.table is self.sql is None
+
+
+def _source_by_name(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.startswith("python:"):
+        return {"function": value.removeprefix("python:")}
+    return {"path": value}
+
+
+Source = Annotated[
+    SourceSettings, BeforeValidator(_source_by_name, json_schema_input_type=str | SourceSettings)
+]
+
+
 class InteractionsSettings(Settings):
     """Where interactions come from and what they mean."""
 
-    source: str = Field(
-        description="a CSV, TSV, Parquet or JSON lines file, relative to this YAML file; or "
-        "`python:module:function`, a function that returns a pandas frame"
+    source: Source = Field(
+        description="where the rows are: a path, `python:module:function`, or a mapping (below)"
     )
-    columns: Annotated[dict[str, str], _keys("user_id", "item_id", "weight", "timestamp")] = Field(
+    columns: Annotated[
+        dict[str, str],
+        _keys("user_id", "item_id", "weight", "timestamp", "position", "event"),
+    ] = Field(
         default_factory=dict,
-        description="the source's name of a column, where it is not a known one",
+        description="our name → the source's, where it is not a known one, for user_id, item_id, "
+        "weight, timestamp, position (order within a user, where there is no time) and event",
+    )
+    timestamp_format: str | None = Field(
+        default=None,
+        description='of texts that are not ISO 8601, as in Python: "%d/%m/%Y %H:%M"',
+    )
+    events: dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        default=None,
+        description="the weight of each event, `{view: 1, purchase: 5}`, times the weight column "
+        "where there is one; rows of other events are left out",
+    )
+    returns: bool = Field(
+        default=False,
+        description="negative weights take back earlier ones; a pair with nothing left counts as "
+        "seen. Without it they are rejected",
     )
     positive: str | None = Field(
         default=None,
-        description='what models learn from, for example "rating >= 4"; every accepted row '
-        "where it is left out",
+        description='what models learn from, for example "rating >= 4"; the others only count as '
+        "seen. Every accepted row where it is left out",
     )
     repeats: Literal["sum", "last", "max"] = Field(
         default="sum", description="the weight of a repeated (user, item)"
+    )
+    weight_scale: Literal["linear", "log"] = Field(
+        default="linear", description="log takes log(1 + weight): for quantities that vary widely"
+    )
+    minimum_per_user: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="models learn only from users with so many positive items"
+    )
+    minimum_per_item: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="and from items with so many users; rarer ones count as new"
     )
 
     @field_validator("positive")
@@ -61,25 +192,34 @@ class InteractionsSettings(Settings):
             parse_condition(value)
         return value
 
+    @model_validator(mode="after")
+    def _returns_are_summed(self) -> Self:
+        if self.returns and self.repeats != "sum":
+            raise ValueError(f"returns needs repeats: sum; found repeats: {self.repeats}")
+        return self
+
 
 class ItemsSettings(Settings):
     """Where items come from and which text stands for one."""
 
-    source: str = Field(description="as for interactions")
-    columns: Annotated[dict[str, str], _keys("item_id", "title")] = Field(
-        default_factory=dict, description="the source's name of a column"
+    source: Source = Field(description="as for interactions")
+    columns: Annotated[dict[str, str], _keys("item_id", "title", "category", "available")] = Field(
+        default_factory=dict,
+        description="our name → the source's, for item_id, title, category and available (yes or "
+        "no, or a stock count: an item that is not available is never recommended)",
     )
     text: str | tuple[str, ...] = Field(
-        description='a column, columns joined by ". ", or a template: "{title}. {description}"'
+        description='a column, columns joined by ". ", or a template such as '
+        '`"{title} ({year}). {genres}"`; missing parts vanish with their brackets'
     )
 
 
 class UsersSettings(Settings):
     """How a user becomes a vector, and where profile texts come from."""
 
-    source: str | None = Field(default=None, description="a table of users, if there is one")
+    source: Source | None = Field(default=None, description="a table of users, if there is one")
     columns: Annotated[dict[str, str], _keys("user_id")] = Field(
-        default_factory=dict, description="the source's name of a column"
+        default_factory=dict, description="our name → the source's, for user_id"
     )
     text: str | tuple[str, ...] | None = Field(default=None, description="as for items")
     vectors: Literal["history", "text", "blend"] = Field(
@@ -90,6 +230,9 @@ class UsersSettings(Settings):
     half_life_days: Annotated[float, Field(gt=0)] = Field(
         default=180.0,
         description="an interaction this long before the user's last one counts half",
+    )
+    half_life_positions: Annotated[float, Field(gt=0)] = Field(
+        default=50.0, description="the same in steps, where interactions have no time"
     )
     text_share: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.5, description="share of the profile text in a blend"
@@ -102,7 +245,7 @@ class EncoderSettings(Settings):
     model: str = Field(
         default=DEFAULT_ENCODER,
         description="a SentenceTransformer folder, `package:NAME` for weights inside an "
-        "installed package, a hub id, or `tfidf`",
+        "installed package, a hub id, or `tfidf`; `${NAME}` stands for an environment variable",
     )
     max_length: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="tokens kept of a text; the model's own limit where left out"
@@ -110,6 +253,16 @@ class EncoderSettings(Settings):
     dimension: Annotated[int, Field(gt=0)] = Field(
         default=256, description="length of a tfidf vector; other encoders bring their own"
     )
+
+
+def _encoder_by_name(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+Encoder = Annotated[
+    EncoderSettings,
+    BeforeValidator(_encoder_by_name, json_schema_input_type=str | EncoderSettings),
+]
 
 
 class ModelSettings(Settings):
@@ -139,10 +292,14 @@ class Catalog(Settings):
         description="prefix of its assets and name of its warehouse: a-z, 0-9 and _"
     )
     description: str = Field(default="", description="one line for people")
-    interactions: InteractionsSettings
-    items: ItemsSettings
-    users: UsersSettings = UsersSettings()
-    encoder: EncoderSettings = EncoderSettings()
+    interactions: InteractionsSettings = Field(description="who did what with which item")
+    items: ItemsSettings = Field(description="what can be recommended")
+    users: UsersSettings = Field(
+        default_factory=UsersSettings, description="how users become vectors"
+    )
+    encoder: Encoder = Field(
+        default_factory=EncoderSettings, description="what turns texts into vectors"
+    )
     similarity: Literal["cosine", "euclidean", "dot"] = Field(
         default="cosine", description="euclidean is 1 / (1 + distance)"
     )
@@ -156,14 +313,11 @@ class Catalog(Settings):
     strategy: Literal["popular", "content", "similar_items", "ease", "hybrid"] = Field(
         default="hybrid", description="what makes the lists"
     )
-    models: ModelSettings = ModelSettings()
+    models: ModelSettings = Field(
+        default_factory=ModelSettings, description="knobs of the learned strategies"
+    )
     recommendations: Annotated[int, Field(gt=0)] = Field(default=20, description="rows a user gets")
     folder: Path = Field(default=Path(), exclude=True, description="where the YAML file lies")
-
-    @field_validator("encoder", mode="before")
-    @classmethod
-    def _encoder_by_name(cls, value: Any) -> Any:
-        return {"model": value} if isinstance(value, str) else value
 
 
 CONDITION = re.compile(r"^\s*(\w+)\s*(>=|<=|==|!=|>|<)\s*(-?\d+(?:\.\d+)?)\s*$")
@@ -185,92 +339,20 @@ def parse_condition(condition: str) -> tuple[str, str, float]:
     return column, comparison, float(number)
 
 
-def catalogs_folder() -> Path:
-    """The folder of the catalog files: `$RECSYS_CATALOGS`, or `catalogs` below the current one."""
-    return Path(os.environ.get("RECSYS_CATALOGS", "catalogs")).resolve()
-
-
-def read_catalog(file: Path) -> Catalog:
-    """Read one YAML file.
+def expand_variables(text: str) -> str:
+    """Put environment variables in the place of `${NAME}`.
 
     Raises:
-        UserError: everything wrong with the file, one line a fault, nearest right names included.
+        UserError: a variable is not set.
     """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: there is no such file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: this is not YAML in UTF-8: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: expected a mapping with name, interactions and items.")
-    try:
-        return Catalog.model_validate({**content, "folder": file.parent.resolve()})
-    except ValidationError as error:
-        faults = "\n".join(f"  {_fault(dict(fault))}" for fault in error.errors())
-        raise UserError(f"{file}:\n{faults}") from None
 
-
-def _fault(fault: dict[str, Any]) -> str:
-    path = [str(part) for part in fault["loc"]]
-    where = ".".join(path)
-    if fault["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        return f"{where}: unknown key.{did_you_mean(path[-1], known)}"
-    return f"{where}: {fault['msg']} (found {fault['input']!r:.80})"
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    settings: Any = Catalog
-    for part in path:
-        settings = settings.model_fields[part].annotation
-    return [name for name in settings.model_fields if name != "folder"]
-
-
-class Catalogs(Mapping[str, Catalog]):
-    """The catalogs of one code location, by name; the resource `catalogs` of every asset."""
-
-    def __init__(self, catalogs: Mapping[str, Catalog]) -> None:
-        self._catalogs = dict(catalogs)
-
-    @classmethod
-    def read(cls, folder: Path) -> "Catalogs":
-        """Read every `*.yaml` of a folder.
-
-        Raises:
-            UserError: no such folder, no file in it, a faulty file, or one name in two files.
-        """
-        if not folder.is_dir():
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
             raise UserError(
-                f"{folder}: there is no such folder of catalogs. Make it and put a YAML file in "
-                "it, or name another one with RECSYS_CATALOGS."
+                f"{text}: the environment variable {name} is not set."
+                f"{did_you_mean(name, [known for known in os.environ if name[:3] == known[:3]])}"
             )
-        files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
-        if not files:
-            raise UserError(f"{folder}: no catalog here: expected at least one *.yaml file.")
-        catalogs: dict[str, Catalog] = {}
-        origin: dict[str, Path] = {}
-        for file in files:
-            catalog = read_catalog(file)
-            if catalog.name in catalogs:
-                raise UserError(
-                    f"{file}: the name {catalog.name!r} is taken by {origin[catalog.name]}; "
-                    "every catalog needs a name of its own."
-                )
-            catalogs[catalog.name] = catalog
-            origin[catalog.name] = file
-        return cls(catalogs)
+        return os.environ[name]
 
-    def __getitem__(self, name: str) -> Catalog:
-        if name not in self._catalogs:
-            raise UserError(f"There is no catalog {name!r}.{did_you_mean(name, self._catalogs)}")
-        return self._catalogs[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._catalogs
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._catalogs)
-
-    def __len__(self) -> int:
-        return len(self._catalogs)
+    return VARIABLE.sub(value, text)

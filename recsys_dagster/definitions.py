@@ -11,20 +11,19 @@ from recsys_dagster.assets import (
     interactions,
     items,
     published,
-    raw,
     recommendations,
     similarity,
     texts,
     users,
 )
-from recsys_dagster.catalog import Catalogs, catalogs_folder
+from recsys_dagster.assets.raw import raw_assets
+from recsys_dagster.catalogs import Catalogs, catalogs_folder
 from recsys_dagster.home import snapshots_folder, warehouse_folder
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, WarehouseIOManager
 
 ASSET_MODULES = [
-    raw,
     interactions,
     items,
     users,
@@ -71,9 +70,10 @@ def build_defs(
         assets=[
             asset
             for name in catalogs
-            for asset in dg.load_assets_from_modules(
-                ASSET_MODULES, key_prefix=name, group_name=name
-            )
+            for asset in [
+                *raw_assets(catalogs[name]),
+                *dg.load_assets_from_modules(ASSET_MODULES, key_prefix=name, group_name=name),
+            ]
         ],
         asset_checks=[
             check

@@ -34,13 +34,26 @@ class Table:
 
 USER_ID = Column("user_id", "VARCHAR", "the user")
 ITEM_ID = Column("item_id", "VARCHAR", "the item")
-SOURCE_ROW = Column("source_row", "BIGINT", "row of the source, the first data row being 1")
+SOURCE_ROW = Column("source_row", "BIGINT", "row of the file or source, the first data row being 1")
+SOURCE = (
+    Column("source_file", "VARCHAR", "the file; null where the source is not made of files"),
+    SOURCE_ROW,
+    Column("source_error", "VARCHAR", "why the row could not be read; null where it could"),
+)
+"""What every raw table adds to the columns of its source."""
+SOURCE_NAMES = tuple(column.name for column in SOURCE)
+SOURCE_KEY = ("source_file", "source_row")
 RANK = Column("rank", "INTEGER", "1 is the best")
-REASON = Column("reason", "VARCHAR", "why the row was rejected")
+REJECTION = (
+    SOURCE[0],
+    SOURCE_ROW,
+    Column("reason", "VARCHAR", "why the row was rejected"),
+    Column("by_setting", "BOOLEAN", "left out by a setting of the catalog, not for a fault"),
+)
 
-RAW_INTERACTIONS = Table("raw_interactions", ("source_row",), (SOURCE_ROW,), open=True)
-RAW_ITEMS = Table("raw_items", ("source_row",), (SOURCE_ROW,), open=True)
-RAW_USERS = Table("raw_users", ("source_row",), (SOURCE_ROW,), open=True)
+RAW_INTERACTIONS = Table("raw_interactions", SOURCE_KEY, SOURCE, open=True)
+RAW_ITEMS = Table("raw_items", SOURCE_KEY, SOURCE, open=True)
+RAW_USERS = Table("raw_users", SOURCE_KEY, SOURCE, open=True)
 
 INTERACTIONS = Table(
     "interactions",
@@ -52,33 +65,39 @@ INTERACTIONS = Table(
         Column("positive", "BOOLEAN", "whether models learn from it; it counts as seen anyway"),
         Column("first_timestamp", "TIMESTAMP", "first time, UTC; null where unknown"),
         Column("last_timestamp", "TIMESTAMP", "last time, UTC; null where unknown"),
+        Column("last_position", "DOUBLE", "largest position; null where there is none"),
         Column("interaction_count", "BIGINT", "accepted source rows merged into this one"),
+        Column("left_out", "BOOLEAN", "not learned from: its user or item is below a minimum"),
     ),
 )
 REJECTED_INTERACTIONS = Table(
     "rejected_interactions",
-    ("source_row",),
+    SOURCE_KEY,
     (
-        SOURCE_ROW,
-        REASON,
+        *REJECTION,
         Column("user_id", "VARCHAR", "as found"),
         Column("item_id", "VARCHAR", "as found"),
         Column("weight", "VARCHAR", "as found"),
         Column("timestamp", "VARCHAR", "as found"),
+        Column("event", "VARCHAR", "as found"),
     ),
 )
 ITEMS = Table(
     "items",
     ("item_id",),
-    (ITEM_ID, Column("title", "VARCHAR", "what a person reads; the id where there is none")),
+    (
+        ITEM_ID,
+        Column("title", "VARCHAR", "what a person reads; the id where there is none"),
+        Column("category", "VARCHAR", "null where the source has none"),
+        Column("available", "BOOLEAN", "whether it may be recommended; true where nothing is said"),
+    ),
     open=True,
 )
 REJECTED_ITEMS = Table(
     "rejected_items",
-    ("source_row",),
+    SOURCE_KEY,
     (
-        SOURCE_ROW,
-        REASON,
+        *REJECTION,
         Column("item_id", "VARCHAR", "as found"),
         Column("title", "VARCHAR", "as found"),
     ),

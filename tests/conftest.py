@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from recsys_dagster import metadata
-from recsys_dagster.catalog import Catalog, Catalogs
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.home import prepare_dagster_home
 from recsys_dagster.resources.warehouse import Warehouse
 

@@ -6,14 +6,8 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from recsys_dagster.catalog import (
-    DEFAULT_ENCODER,
-    Catalog,
-    Catalogs,
-    catalogs_folder,
-    parse_condition,
-    read_catalog,
-)
+from recsys_dagster.catalog import DEFAULT_ENCODER, Catalog, expand_variables, parse_condition
+from recsys_dagster.catalogs import Catalogs, catalog_files, catalogs_folder, read_catalog
 from recsys_dagster.errors import UserError
 
 SMALLEST = """\
@@ -68,7 +62,13 @@ def test_settings_do_not_change(tmp_path):
         ("users: {half_life: 3}", r"users\.half_life: unknown key.*'half_life_days'"),
         ("models: {cold_bost: 3}", r"models\.cold_bost: unknown key.*'cold_boost'"),
         ("encoder: {modle: tfidf}", r"encoder\.modle: unknown key.*'model'"),
-        ("interactions: {}", r"interactions\.source: Field required"),
+        ("interactions: {}", r"interactions\.source: this field is required"),
+        ("users: {half_life_position: 3}", r"unknown key.*'half_life_positions'"),
+        ("interactions: {source: x, weight_scale: logs}", r"weight_scale: .*'log'"),
+        ("interactions: {source: x, minimum_per_user: 0}", r"minimum_per_user: .*equal to 1"),
+        ("interactions: {source: x, events: {view: -1}}", r"events\.view: .*equal to 0"),
+        ("interactions: {source: x, returns: true, repeats: max}", r"returns needs repeats: sum"),
+        ("items: {source: x, text: t, columns: {stock: a}}", r"'stock' is not one of ours"),
         ("interactions: clicks.csv", r"interactions: .*found 'clicks\.csv'"),
         ("interactions: {source: x, positive: rating is 4}", "positive: .*is not a condition"),
     ],
@@ -83,7 +83,105 @@ def test_every_fault_is_told_at_once(tmp_path):
     with pytest.raises(UserError) as raised:
         read_catalog(written(tmp_path, faulty))
     _, *faults = str(raised.value).splitlines()
-    assert [fault.split(":")[0].strip() for fault in faults] == ["name", "neighbours", "colour"]
+    assert [fault.split(": ")[1] for fault in faults] == ["name", "neighbours", "colour"]
+
+
+def test_a_fault_carries_its_file_and_line(tmp_path):
+    text = (
+        "name: shop\n"
+        "interactions:\n"
+        "  source: i.csv\n"
+        "  repeat: last\n"
+        "items:\n"
+        "  source: {path: m.csv, delimiter: ab}\n"
+        "  text: [title]\n"
+        "users:\n"
+        "  source: {paht: u.csv}\n"
+        "encoder:\n"
+        "  max_length: 0\n"
+    )
+    file = written(tmp_path, text)
+    with pytest.raises(UserError) as raised:
+        read_catalog(file)
+    assert f"{file}:4: interactions.repeat: unknown key. Did you mean 'repeats'" in str(
+        raised.value
+    )
+    for line, field in [
+        (6, "items.source.delimiter"),
+        (9, "users.source.paht"),
+        (11, "encoder.max_length"),
+    ]:
+        assert f"{file}:{line}: {field}: " in str(raised.value)
+
+
+def test_a_missing_part_is_named_at_the_line_of_what_lacks_it(tmp_path):
+    file = written(tmp_path, "name: shop\nitems:\n  text: title\n")
+    with pytest.raises(UserError) as raised:
+        read_catalog(file)
+    assert f"{file}:1: interactions: this field is required" in str(raised.value)
+    assert f"{file}:2: items.source: this field is required" in str(raised.value)
+
+
+# Sources
+
+
+def source_of(tmp_path, source):
+    text = f"name: shop\ninteractions:\n  source: {source}\nitems: {{source: m, text: t}}\n"
+    return read_catalog(written(tmp_path, text)).interactions.source
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "value", "described"),
+    [
+        ("../data/i.csv", "path", "../data/i.csv", "../data/i.csv"),
+        ("orders/*.parquet", "path", "orders/*.parquet", "orders/*.parquet"),
+        ("python:shop.tables:orders", "function", "shop.tables:orders", None),
+        ("{path: i.csv, delimiter: ';', encoding: latin-1}", "delimiter", ";", "i.csv"),
+        ("{database: s.duckdb, table: orders}", "table", "orders", "s.duckdb, table orders"),
+        ('{sql: "select *\\n from \'i.csv\'"}', "sql", None, "select * from 'i.csv'"),
+        ("{asset: sales/orders}", "asset", "sales/orders", "asset sales/orders"),
+        ("{asset: sales/orders, io_manager: my_io}", "io_manager", "my_io", None),
+        ("{asset: sales/orders, path: o.parquet}", "path", "o.parquet", "o.parquet"),
+        ("{database: s.db, sql: select 1, watermark: id}", "watermark", "id", "select 1"),
+    ],
+)
+def test_where_rows_may_come_from(tmp_path, source, name, value, described):
+    settings = source_of(tmp_path, source)
+    if value is not None:
+        assert getattr(settings, name) == value
+    if described is not None:
+        assert settings.described == described
+    assert settings.is_asset_value == (source.startswith("{asset") and "path" not in source)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{}", "exactly one of path, function, table .* found none of them"),
+        ("{path: a.csv, sql: select 1}", "found path and sql"),
+        ("{table: orders}", "table needs database"),
+        ("{database: s.duckdb}", "found none of them"),
+        ("{database: s.duckdb, path: a.csv}", "database needs table or sql"),
+        ("{path: a.csv, watermark: id}", "watermark needs table or sql"),
+        ("{sql: select 1, delimiter: ';'}", "delimiter needs path"),
+        ("{path: a.csv, io_manager: io}", "io_manager needs asset, and nothing else"),
+        ("{path: a.csv, encoding: utf8}", r"encoding: .*Did you mean 'utf-8'"),
+        ("{path: a.csv, delimiter: ab}", r"delimiter: .*at most 1 character"),
+        ("{file: a.csv}", r"interactions\.source\.file: unknown key"),
+    ],
+)
+def test_a_source_names_one_origin_and_what_it_needs(tmp_path, source, message):
+    with pytest.raises(UserError, match=message):
+        source_of(tmp_path, source)
+
+
+def test_environment_variables_stand_in_a_path(monkeypatch):
+    monkeypatch.setenv("SHOP_DATA", "/srv/shop")
+    monkeypatch.setenv("SHOP_DAY", "today")
+    assert expand_variables("${SHOP_DATA}/${SHOP_DAY}.csv") == "/srv/shop/today.csv"
+    assert expand_variables("no $VARIABLE and {none}") == "no $VARIABLE and {none}"
+    with pytest.raises(UserError, match=r"SHOP_DATE is not set\. Did you mean 'SHOP_DATA'"):
+        expand_variables("${SHOP_DATE}/x.csv")
 
 
 def test_an_unknown_column_of_ours_is_named(tmp_path):
@@ -106,6 +204,7 @@ def test_a_folder_holds_catalogs_by_name(tmp_path):
     assert sorted(catalogs) == ["films", "shop"]
     assert "shop" in catalogs
     assert catalogs["films"].name == "films"
+    assert [file.name for file in catalog_files(tmp_path)] == ["a.yaml", "b.yml"]
     with pytest.raises(UserError, match=r"no catalog 'film'\. Did you mean 'films'"):
         catalogs["film"]
 

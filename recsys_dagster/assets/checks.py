@@ -6,7 +6,7 @@ Each check counts in the warehouse; no user id leaves it.
 import dagster as dg
 import numpy as np
 
-from recsys_dagster.catalog import Catalogs
+from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse, quote
@@ -14,6 +14,8 @@ from recsys_dagster.schemas import TABLES
 from recsys_dagster.steps.embeddings import mean_cosine
 
 LEAST_ACCEPTED_SHARE = 0.5
+FEW_UNKNOWN = 0.95
+"""Share of interactions with items of the catalogue below which a person should look."""
 COLLAPSED = 0.98
 """Mean cosine of all pairs above which vectors no longer tell items apart."""
 
@@ -54,19 +56,22 @@ def _accepted_share(
     warehouse: Warehouse,
     table: str,
 ) -> dg.AssetCheckResult:
-    raw, rejected = _count(
+    raw, faulty, by_setting = _count(
         context,
         catalogs,
         warehouse,
         f"select (select count(*) from {quote('raw_' + table)}), "
-        f"(select count(*) from {quote('rejected_' + table)})",
+        f"count(*) filter (not by_setting), count(*) filter (by_setting) "
+        f"from {quote('rejected_' + table)}",
     )
-    share = 1 - rejected / raw if raw else 0.0
+    judged = raw - by_setting
+    share = 1 - faulty / judged if judged else 0.0
     return _result(
         int(share < LEAST_ACCEPTED_SHARE),
-        f"{share:.1%} of {raw:,} rows accepted, at least {LEAST_ACCEPTED_SHARE:.0%} expected; "
+        f"{share:.1%} of {judged:,} rows accepted, at least {LEAST_ACCEPTED_SHARE:.0%} expected; "
         f"the reasons are in rejected_{table}",
         accepted_share=share,
+        left_out_by_settings=by_setting,
     )
 
 
@@ -100,6 +105,32 @@ def items_accepted_share(
 ) -> dg.AssetCheckResult:
     """Most rows of the source are accepted: otherwise a column was misread."""
     return _accepted_share(context, catalogs, warehouse, "items")
+
+
+@dg.asset_check(asset="items", additional_deps=["interactions"], blocking=True)
+def interactions_know_items(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Interactions are with items of the catalogue: otherwise the two tables write ids differently.
+
+    Items that the catalogue lacks are learned from and never recommended; a few are a warning.
+    """
+    name = catalog_of(context, catalogs).name
+    pairs, unknown, unknown_items = warehouse.query(
+        name,
+        "select count(*), count(*) filter (i.item_id is null), "
+        "count(distinct x.item_id) filter (i.item_id is null) "
+        "from interactions as x left join items as i using (item_id)",
+    )[0]
+    share = 1 - unknown / pairs if pairs else 0.0
+    none_known = pairs > 0 and unknown == pairs
+    return dg.AssetCheckResult(
+        passed=not none_known and share >= FEW_UNKNOWN,
+        severity=dg.AssetCheckSeverity.ERROR if none_known else dg.AssetCheckSeverity.WARN,
+        description=f"{share:.1%} of {pairs:,} interactions are with items of the catalogue; "
+        f"{unknown_items:,} items are only in interactions: never recommended",
+        metadata={"known_share": share, "unknown_items": unknown_items},
+    )
 
 
 @dg.asset_check(asset="item_texts", blocking=True)
@@ -267,9 +298,9 @@ def every_user_served(
         catalogs,
         warehouse,
         "select (select count(*) from users), (select count(*) from "
-        "(select user_id, count(i.item_id) as seen from users as u "
+        "(select user_id, count(*) filter (i.available) as seen from users as u "
         "left join interactions as x using (user_id) left join items as i using (item_id) "
         "group by user_id) anti join recommendations using (user_id) "
-        "where seen < (select count(*) from items))",
+        "where seen < (select count(*) from items where available))",
     )
     return _result(missing, f"{users:,} users, {missing:,} without a list", users=users)

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import OWNERS, TABLE
-from recsys_dagster.catalog import Catalog, Catalogs
+from recsys_dagster.catalog import Catalog, expand_variables
+from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import bars, plane
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import (
@@ -86,7 +87,13 @@ def user_embeddings(
     catalog = catalog_of(context, catalogs)
     settings = catalog.users
     item_ids = item_embeddings["item_id"].to_pandas()
-    behaviour = Behaviour.of(interactions, users["user_id"], item_ids, settings.half_life_days)
+    behaviour = Behaviour.of(
+        interactions,
+        users["user_id"],
+        pd.DataFrame({"item_id": item_ids}).assign(available=True),  # of no matter to a history
+        settings.half_life_days,
+        settings.half_life_positions,
+    )
     vectors_of_items = vectors_from_arrow(item_embeddings["embedding"])
     metadata: dict[str, dg.MetadataValue] = {}
     text_vectors = None
@@ -140,7 +147,10 @@ def _encode(
         )
     else:
         encoder = resource.load(
-            settings.model, catalog.folder, prompt=prompt, max_length=settings.max_length
+            expand_variables(settings.model),
+            catalog.folder,
+            prompt=prompt,
+            max_length=settings.max_length,
         )
         encoded = encode_once(
             texts, encoder, warehouse, catalog.name, log_progress(context.log, "encoded", "texts")

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.common import OWNERS, TABLE
-from recsys_dagster.catalog import Catalogs
+from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import bars, histogram, preview
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.steps.interactions import parse_interactions
@@ -37,11 +37,7 @@ def parse_raw_interactions(
     """Type, validate and merge the raw interactions."""
     settings = catalog_of(context, catalogs).interactions
     parsed = parse_interactions(
-        raw_interactions,
-        columns=settings.columns,
-        positive=settings.positive,
-        repeats=settings.repeats,
-        now=pd.Timestamp.now("UTC").tz_localize(None),
+        raw_interactions, settings, now=pd.Timestamp.now("UTC").tz_localize(None)
     )
     accepted, rejected = parsed.accepted, parsed.rejected
     per_user = accepted["user_id"].value_counts()
@@ -54,6 +50,7 @@ def parse_raw_interactions(
             "rejected_rows": len(rejected),
             "users": len(per_user),
             "items": accepted["item_id"].nunique(),
+            "left_out_pairs": int(accepted["left_out"].sum()),
             "positive_share": float(accepted["positive"].mean()) if len(accepted) else 0.0,
             "preview": preview(accepted),
             "plot": histogram(

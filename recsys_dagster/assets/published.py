@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import OWNERS
-from recsys_dagster.catalog import Catalogs
+from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.snapshots import publish

@@ -1,62 +1,137 @@
-"""The sources as they are: nothing is judged here, so every reject can be looked up."""
+"""The sources as they are: nothing is judged here, so every reject can be looked up.
+
+The only assets made for each catalog apart: what they depend on is in its YAML file.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
 from recsys_dagster.assets.common import OWNERS, TABLE
-from recsys_dagster.catalog import Catalogs
+from recsys_dagster.catalog import Catalog, SourceSettings
 from recsys_dagster.metadata import preview
-from recsys_dagster.resources.run_context import catalog_of
-from recsys_dagster.resources.sources import read_source
-from recsys_dagster.resources.warehouse import to_pandas
-from recsys_dagster.steps.columns import find_column
+from recsys_dagster.resources.sources import numbered, read_source
+from recsys_dagster.resources.warehouse import Warehouse, to_pandas
+from recsys_dagster.steps.columns import find_column, own_columns
 
 PREVIEW_ROWS = 8
+# Only columns whose meaning is known are shown of these: the others might name a person.
+SHOWN_OF_INTERACTIONS = ("item_id", "weight", "timestamp", "position", "event")
 
 
-@dg.asset(kinds=TABLE, owners=OWNERS)
-def raw_interactions(
-    context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs]
-) -> dg.Output[pa.Table]:
-    """Who did what with which item, as the source has it, every row numbered."""
-    catalog = catalog_of(context, catalogs)
-    settings = catalog.interactions
-    data = read_source(settings.source, catalog.folder)
-    # Only columns whose meaning is known are shown: the others might name a person.
-    known = [
-        find_column(wanted, data.column_names, settings.columns, "raw_interactions")
-        for wanted in ("item_id", "weight", "timestamp")
+class ReadConfig(dg.Config):
+    """How to read a source."""
+
+    everything: bool = False
+    """Read all rows again, also those that did not change."""
+
+
+def raw_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The assets raw_interactions, raw_items and raw_users of a catalog."""
+    return [
+        _raw_asset(
+            catalog,
+            "raw_interactions",
+            catalog.interactions.source,
+            "Who did what with which item, as the source has it, every row numbered.",
+        ),
+        _raw_asset(
+            catalog,
+            "raw_items",
+            catalog.items.source,
+            "The items as the source has them, every row numbered.",
+        ),
+        _raw_asset(
+            catalog,
+            "raw_users",
+            catalog.users.source,
+            "The users' profiles as the source has them; no row where the catalog names no source.",
+        ),
     ]
-    shown = data.select([name for name in known if name]).slice(0, PREVIEW_ROWS)
-    return dg.Output(
-        data, metadata={"source": settings.source, "preview": preview(to_pandas(shown))}
+
+
+def _raw_asset(
+    catalog: Catalog, table: str, source: SourceSettings | None, description: str
+) -> dg.AssetsDefinition:
+    upstream = dg.AssetKey(source.asset.split("/")) if source and source.asset else None
+    hands_over_a_value = source is not None and source.is_asset_value
+    define: Callable[..., Any] = partial(
+        dg.asset,
+        name=table,
+        key_prefix=catalog.name,
+        group_name=catalog.name,
+        description=description,
+        kinds=TABLE,
+        owners=OWNERS,
     )
 
+    if source is not None and hands_over_a_value:
 
-@dg.asset(kinds=TABLE, owners=OWNERS)
-def raw_items(
-    context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs]
+        @define(ins={"value": dg.AssetIn(upstream, input_manager_key=source.io_manager)})
+        def raw_from_asset(
+            context: dg.AssetExecutionContext, config: ReadConfig, warehouse: Warehouse, value: Any
+        ) -> dg.Output[pa.Table]:
+            return _read(context, config, warehouse, catalog, table, source, value)
+
+        return raw_from_asset
+
+    @define(deps=[upstream] if upstream else [])
+    def raw(
+        context: dg.AssetExecutionContext, config: ReadConfig, warehouse: Warehouse
+    ) -> dg.Output[pa.Table]:
+        return _read(context, config, warehouse, catalog, table, source, None)
+
+    return raw
+
+
+def _read(
+    context: dg.AssetExecutionContext,
+    config: ReadConfig,
+    warehouse: Warehouse,
+    catalog: Catalog,
+    table: str,
+    source: SourceSettings | None,
+    asset_value: Any,
 ) -> dg.Output[pa.Table]:
-    """The items as the source has them, every row numbered."""
-    catalog = catalog_of(context, catalogs)
-    data = read_source(catalog.items.source, catalog.folder)
-    return dg.Output(
-        data,
-        metadata={
-            "source": catalog.items.source,
-            "preview": preview(to_pandas(data.slice(0, PREVIEW_ROWS))),
-        },
-    )
-
-
-@dg.asset(kinds=TABLE, owners=OWNERS)
-def raw_users(
-    context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs]
-) -> dg.Output[pa.Table]:
-    """The users' profiles as the source has them; no row where the catalog names no source."""
-    catalog = catalog_of(context, catalogs)
-    source = catalog.users.source
     if source is None:
-        data = pa.table({"source_row": pa.array([], pa.int64())})
-        return dg.Output(data, metadata={"source": "none: users are those of the interactions"})
-    return dg.Output(read_source(source, catalog.folder), metadata={"source": source})
+        return dg.Output(
+            numbered(pa.table({})),
+            metadata={"source": "none: users are those of the interactions"},
+        )
+
+    def previous() -> pa.Table | None:
+        if config.everything or not warehouse.has(catalog.name, table):
+            return None
+        return warehouse.read(catalog.name, table)
+
+    found = read_source(source, catalog.folder, previous, asset_value)
+    rows = found.rows
+    context.log.info(
+        f"{source.described}: {rows.num_rows:,} rows, {found.rows_read:,} of them read now"
+    )
+    metadata = {
+        "source": source.described,
+        "rows_read": found.rows_read,
+        "unreadable_rows": rows.num_rows - rows["source_error"].null_count,
+    }
+    shown = _shown(table, rows, catalog)
+    if shown:
+        metadata["preview"] = preview(to_pandas(rows.select(shown).slice(0, PREVIEW_ROWS)))
+    context.set_data_version(context.asset_key, dg.DataVersion(found.fingerprint))
+    return dg.Output(rows, metadata=metadata)
+
+
+def _shown(table: str, rows: pa.Table, catalog: Catalog) -> list[str]:
+    if table == "raw_users":
+        return []
+    names = own_columns(rows.column_names)
+    if table == "raw_items":
+        return names
+    known = [
+        find_column(wanted, names, catalog.interactions.columns, table)
+        for wanted in SHOWN_OF_INTERACTIONS
+    ]
+    return list(dict.fromkeys(name for name in known if name))

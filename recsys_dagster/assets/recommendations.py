@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import OWNERS, TABLE
-from recsys_dagster.catalog import Catalogs
+from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import bars, curve, preview
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
@@ -29,7 +29,11 @@ def popular_items(
     """Every item by the share of users who like it: what unknown users get."""
     catalog = catalog_of(context, catalogs)
     behaviour = Behaviour.of(
-        interactions, users["user_id"], items["item_id"], catalog.users.half_life_days
+        interactions,
+        users["user_id"],
+        items,
+        catalog.users.half_life_days,
+        catalog.users.half_life_positions,
     )
     table = step.popular_items(behaviour, popularity(behaviour.positives))
     titles = items.set_index("item_id")["title"]
@@ -60,7 +64,11 @@ def recommendations(
     """
     catalog = catalog_of(context, catalogs)
     behaviour = Behaviour.of(
-        interactions, users["user_id"], items["item_id"], catalog.users.half_life_days
+        interactions,
+        users["user_id"],
+        items,
+        catalog.users.half_life_days,
+        catalog.users.half_life_positions,
     )
     user_ids = pa.array(behaviour.user_ids, pa.string())
     item_ids = pa.array(behaviour.item_ids, pa.string())

@@ -6,7 +6,8 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import OWNERS, TABLE
-from recsys_dagster.catalog import Catalog, Catalogs
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import curve, histogram, preview
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow

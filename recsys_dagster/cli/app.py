@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from recsys_dagster.catalog import NAME, Catalogs, catalogs_folder
+from recsys_dagster.catalog import NAME, Catalog
+from recsys_dagster.catalogs import Catalogs, catalog_files, catalogs_folder, read_catalog
 from recsys_dagster.cli import tables
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
@@ -58,11 +59,14 @@ def run(
         list[str] | None,
         typer.Option("--select", help="only this stage; may be repeated", metavar="STAGE"),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="read all rows of the sources again")
+    ] = False,
 ) -> None:
     """Materialise a catalog, or some of its stages, and show each stage as it goes."""
     from recsys_dagster.cli.running import run_catalog
 
-    run_catalog(catalog, select or [])
+    run_catalog(catalog, select or [], everything=everything)
 
 
 @app.command()
@@ -99,6 +103,78 @@ def similar(
 def status() -> None:
     """What each catalog has published, and when."""
     tables.print_status(Catalogs.read(catalogs_folder()), snapshots_folder())
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="where the tables lie", metavar="FOLDER")],
+    name: Annotated[
+        str | None, typer.Option(help="of the catalog; the folder's if left out")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace a catalog file")] = False,
+) -> None:
+    """Look at the tables in a folder and propose a catalog file for them."""
+    from recsys_dagster.cli.proposing import init_catalog
+
+    file = init_catalog(folder, name, force)
+    catalog = read_catalog(file)
+    _print_inspection(catalog)
+    tables.console.print(
+        f"Wrote {tables.plain(str(file))}\n\nNext:\n"
+        f"  look through the file: every choice is explained in it\n"
+        f"  recsys run {catalog.name}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def validate(
+    file: Annotated[
+        Path | None, typer.Argument(help="a catalog file; all catalogs if left out", metavar="FILE")
+    ] = None,
+) -> None:
+    """Say everything that is wrong with catalog files and the data they name, all at once."""
+    catalogs = [read_catalog(file)] if file else _all_catalogs()
+    faults = [_print_inspection(catalog) for catalog in catalogs]
+    if any(faults):
+        raise UserError(f"{sum(faults)} fault{'s' if sum(faults) > 1 else ''} found.")
+    tables.console.print(f"[green]✓[/] {', '.join(catalog.name for catalog in catalogs)}")
+
+
+def _all_catalogs() -> list[Catalog]:
+    """Every catalog of the folder; the faults of all files are reported together."""
+    folder = catalogs_folder()
+    faults = []
+    for path in catalog_files(folder):
+        try:
+            read_catalog(path)
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError("\n".join(faults))
+    return list(Catalogs.read(folder).values())
+
+
+def _print_inspection(catalog: Catalog) -> int:
+    """Print what there is to say about a catalog's data; the number of faults."""
+    from recsys_dagster.inspection import inspect_catalog
+
+    inspection = inspect_catalog(catalog)
+    tables.print_inspection(catalog.name, inspection)
+    return len(inspection.faults)
+
+
+@app.command()
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="the reference of the README instead")
+    ] = False,
+) -> None:
+    """The JSON Schema of catalog files, for editors."""
+    from recsys_dagster.reference import json_schema, markdown_reference
+
+    sys.stdout.write((markdown_reference() if markdown else json_schema()) + "\n")
 
 
 @app.command(name="export-matrix")

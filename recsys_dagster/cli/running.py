@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from recsys_dagster.catalog import Catalogs, catalogs_folder
+from recsys_dagster.catalogs import Catalogs, catalogs_folder
 from recsys_dagster.cli.tables import console, plain
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import prepare_dagster_home, warehouse_folder
@@ -16,6 +17,7 @@ from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import TABLES
 
 STAGES = [*TABLES, "published"]
+RAW_TABLES = [table for table in TABLES if table.startswith("raw_")]
 
 
 class StageProgress(logging.Handler):
@@ -54,7 +56,7 @@ class StageProgress(logging.Handler):
 
 
 def _stage(step: str) -> str:
-    return step.removeprefix("parse_raw_") if step.startswith("parse_raw_") else step
+    return step.rpartition("__")[2].removeprefix("parse_raw_")
 
 
 def _logger(handler: StageProgress) -> dg.LoggerDefinition:
@@ -79,8 +81,13 @@ def _live_progress() -> Generator[Progress]:
         yield progress
 
 
-def run_catalog(name: str, stages: list[str]) -> None:
+def run_catalog(name: str, stages: list[str], *, everything: bool = False) -> None:
     """Materialise a catalog's stages, all of them where none is named.
+
+    Args:
+        name: the catalog.
+        stages: names of tables, or published.
+        everything: read also those rows of the sources again that did not change.
 
     Raises:
         UserError: no such catalog or stage, bad data, or a failed check.
@@ -101,7 +108,7 @@ def run_catalog(name: str, stages: list[str]) -> None:
         with dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(
                 instance=instance,
-                run_config={"loggers": {"console": {}}},
+                run_config={"loggers": {"console": {}}} | _reading(name, stages, everything),
                 asset_selection=_asset_keys(defs, name, stages),
                 raise_on_error=False,
             )
@@ -112,12 +119,21 @@ def run_catalog(name: str, stages: list[str]) -> None:
     ]
     if not result.success:
         raise UserError(_failure(name, result, failed_checks))
+    for warning in failed_checks:
+        console.print(f"[yellow]![/] {plain(warning)}", highlight=False, soft_wrap=True)
     made = len(result.get_asset_materialization_events())
     console.print(
         f"[bold]{name}[/]: {made} table{'' if made == 1 else 's'} in "
         f"{time.monotonic() - started:.1f} s",
         highlight=False,
     )
+
+
+def _reading(name: str, stages: list[str], everything: bool) -> dict[str, Any]:
+    if not everything:
+        return {}
+    raw = [table for table in RAW_TABLES if not stages or table in stages]
+    return {"ops": {f"{name}__{table}": {"config": {"everything": True}} for table in raw}}
 
 
 def _asset_keys(defs: dg.Definitions, name: str, stages: list[str]) -> list[dg.AssetKey] | None:

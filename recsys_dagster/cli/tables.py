@@ -11,12 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys_dagster.catalog import Catalogs
+from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
+from recsys_dagster.inspection import Inspection, TableReport
 from recsys_dagster.snapshots import Row, Snapshot
 
 console = Console()
 error_console = Console(stderr=True, highlight=False)
+MOST_SHOWN = 300
+"""Characters of an item's text."""
 
 
 def plain(text: str) -> str:
@@ -36,7 +39,7 @@ def print_recommendations(snapshot: Snapshot, user: str, n: int) -> None:
     known = snapshot.knows(user)
     name = snapshot.manifest["catalog"]
     title = f"{name}: recommended to user {user}" if known else f"{name}: popular items"
-    table = Table(title=plain(title), title_justify="left", title_style="bold", expand=False)
+    table = _titled(title)
     table.add_column("#", justify="right", style="dim")
     table.add_column("title", overflow="fold", min_width=20)
     table.add_column("score", justify="right")
@@ -53,7 +56,7 @@ def print_recommendations(snapshot: Snapshot, user: str, n: int) -> None:
 def print_similar(snapshot: Snapshot, item: str, n: int) -> None:
     """An item's neighbours."""
     _, title = snapshot.find_item(item)
-    table = Table(title=f"Most like {plain(title)}", title_justify="left", title_style="bold")
+    table = _titled(f"Most like {title}")
     table.add_column("#", justify="right", style="dim")
     table.add_column("title", overflow="fold", min_width=20)
     table.add_column("similarity", justify="right")
@@ -64,7 +67,7 @@ def print_similar(snapshot: Snapshot, item: str, n: int) -> None:
 
 def print_status(catalogs: Catalogs, folder: Path) -> None:
     """One line a catalog: its snapshot, how old it is and what is in it."""
-    table = Table(title="Catalogs", title_justify="left", title_style="bold")
+    table = _titled("Catalogs")
     for column in ("catalog", "strategy", "published", "recommendations", "items", "snapshot"):
         right = column in ("recommendations", "items")
         table.add_column(column, justify="right" if right else "left", overflow="fold")
@@ -84,6 +87,52 @@ def print_status(catalogs: Catalogs, folder: Path) -> None:
             manifest["snapshot"],
         )
     console.print(table)
+
+
+def print_inspection(name: str, inspection: Inspection) -> None:
+    """What was understood of a catalog's data, then remarks and faults."""
+    for report in inspection.tables:
+        _print_report(report)
+    if inspection.texts:
+        texts = _titled(f"{name}: texts that stand for items")
+        texts.add_column("title", overflow="fold", min_width=16, max_width=36)
+        texts.add_column("text", overflow="fold")
+        for title, text in inspection.texts:
+            texts.add_row(plain(title), plain(text[:MOST_SHOWN] + "…" * (len(text) > MOST_SHOWN)))
+        console.print(texts)
+    for remark in inspection.remarks:
+        console.print(f"[yellow]![/] {plain(remark)}", highlight=False, soft_wrap=True)
+    for fault in inspection.faults:
+        console.print(f"[red]✗[/] {plain(fault)}", highlight=False, soft_wrap=True)
+
+
+def _print_report(report: TableReport) -> None:
+    judged = ""
+    if report.accepted is not None and report.rows:
+        judged = f", {report.accepted / report.rows:.1%} accepted"
+    console.print(
+        f"[bold]{report.table}[/] from {plain(report.source)}: {report.rows:,} rows{judged}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if report.columns:
+        columns = Table(box=None, padding=(0, 2), header_style="dim")
+        for heading in ("", "column of the source", "for example"):
+            columns.add_column(heading, overflow="fold")
+        for ours, theirs, example in report.columns:
+            columns.add_row(ours, plain(theirs), plain(example))
+        console.print(columns)
+    for reject in report.rejects:
+        console.print(
+            f"  [yellow]{reject.rows:,} rejected:[/] {plain(reject.reason)}", highlight=False
+        )
+        for example in reject.examples:
+            console.print(f"    [dim]{plain(example)}[/]", highlight=False, soft_wrap=True)
+    console.print()
+
+
+def _titled(title: str) -> Table:
+    return Table(title=plain(title), title_justify="left", title_style="bold")
 
 
 def print_hints(catalog: str, snapshot: Snapshot) -> None:

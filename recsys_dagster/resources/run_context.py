@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from recsys_dagster.catalog import Catalog, Catalogs
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalogs import Catalogs
 
 
 def catalog_of(

@@ -1,5 +1,9 @@
-"""DuckDB: one file a catalog, tables replaced whole in one transaction, read as Arrow."""
+"""DuckDB: one file a catalog, tables replaced whole in one transaction, read as Arrow.
 
+Metadata of an Arrow schema are kept with the table, as its comment.
+"""
+
+import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +16,7 @@ import pyarrow as pa
 from dagster_duckdb import DuckDBResource
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.warehouse_format import bring_up_to_date
 from recsys_dagster.schemas import EMBEDDING, TABLES, Column, Table
 
 
@@ -49,6 +54,7 @@ class Warehouse(dg.ConfigurableResource):
         except duckdb.IOException as error:
             raise self._locked(catalog, error) from error
         try:
+            bring_up_to_date(connection, path)
             yield connection
         finally:
             connection.close()
@@ -103,7 +109,12 @@ class Warehouse(dg.ConfigurableResource):
                 f"{catalog}/{table} first, or run everything with: recsys run {catalog}"
             )
         with self.connect(catalog) as connection:
-            return connection.sql(f"select * from {quote(table)}").to_arrow_table()
+            data = connection.sql(f"select * from {quote(table)}").to_arrow_table()
+            ((comment,),) = connection.execute(
+                "select comment from duckdb_tables() where schema_name = 'main' and table_name = ?",
+                [table],
+            ).fetchall()
+        return data.replace_schema_metadata(json.loads(comment) if comment else None)
 
     def replace(self, catalog: str, table: Table, data: pa.Table) -> list[Column]:
         """Put `data` in the place of a table, all of it or nothing, columns matched by name.
@@ -128,6 +139,10 @@ class Warehouse(dg.ConfigurableResource):
             connection.execute(
                 f"create or replace table {quote(table.name)} as select {selected} from incoming"
             )
+            if data.schema.metadata:
+                connection.execute(
+                    f"comment on table {quote(table.name)} is {_comment(data.schema.metadata)}"
+                )
             connection.execute("commit")
             types = dict(
                 connection.execute(
@@ -137,6 +152,11 @@ class Warehouse(dg.ConfigurableResource):
                 ).fetchall()
             )
         return [Column(column.name, types[column.name], column.description) for column in columns]
+
+
+def _comment(metadata: Mapping[bytes, bytes]) -> str:
+    text = json.dumps({key.decode(): value.decode() for key, value in metadata.items()})
+    return "'" + text.replace("'", "''") + "'"  # the statement takes no parameters
 
 
 def _columns(table: Table, data: pa.Table) -> list[Column]:

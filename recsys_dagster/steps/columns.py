@@ -5,15 +5,25 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.schemas import SOURCE_NAMES
 
 KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "user_id": ("userid", "user"),
     "item_id": ("itemid", "item", "movieid"),
     "weight": ("weight", "value", "rating"),
     "timestamp": ("timestamp", "datetime"),
+    "position": ("position",),
+    "event": ("event", "eventtype"),
     "title": ("title", "name"),
+    "category": ("category",),
+    "available": ("available", "isavailable", "instock"),
 }
 """Names of RecTools, RePlay, RecBole, Amazon Personalize and MovieLens, letters only."""
+
+
+def own_columns(names: Iterable[str]) -> list[str]:
+    """The columns that are the source's own, not those that say where a row was read."""
+    return [name for name in names if name not in SOURCE_NAMES]
 
 
 def _letters(name: str) -> str:

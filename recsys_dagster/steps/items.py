@@ -5,8 +5,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from recsys_dagster.steps.columns import as_found, as_ids, find_column, require_column
+from recsys_dagster.schemas import ITEMS, SOURCE_NAMES
+from recsys_dagster.steps.columns import (
+    as_found,
+    as_ids,
+    find_column,
+    own_columns,
+    require_column,
+)
 from recsys_dagster.steps.texts import clean_text
+
+AVAILABLE_WORDS = dict.fromkeys(["", "true", "t", "yes", "y", "available", "in stock"], True)
+AVAILABLE_WORDS |= dict.fromkeys(["false", "f", "no", "n", "unavailable", "out of stock"], False)
 
 
 @dataclass(frozen=True)
@@ -28,50 +38,71 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
     """Validate raw items and keep one row an item_id: the last one of the source.
 
     Args:
-        raw: the source's columns and `source_row`.
-        columns: explicit source names of item_id and title.
+        raw: the source's columns behind those of `schemas.SOURCE`.
+        columns: explicit source names of item_id, title, category and available.
 
     Raises:
         UserError: no column is known as item_id.
     """
-    names = [name for name in raw.columns if name != "source_row"]
+    names = own_columns(raw.columns)
     item_column = require_column("item_id", names, columns, "raw_items")
     title_column = find_column("title", names, columns, "raw_items")
+    category_column = find_column("category", names, columns, "raw_items")
+    available_column = find_column("available", names, columns, "raw_items")
+    missing = pd.Series(pd.NA, index=raw.index, dtype="str")
 
     item_id = as_ids(raw[item_column])
-    rows = raw.drop(columns=[item_column, "source_row"]).assign(item_id=item_id)
+    available = parse_available(raw[available_column] if available_column else missing)
+    reason = as_found(raw["source_error"])
+    reason = reason.mask(reason.isna() & item_id.isna(), "item_id is missing or blank")
+    reason = reason.mask(
+        reason.isna() & available.isna(), "available is not yes, no or a stock count"
+    )
+    is_sound = reason.isna()
+
+    rows = raw.drop(columns=[item_column, *SOURCE_NAMES]).assign(item_id=item_id)[is_sound]
     as_text = rows.astype("str")
     content = as_text.groupby(list(as_text.columns), sort=False, dropna=False).ngroup()
-    last_content = content.groupby(item_id).transform("last")
-    is_last = ~item_id.duplicated(keep="last")
+    last_content = content.groupby(rows["item_id"]).transform("last")
+    is_last = ~rows["item_id"].duplicated(keep="last")
+    differs = ~is_last & (content != last_content)
+    reason.loc[rows.index[differs]] = "a later row has the same item_id and other values"
 
-    reason = pd.Series(pd.NA, index=raw.index, dtype="str")
-    reason = reason.mask(item_id.isna(), "item_id is missing or blank")
-    differs = item_id.notna() & ~is_last & (content != last_content)
-    reason = reason.mask(differs, "a later row has the same item_id and other values")
-    is_accepted = item_id.notna() & is_last
-    accepted = rows[is_accepted]
-    title = (
-        raw[title_column][is_accepted].map(clean_text)
-        if title_column
-        else pd.Series("", index=accepted.index)
+    accepted = rows[is_last]
+    title = raw[title_column].reindex(accepted.index).map(clean_text) if title_column else ""
+    category = (
+        raw[category_column].reindex(accepted.index).map(clean_text) if category_column else ""
     )
-    others = [name for name in names if name not in (item_column, "item_id", "title")]
-    accepted = (
-        accepted.assign(title=title.where(title.ne(""), accepted["item_id"]).astype("str"))[
-            ["item_id", "title", *others]
-        ]
-        .sort_values("item_id")
-        .reset_index(drop=True)
-    )
+    others = [name for name in names if name not in {item_column, *ITEMS.column_names}]
+    accepted = accepted.assign(title=title, category=category, available=available[accepted.index])
+    accepted = accepted.assign(
+        title=accepted["title"].mask(accepted["title"] == "", accepted["item_id"]).astype("str"),
+        category=accepted["category"].mask(accepted["category"] == "").astype("str"),
+        available=accepted["available"].astype(bool),
+    )[[*ITEMS.column_names, *others]].sort_values("item_id")
     rejected = pd.DataFrame(
         {
+            "source_file": as_found(raw["source_file"]),
             "source_row": raw["source_row"],
             "reason": reason,
+            "by_setting": False,
             "item_id": as_found(raw[item_column]),
-            "title": as_found(raw[title_column])
-            if title_column
-            else pd.Series(pd.NA, index=raw.index, dtype="str"),
+            "title": as_found(raw[title_column]) if title_column else missing,
         }
-    )[reason.notna()].reset_index(drop=True)
-    return ParsedItems(accepted, rejected, merged=len(raw) - len(accepted) - len(rejected))
+    )[reason.notna()]
+    return ParsedItems(
+        accepted.reset_index(drop=True),
+        rejected.reset_index(drop=True),
+        merged=len(raw) - len(accepted) - len(rejected),
+    )
+
+
+def parse_available(values: pd.Series) -> pd.Series:
+    """Yes, no or a stock count as a nullable boolean; nothing said means available.
+
+    What cannot be read is null.
+    """
+    words = values.map(clean_text).str.casefold()
+    stock = pd.to_numeric(words, errors="coerce")
+    read = words.map(AVAILABLE_WORDS).astype("boolean")
+    return read.fillna((stock > 0).astype("boolean").mask(stock.isna()))

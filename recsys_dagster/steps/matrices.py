@@ -20,6 +20,9 @@ class Behaviour:
         seen: bool csr (users × items), every pair.
         weights: float32 csr (users × items), recency-decayed weights of the positive pairs.
         in_catalogue: bool (items,), whether the items table has the item.
+        recommendable: bool (items,), whether an item of the catalogue is available.
+        cold: bool (items,), items that no interaction says anything of: there is none, or all
+            were left out of learning by a minimum.
     """
 
     user_ids: pd.Index
@@ -27,6 +30,8 @@ class Behaviour:
     seen: sparse.csr_matrix
     weights: sparse.csr_matrix
     in_catalogue: np.ndarray
+    recommendable: np.ndarray
+    cold: np.ndarray
 
     @property
     def positives(self) -> sparse.csr_matrix:
@@ -40,40 +45,57 @@ class Behaviour:
         cls,
         interactions: pd.DataFrame,
         user_ids: pd.Series,
-        item_ids: pd.Series,
+        items: pd.DataFrame,
         half_life_days: float,
+        half_life_positions: float,
     ) -> "Behaviour":
         """Build the matrices.
 
-        A weight is halved for every `half_life_days` before the user's own last interaction, at
-        most 100 times; a pair without a timestamp is not decayed. Positive pairs of weight 0 keep
-        a place with weight 0 in `weights` and 1 in `positives`.
+        A weight is halved for every `half_life_days` before the user's own last interaction, or
+        for every `half_life_positions` steps where the interaction has a position and no time, at
+        most 100 times; a pair with neither is not decayed. Positive pairs of weight 0 keep a place
+        with weight 0 in `weights` and 1 in `positives`.
 
         Args:
             interactions: table `interactions`.
             user_ids: all users to serve; every user of `interactions` is among them.
-            item_ids: the catalogue's items.
+            items: table `items`; its item_id and available are read.
             half_life_days: days, > 0.
+            half_life_positions: steps, > 0.
         """
         users = pd.Index(user_ids).sort_values()
-        catalogue = pd.Index(item_ids)
-        items = catalogue.union(pd.Index(interactions["item_id"].unique())).sort_values()
+        catalogue = pd.Index(items["item_id"])
+        item_ids = catalogue.union(pd.Index(interactions["item_id"].unique())).sort_values()
         rows = users.get_indexer(interactions["user_id"])
-        columns = items.get_indexer(interactions["item_id"])
-        shape = (len(users), len(items))
-        age = interactions.groupby("user_id")["last_timestamp"].transform("max")
-        age_days = (age - interactions["last_timestamp"]).dt.total_seconds() / 86_400
-        half_lives = age_days.fillna(0.0).to_numpy() / half_life_days
+        columns = item_ids.get_indexer(interactions["item_id"])
+        shape = (len(users), len(item_ids))
+        half_lives = _half_lives(interactions, half_life_days, half_life_positions)
         decay = 0.5 ** np.minimum(half_lives, MOST_HALF_LIVES)
         positive = interactions["positive"].to_numpy(dtype=bool)
         weights = (interactions["weight"].to_numpy() * decay)[positive].astype(np.float32)
+        left_out = interactions["left_out"].to_numpy(dtype=bool)
+        unavailable = items.loc[~items["available"].astype(bool), "item_id"]
+        in_catalogue = item_ids.isin(catalogue)
         return cls(
             users,
-            items,
+            item_ids,
             sparse.csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape),
             sparse.csr_matrix((weights, (rows[positive], columns[positive])), shape=shape),
-            items.isin(catalogue),
+            in_catalogue,
+            in_catalogue & ~item_ids.isin(unavailable),
+            np.bincount(columns[~left_out], minlength=len(item_ids)) == 0,
         )
+
+
+def _half_lives(
+    interactions: pd.DataFrame, half_life_days: float, half_life_positions: float
+) -> np.ndarray:
+    """How many half-lives each interaction lies before the user's last one, float64."""
+    by_user = interactions["user_id"]
+    time = interactions["last_timestamp"]
+    days = (time.groupby(by_user).transform("max") - time).dt.total_seconds() / 86_400
+    steps = interactions["last_position"].groupby(by_user).rank("dense", ascending=False) - 1
+    return (days / half_life_days).fillna(steps / half_life_positions).fillna(0.0).to_numpy()
 
 
 def align(ids: pd.Index, table_ids: pd.Series, vectors: np.ndarray) -> np.ndarray:

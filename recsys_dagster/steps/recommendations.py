@@ -6,16 +6,33 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy import sparse
 
 from recsys_dagster.steps.matrices import Behaviour
 from recsys_dagster.steps.models.base import NOT_RANKED, Model, UserBlock
 from recsys_dagster.steps.ranking import top_n
 
-BLOCK_CELLS = 16_000_000
-"""Cells of a block of dense scores: 64 MB of float32."""
+BLOCK_CELLS = 4_000_000
+"""Scores and contributions of a block of users: 100 to 300 MB while they are worked on."""
 REASONS = 3
 
 BECAUSE = pa.list_(pa.struct([("item_id", pa.string()), ("share", pa.float64())]))
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Why each row of some lists is there, flat.
+
+    Attributes:
+        offsets: int32 (rows + 1,), the reasons of row r are offsets[r] to offsets[r + 1].
+        items: int64 (reasons,), history item positions, the largest share of a row first.
+        shares: float64 (reasons,), a positive contribution over the sum of the row's positive
+            contributions; what speaks against the row's item has no share.
+    """
+
+    offsets: np.ndarray
+    items: np.ndarray
+    shares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -27,8 +44,8 @@ class Lists:
         items: int64 (rows,), item positions.
         scores: float64 (rows,).
         ranks: int32 (rows,), 1..n within a user.
-        filled: bool (rows,), rows that `popular` filled in.
-        because: for each row the (history item position, share) pairs, largest share first.
+        filled: bool (rows,), rows that `popular` filled in; they have no reasons.
+        because: the reasons of the others.
     """
 
     users: np.ndarray
@@ -36,7 +53,7 @@ class Lists:
     scores: np.ndarray
     ranks: np.ndarray
     filled: np.ndarray
-    because: list[list[tuple[int, float]]]
+    because: Reasons
 
 
 def recommend(
@@ -48,9 +65,9 @@ def recommend(
 ) -> Iterator[Lists]:
     """Lists for every user, block by block.
 
-    Seen items and items that the catalogue lacks are never in a list. What the model does not
-    rank is filled in from the most popular items that are left, so a list is shorter than n only
-    where the catalogue has fewer unseen items.
+    Seen items, items that the catalogue lacks and those that are not available are never in a
+    list. What the model does not rank is filled in from the most popular items that are left, so
+    a list is shorter than n only where there are fewer unseen items.
 
     Args:
         model: the fitted strategy.
@@ -60,96 +77,131 @@ def recommend(
         progress: called with (users done, users).
     """
     users, items = behaviour.seen.shape
-    by_popularity = np.lexsort((np.arange(items), -popularity))
-    by_popularity = by_popularity[behaviour.in_catalogue[by_popularity]]
     positives, weights = behaviour.positives, behaviour.weights
-    size = max(1, BLOCK_CELLS // max(1, items))
-    for start in range(0, users, size):
-        positions = np.arange(start, min(start + size, users))
+    done = 0
+    for positions in _blocks(items + n * np.diff(positives.indptr)):
         block = UserBlock(positions, positives[positions], weights[positions])
-        scores = model.score(block)
-        seen = behaviour.seen[positions].tocoo()
-        scores[seen.row, seen.col] = NOT_RANKED
-        scores[:, ~behaviour.in_catalogue] = NOT_RANKED
-        ranked_items, ranked_scores = top_n(scores, n)
-        yield _lists(
-            model, block, behaviour, popularity, by_popularity, ranked_items, ranked_scores, n
-        )
+        yield _lists(model, block, behaviour, popularity, n)
+        done += len(positions)
         if progress:
-            progress(int(positions[-1]) + 1, users)
+            progress(done, users)
+
+
+def _blocks(cells: np.ndarray) -> list[np.ndarray]:
+    """Users in order, cut where the sum of their cells passes a multiple of a block's."""
+    starts = np.flatnonzero(np.diff(np.cumsum(cells) // BLOCK_CELLS, prepend=-1))
+    return np.split(np.arange(len(cells)), starts)[1:]
 
 
 def _lists(
-    model: Model,
-    block: UserBlock,
-    behaviour: Behaviour,
-    popularity: np.ndarray,
-    by_popularity: np.ndarray,
-    ranked_items: np.ndarray,
-    ranked_scores: np.ndarray,
-    n: int,
+    model: Model, block: UserBlock, behaviour: Behaviour, popularity: np.ndarray, n: int
 ) -> Lists:
-    items: list[np.ndarray] = []
-    scores: list[np.ndarray] = []
-    filled: list[np.ndarray] = []
-    because: list[list[tuple[int, float]]] = []
-    for row, user in enumerate(block.positions):
-        ranked = ranked_scores[row] > NOT_RANKED
-        chosen = ranked_items[row][ranked]
-        seen = behaviour.seen.indices[behaviour.seen.indptr[user] : behaviour.seen.indptr[user + 1]]
-        fill = _fill(by_popularity, chosen, seen, n - len(chosen))
-        items += [chosen, fill]
-        scores += [ranked_scores[row][ranked], popularity[fill]]
-        filled += [np.zeros(len(chosen), dtype=bool), np.ones(len(fill), dtype=bool)]
-        because += reasons(model, block, row, chosen)
-        because += [[] for _ in fill]
-    lengths = np.array([len(part) for part in items]).reshape(-1, 2).sum(axis=1)
+    seen = behaviour.seen[block.positions]
+    scores = model.score(block)
+    _take_out(scores, seen, behaviour.recommendable)
+    items, best = top_n(scores, n)
+    filled = np.zeros(items.shape, dtype=bool)
+
+    short = np.flatnonzero((best == NOT_RANKED).any(axis=1))
+    left = np.tile(popularity, (len(short), 1))
+    _take_out(left, seen[short], behaviour.recommendable)
+    items[short], best[short], filled[short] = _filled_up(items[short], best[short], left)
+
+    rows, places = np.nonzero(best > NOT_RANKED)
+    items, filled = items[rows, places], filled[rows, places]
     return Lists(
-        np.repeat(block.positions, lengths),
-        np.concatenate(items),
-        np.concatenate(scores).astype(np.float64),
-        np.concatenate([np.arange(1, length + 1, dtype=np.int32) for length in lengths]),
-        np.concatenate(filled),
-        because,
+        block.positions[rows],
+        items,
+        best[rows, places].astype(np.float64),
+        (places + 1).astype(np.int32),
+        filled,
+        reasons(model, block, rows, items, filled),
     )
 
 
-def _fill(
-    by_popularity: np.ndarray, chosen: np.ndarray, seen: np.ndarray, missing: int
-) -> np.ndarray:
-    if missing <= 0:
-        return by_popularity[:0]
-    # At most len(taken) of the head can be taken, so the head holds enough.
-    taken = np.concatenate([chosen, seen])
-    head = by_popularity[: missing + len(taken)]
-    return head[~np.isin(head, taken)][:missing]
+def _filled_up(
+    items: np.ndarray, scores: np.ndarray, left: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lists followed by the best of what is left.
+
+    Args:
+        items: int64 (b × k), best first; those that are not ranked come last.
+        scores: float32 (b × k), theirs.
+        left: float32 (b × items), scores to fill by; overwritten.
+
+    Returns:
+        items and scores, as long as before, and which places were filled, bool (b × k).
+    """
+    rows, places = np.nonzero(scores > NOT_RANKED)
+    left[rows, items[rows, places]] = NOT_RANKED
+    width = items.shape[1]
+    fills, fill_scores = top_n(left, max(1, width))
+    both = np.hstack([scores, fill_scores])
+    order = np.argsort(both == NOT_RANKED, axis=1, kind="stable")[:, :width]
+    return (
+        np.take_along_axis(np.hstack([items, fills]), order, axis=1),
+        np.take_along_axis(both, order, axis=1),
+        order >= width,
+    )
+
+
+def _take_out(scores: np.ndarray, seen: sparse.csr_matrix, recommendable: np.ndarray) -> None:
+    """Rank neither what the user of a row has seen nor what nobody may get, in place."""
+    rows, columns = seen.nonzero()
+    scores[rows, columns] = NOT_RANKED
+    scores[:, ~recommendable] = NOT_RANKED
 
 
 def reasons(
-    model: Model, block: UserBlock, row: int, items: np.ndarray
-) -> list[list[tuple[int, float]]]:
-    """Why each of `items` is recommended: the history items that contributed most.
+    model: Model, block: UserBlock, rows: np.ndarray, items: np.ndarray, filled: np.ndarray
+) -> Reasons:
+    """Why items are recommended: the history items that contributed most.
 
-    A share is a positive contribution over the sum of the item's positive contributions; history
-    items that speak against the item have no share.
+    Args:
+        model: the fitted strategy.
+        block: the users.
+        rows: int64 (p,), users as rows of the block, ascending.
+        items: int64 (p,), what is recommended to them.
+        filled: bool (p,), what the model did not rank.
     """
-    if not len(items):
-        return []
-    history, contributions = model.contributions(block, row, items)
-    if not len(history):
-        return [[] for _ in items]
-    positive = np.maximum(contributions, 0).astype(np.float64)
-    totals = positive.sum(axis=0)
-    kept = min(REASONS, len(history))
-    best = np.argsort(-positive, axis=0, kind="stable")[:kept]
-    return [
-        [
-            (int(history[j]), float(positive[j, column] / totals[column]))
-            for j in best[:, column]
-            if positive[j, column] > 0
-        ]
-        for column in range(len(items))
-    ]
+    ranked = np.flatnonzero(~filled)
+    entries = block.entries(rows[ranked])
+    parts = model.contributions(block, rows[ranked], items[ranked])
+    pairs = np.repeat(ranked, block.lengths[rows[ranked]])
+    positive = parts > 0
+    parts, pairs = parts[positive].astype(np.float64), pairs[positive]
+    history = block.positives.indices[entries[positive]]
+
+    kept = _largest(parts, pairs)
+    totals = np.bincount(pairs, parts, minlength=len(rows))
+    counts = np.bincount(pairs[kept], minlength=len(rows))
+    return Reasons(
+        np.append(0, np.cumsum(counts)).astype(np.int32),
+        history[kept].astype(np.int64),
+        parts[kept] / totals[pairs[kept]],
+    )
+
+
+def _largest(parts: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Positions of the `REASONS` largest positive parts of each pair, ties to the earlier one.
+
+    Args:
+        parts: float64 (e,), positive.
+        pairs: int64 (e,), ascending.
+    """
+    starts = np.flatnonzero(np.diff(pairs, prepend=-1))
+    lengths = np.diff(starts, append=len(pairs))
+    group = np.repeat(np.arange(len(starts)), lengths)
+    largest = np.full((len(starts), REASONS), -1)
+    left = parts.copy()
+    # A maximum for each place: sorting the parts would take three times as long.
+    for place in range(REASONS if len(starts) else 0):
+        best = np.maximum.reduceat(left, starts)
+        hits = np.flatnonzero((left == np.repeat(best, lengths)) & (left > 0))
+        first = hits[np.diff(group[hits], prepend=-1) > 0]
+        largest[group[first], place] = first
+        left[first] = 0
+    return largest[largest >= 0]
 
 
 def recommendations_table(
@@ -168,8 +220,10 @@ def recommendations_table(
         run_id: the Dagster run.
         made_at: naive UTC.
     """
-    user_ids = behaviour.user_ids.to_numpy(dtype=object)
-    item_ids = behaviour.item_ids.to_numpy(dtype=object)
+    user_ids = pa.array(behaviour.user_ids, pa.string())
+    item_ids = pa.array(behaviour.item_ids, pa.string())
+    strategies = pa.array([strategy, "popular"])
+    run, time = pa.scalar(run_id), pa.scalar(made_at.to_pydatetime(), pa.timestamp("us"))
     schema = pa.schema(
         [
             ("user_id", pa.string()),
@@ -185,20 +239,14 @@ def recommendations_table(
     batches = [
         pa.record_batch(
             [
-                pa.array(user_ids[lists.users], pa.string()),
-                pa.array(item_ids[lists.items], pa.string()),
+                user_ids.take(pa.array(lists.users)),
+                item_ids.take(pa.array(lists.items)),
                 pa.array(lists.scores),
                 pa.array(lists.ranks),
-                pa.array(np.where(lists.filled, "popular", strategy).astype(object), pa.string()),
-                pa.array(
-                    [
-                        [{"item_id": item_ids[j], "share": share} for j, share in pairs]
-                        for pairs in lists.because
-                    ],
-                    BECAUSE,
-                ),
-                pa.array([run_id] * len(lists.users), pa.string()),
-                pa.array([made_at.to_pydatetime()] * len(lists.users), pa.timestamp("us")),
+                strategies.take(pa.array(lists.filled.astype(np.int8))),
+                _because(lists.because, item_ids),
+                pa.repeat(run, len(lists.users)),
+                pa.repeat(time, len(lists.users)),
             ],
             schema=schema,
         )
@@ -207,10 +255,18 @@ def recommendations_table(
     return pa.Table.from_batches(batches, schema)
 
 
+def _because(because: Reasons, item_ids: pa.StringArray) -> pa.ListArray:
+    pairs = pa.StructArray.from_arrays(
+        [item_ids.take(pa.array(because.items)), pa.array(because.shares)],
+        fields=list(BECAUSE.value_type),
+    )
+    return pa.ListArray.from_arrays(pa.array(because.offsets), pairs, type=BECAUSE)
+
+
 def popular_items(behaviour: Behaviour, popularity: np.ndarray) -> pd.DataFrame:
-    """The table `popular_items`: every item of the catalogue, most liked first."""
+    """The table `popular_items`: every item that can be recommended, most liked first."""
     order = np.lexsort((np.arange(len(popularity)), -popularity))
-    order = order[behaviour.in_catalogue[order]]
+    order = order[behaviour.recommendable[order]]
     return pd.DataFrame(
         {
             "item_id": behaviour.item_ids[order],

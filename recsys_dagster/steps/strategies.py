@@ -54,7 +54,7 @@ def fit(catalog: Catalog, evidence: Evidence) -> Model:
             return fit_hybrid(
                 positives,
                 evidence.item_vectors,
-                cold=np.diff(evidence.behaviour.seen.tocsc().indptr) == 0,
+                cold=evidence.behaviour.cold,
                 regularisation=settings.hybrid_regularisation,
                 semantic_weight=settings.semantic_weight,
                 semantic_regularisation=settings.semantic_regularisation,

@@ -1,9 +1,11 @@
 """Columns → one clean text a row, and the hash that says whether it changed."""
 
+import ast
 import hashlib
 import html
 import re
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -16,6 +18,9 @@ import pandas as pd
 from recsys_dagster.errors import UserError, did_you_mean
 
 MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<!--")
+PRINTED_LIST = re.compile(r"""^\s*\[\s*['"].*['"]\s*\]\s*$""", re.DOTALL)
+PIPE = re.compile(r"(?<=\w)\|(?=\w)")
+"""Between words without a space, as in Comedy|Drama: a separator, not a sign."""
 INVISIBLE_TAGS = frozenset({"script", "style", "head", "template"})
 KEPT_FORMATS = frozenset("\u200c\u200d")
 """Joiners: they change the reading of Persian and Indic words and of emoji."""
@@ -50,7 +55,8 @@ def clean_text(value: Any) -> str:
 
     Markup and entities to text, Unicode NFKC, controls and format characters out, white space
     folded. Lists become their parts joined by ", ", sets in alphabetical order. What was escaped
-    several times is unescaped as often: a clean text stays as it is when cleaned again.
+    several times is unescaped as often: a clean text stays as it is when cleaned again. A list
+    printed into a text becomes its parts, and `Comedy|Drama` "Comedy, Drama".
     """
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         parts = [clean_text(part) for part in value]
@@ -70,6 +76,8 @@ def clean_text(value: Any) -> str:
 
 
 def _cleaned_once(text: str) -> str:
+    if PRINTED_LIST.match(text):
+        text = _parts_of_printed_list(text)
     if MARKUP.search(text):
         parser = _TextOfMarkup()
         parser.feed(text)
@@ -80,7 +88,17 @@ def _cleaned_once(text: str) -> str:
     text = unicodedata.normalize("NFKC", text)
     if not text.isascii() or not text.isprintable():
         text = "".join(_visible(character) for character in text)
-    return " ".join(text.split())
+    return PIPE.sub(", ", " ".join(text.split()))
+
+
+def _parts_of_printed_list(text: str) -> str:
+    """`['red', "blue"]`, a list that somebody wrote into a text column, as its parts."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
+            parts = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
+    return " ".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else text
 
 
 def _visible(character: str) -> str:
@@ -168,10 +186,9 @@ def hash_text(text: str) -> str:
 def _composed(table: pd.DataFrame, template: Template, name: str) -> list[str]:
     lacking = [column for column in template.columns if column not in table.columns]
     if lacking:
-        known = [column for column in table.columns if column != "source_row"]
         raise UserError(
             f"{name}: text asks for the column {lacking[0]!r}, which is not in the source."
-            f"{did_you_mean(lacking[0], known)}"
+            f"{did_you_mean(lacking[0], table.columns)}"
         )
     clean = [table[column].map(clean_text) for column in template.columns]
     return [
@@ -183,10 +200,13 @@ def _composed(table: pd.DataFrame, template: Template, name: str) -> list[str]:
 def item_texts(items: pd.DataFrame, text: str | Sequence[str]) -> pd.DataFrame:
     """The table `item_texts`: every item has a text; title, then id, stand in for an empty one.
 
+    A title that is only the item_id, for want of a better one, says nothing and is not composed.
+
     Raises:
         UserError: the template names a column that `items` lacks.
     """
-    composed = _composed(items, Template.parse(text), "items")
+    titled = items.assign(title=items["title"].mask(items["title"] == items["item_id"]))
+    composed = _composed(titled, Template.parse(text), "items")
     fallback = [
         clean_text(title) or clean_text(item_id) or item_id
         for item_id, title in zip(items["item_id"], items["title"], strict=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from recsys_dagster.steps.columns import as_ids, require_column
+from recsys_dagster.steps.columns import as_ids, own_columns, require_column
 
 
 def collect_users(
@@ -14,8 +14,9 @@ def collect_users(
 
     Args:
         interactions: table `interactions`.
-        raw_users: the source's columns and `source_row`, or no row and no other column. Of
-            several rows with one user_id the last counts; rows without one are left out.
+        raw_users: the source's columns behind those of `schemas.SOURCE`, or no row and no other
+            column. Of several rows with one user_id the last counts; rows without one, and those
+            that could not be read, are left out.
         columns: explicit source name of user_id.
 
     Raises:
@@ -27,12 +28,12 @@ def collect_users(
         first_timestamp=("first_timestamp", "min"),
         last_timestamp=("last_timestamp", "max"),
     )
-    names = [name for name in raw_users.columns if name != "source_row"]
+    names = own_columns(raw_users.columns)
     if names:
         user_column = require_column("user_id", names, columns, "raw_users")
         profiles = raw_users.assign(user_id=as_ids(raw_users[user_column]))
         profiles = profiles[profiles["user_id"].notna()].drop_duplicates("user_id", keep="last")
-        taken = {user_column, "user_id", "source_row", *users.columns}
+        taken = {user_column, "user_id", *users.columns}
         others = [name for name in names if name not in taken]
         users = users.join(profiles.set_index("user_id")[others], how="outer")
     users = users.sort_index().reset_index(names="user_id")

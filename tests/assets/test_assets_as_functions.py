@@ -1,16 +1,29 @@
 """Assets called as the functions they are: their meaning needs no instance and no warehouse."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from recsys_dagster.assets import embeddings, interactions, items, raw, recommendations, texts
-from recsys_dagster.catalog import Catalog, Catalogs
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.schemas import SOURCE_NAMES
 
-ITEMS = pd.DataFrame({"item_id": ["1", "2"], "title": ["Heat", "Alien"], "genres": ["Crime", None]})
+ITEMS = pd.DataFrame(
+    {
+        "item_id": ["1", "2"],
+        "title": ["Heat", "Alien"],
+        "category": ["Film", "Film"],
+        "available": [True, True],
+        "genres": ["Crime", None],
+    }
+)
 
 
 @pytest.fixture
@@ -36,28 +49,86 @@ def asset(module, name: str) -> dg.AssetsDefinition:
     return found
 
 
+@dataclass(frozen=True)
+class Read:
+    """What a raw asset made."""
+
+    value: pa.Table
+    metadata: dict[str, Any]
+    data_version: str
+
+
+def read(catalogs, tmp_path, name: str) -> Read:
+    """A raw asset materialised: it sets its data version, which takes more than a call."""
+    key = dg.AssetKey(["films", name])
+    (found,) = [asset for asset in raw.raw_assets(catalogs["films"]) if asset.key == key]
+    result = dg.materialize(
+        [found],
+        resources={
+            "warehouse": Warehouse(folder=str(tmp_path / "warehouse")),
+            "io_manager": dg.InMemoryIOManager(),
+        },
+    )
+    (event,) = result.get_asset_materialization_events()
+    metadata = {name: entry.value for name, entry in event.materialization.metadata.items()}
+    version = event.materialization.tags["dagster/data_version"]
+    return Read(result.asset_value(key), metadata, version)
+
+
+def with_source(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(
+        source_file="x.csv", source_row=range(1, len(table) + 1), source_error=pd.NA
+    )
+
+
 def test_raw_items_numbers_rows(catalogs, tmp_path):
+    (tmp_path / "m.csv").write_text("item_id,title\n7,Heat\n8\n")
+    output = read(catalogs, tmp_path, "raw_items")
+    assert output.value.to_pylist() == [
+        {
+            "source_file": "m.csv",
+            "source_row": 1,
+            "source_error": None,
+            "item_id": "7",
+            "title": "Heat",
+        },
+        {
+            "source_file": "m.csv",
+            "source_row": 2,
+            "source_error": "the line has fewer columns than the header",
+            "item_id": None,
+            "title": None,
+        },
+    ]
+    assert "Heat" in output.metadata["preview"]
+    assert output.metadata["rows_read"] == 2
+    assert output.metadata["unreadable_rows"] == 1
+
+
+def test_the_same_rows_have_the_same_data_version(catalogs, tmp_path):
     (tmp_path / "m.csv").write_text("item_id,title\n7,Heat\n")
-    output = asset(raw, "raw_items")(dg.build_asset_context(), catalogs)
-    assert output.value.to_pylist() == [{"source_row": 1, "item_id": "7", "title": "Heat"}]
-    assert "Heat" in output.metadata["preview"].md_str
+    first = read(catalogs, tmp_path, "raw_items").data_version
+    assert read(catalogs, tmp_path, "raw_items").data_version == first
+    (tmp_path / "m.csv").write_text("item_id,title\n7,Alien\n")
+    assert read(catalogs, tmp_path, "raw_items").data_version != first
 
 
 def test_raw_interactions_shows_no_user(catalogs, tmp_path):
     (tmp_path / "i.csv").write_text("user_id,email,item_id\nann,ann@x.org,7\n")
-    output = asset(raw, "raw_interactions")(dg.build_asset_context(), catalogs)
+    output = read(catalogs, tmp_path, "raw_interactions")
     assert output.value.num_rows == 1
-    assert "ann" not in output.metadata["preview"].md_str
-    assert "7" in output.metadata["preview"].md_str
+    assert "ann" not in output.metadata["preview"]
+    assert "7" in output.metadata["preview"]
 
 
-def test_raw_users_without_a_source_is_empty(catalogs):
-    output = asset(raw, "raw_users")(dg.build_asset_context(), catalogs)
+def test_raw_users_without_a_source_is_empty(catalogs, tmp_path):
+    output = read(catalogs, tmp_path, "raw_users")
     assert output.value.num_rows == 0
+    assert output.value.column_names == list(SOURCE_NAMES)
 
 
 def test_items_are_parsed_into_two_tables(catalogs):
-    source = ITEMS.assign(source_row=[1, 2])
+    source = with_source(ITEMS.drop(columns=["category", "available"]))
     source.loc[1, "item_id"] = None
     accepted, rejected = asset(items, "items")(dg.build_asset_context(), catalogs, source)
     assert accepted.value["title"].tolist() == ["Heat"]
@@ -67,8 +138,8 @@ def test_items_are_parsed_into_two_tables(catalogs):
 
 
 def test_interactions_are_parsed_by_the_catalogs_own_condition(catalogs):
-    source = pd.DataFrame(
-        {"source_row": [1, 2], "user_id": ["a", "a"], "item_id": ["1", "2"], "rating": ["5", "3"]}
+    source = with_source(
+        pd.DataFrame({"user_id": ["a", "a"], "item_id": ["1", "2"], "rating": ["5", "3"]})
     )
     accepted, rejected = asset(interactions, "interactions")(
         dg.build_asset_context(), catalogs, source
@@ -107,7 +178,9 @@ def test_popular_items_counts_likes(catalogs):
             "positive": [True, True],
             "first_timestamp": pd.NaT,
             "last_timestamp": pd.to_datetime(["2024-01-01", "2024-01-02"]),
+            "last_position": [float("nan")] * 2,
             "interaction_count": [1, 1],
+            "left_out": [False, False],
         }
     )
     output = asset(recommendations, "popular_items")(

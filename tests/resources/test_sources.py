@@ -1,133 +1,241 @@
-"""Sources: read as they are, every row numbered, mistakes named."""
+"""Sources of every kind: every row numbered, mistakes named, nothing of ours overwritten."""
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.sources import read_source
 
-CSV = 'user_id,item_id,rating\n007,a,4.5\nö,"b, c",\n,"say ""hi""",x\n'
+CSV = "user_id,item_id\n007,a\n"
+FRAME = pd.DataFrame({"item_id": [7, 8], "tags": [["a"], []], "title": ["x", None]})
 
 
-def test_csv_stays_text(tmp_path):
-    (tmp_path / "i.csv").write_text(CSV, encoding="utf-8")
-    assert read_source("i.csv", tmp_path).to_pylist() == [
-        {"source_row": 1, "user_id": "007", "item_id": "a", "rating": "4.5"},
-        {"source_row": 2, "user_id": "ö", "item_id": "b, c", "rating": None},
-        {"source_row": 3, "user_id": None, "item_id": 'say "hi"', "rating": "x"},
+def own(data: pa.Table) -> list[dict]:
+    return data.drop_columns(["source_file", "source_row", "source_error"]).to_pylist()
+
+
+def test_where_a_row_was_read_stands_in_front(read, tmp_path):
+    (tmp_path / "i.csv").write_text(CSV)
+    assert read("i.csv", tmp_path).rows.to_pylist() == [
+        {
+            "source_file": "i.csv",
+            "source_row": 1,
+            "source_error": None,
+            "user_id": "007",
+            "item_id": "a",
+        }
     ]
 
 
-def test_tsv(tmp_path):
-    (tmp_path / "i.TSV").write_text("user_id\titem_id\n007\ta, b\n8\tc\n")
-    assert read_source("i.TSV", tmp_path).to_pylist() == [
-        {"source_row": 1, "user_id": "007", "item_id": "a, b"},
-        {"source_row": 2, "user_id": "8", "item_id": "c"},
-    ]
+@pytest.mark.parametrize("column", ["source_file", "source_row", "source_error"])
+def test_a_column_with_a_name_of_ours_is_refused(read, tmp_path, column):
+    (tmp_path / "i.csv").write_text(f"item_id,{column}\na,1\n")
+    with pytest.raises(UserError, match=rf"i\.csv: the column '{column}'.*rename it.*sql"):
+        read("i.csv", tmp_path)
+    renamed = {"sql": f"select item_id, {column} as theirs from 'i.csv'"}
+    assert own(read(renamed, tmp_path).rows) == [{"item_id": "a", "theirs": 1}]
 
 
-def test_one_text_column_and_a_header_like_the_data(tmp_path):
-    (tmp_path / "i.csv").write_text("item_id\na\nb\n")
-    assert read_source("i.csv", tmp_path)["item_id"].to_pylist() == ["a", "b"]
+class TestParquet:
+    def test_types_stay(self, read, tmp_path):
+        FRAME.to_parquet(tmp_path / "m.parquet")
+        assert own(read("m.parquet", tmp_path).rows) == [
+            {"item_id": 7, "tags": ["a"], "title": "x"},
+            {"item_id": 8, "tags": [], "title": None},
+        ]
+
+    def test_times_keep_their_zone_and_decimals_their_digits(self, read, tmp_path):
+        frame = pd.DataFrame(
+            {"at": pd.to_datetime(["2024-01-01T02:00+02:00"]), "price": [0.1]}
+        ).convert_dtypes()
+        frame.to_parquet(tmp_path / "i.parquet")
+        (row,) = own(read("i.parquet", tmp_path).rows)
+        assert row["at"] == pd.Timestamp("2024-01-01", tz="UTC")
+        assert row["price"] == 0.1
+
+    def test_no_rows(self, read, tmp_path):
+        FRAME.head(0).to_parquet(tmp_path / "m.parquet")
+        data = read("m.parquet", tmp_path).rows
+        assert data.num_rows == 0
+        assert data.column_names[3:] == ["item_id", "tags", "title"]
 
 
-def test_an_empty_table_has_its_columns(tmp_path):
-    (tmp_path / "i.csv").write_text("user_id,item_id\n")
-    data = read_source("i.csv", tmp_path)
-    assert data.num_rows == 0
-    assert data.column_names == ["source_row", "user_id", "item_id"]
+class TestFolders:
+    @pytest.fixture(autouse=True)
+    def files(self, tmp_path):
+        parts = {
+            "orders/2024/02.csv": "b",
+            "orders/2024/01.csv": "a",
+            "orders/2023.jsonl": None,
+            "orders/.hidden.csv": "h",
+            "orders/_SUCCESS.csv": "s",
+            "orders/_tmp/part.csv": "t",
+            "orders/.git/part.csv": "g",
+            "orders/readme.txt": "r",
+            "notes/readme.txt": "r",
+        }
+        for name, item in parts.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            text = f"item_id\n{item}\n" if item else '{"item_id": "j"}\n'
+            (tmp_path / name).write_text(text)
+
+    def test_all_readable_files_below_a_folder_in_order_of_their_names(self, read, tmp_path):
+        data = read("orders", tmp_path).rows
+        assert data["source_file"].to_pylist() == ["2023.jsonl", "2024/01.csv", "2024/02.csv"]
+        assert data["item_id"].to_pylist() == ["j", "a", "b"]
+        assert data["source_row"].to_pylist() == [1, 1, 1]
+
+    @pytest.mark.parametrize(
+        ("pattern", "items"),
+        [
+            ("orders/2024/*.csv", ["a", "b"]),
+            ("orders/**/0*.csv", ["a", "b"]),
+            ("orders/2024/0[2-9].csv", ["b"]),
+            ("orders/*.jsonl", ["j"]),
+        ],
+    )
+    def test_a_pattern(self, read, tmp_path, pattern, items):
+        assert read(pattern, tmp_path).rows["item_id"].to_pylist() == items
+
+    def test_files_of_one_name_in_two_folders_are_told_apart(self, read, tmp_path):
+        (tmp_path / "orders/2025").mkdir()
+        (tmp_path / "orders/2025/01.csv").write_text("item_id\nz\n")
+        data = read("orders/*/01.csv", tmp_path).rows
+        assert data["item_id"].to_pylist() == ["a", "z"]
+        assert len(set(data["source_file"].to_pylist())) == 2
+
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            ("notes", r"notes: the folder has no \.parquet, \.csv"),
+            ("orders/*.xlsx", "no file is called like this"),
+            ("notes/*", r"readme\.txt: \.txt cannot be read; expected one of \.parquet, \.csv"),
+            ("order", r"no such file\. Did you mean 'orders'"),
+        ],
+    )
+    def test_nothing_to_read(self, read, tmp_path, path, message):
+        with pytest.raises(UserError, match=message):
+            read(path, tmp_path)
+
+    def test_files_that_disagree_about_a_column_make_it_text(self, read, tmp_path):
+        (tmp_path / "parts").mkdir()
+        pd.DataFrame({"item_id": [7], "year": [1995]}).to_parquet(tmp_path / "parts/1.parquet")
+        (tmp_path / "parts/2.csv").write_text("item_id,genre\n007,Crime\n")
+        assert own(read("parts", tmp_path).rows) == [
+            {"item_id": "7", "year": 1995, "genre": None},
+            {"item_id": "007", "year": None, "genre": "Crime"},
+        ]
 
 
-def test_parquet_keeps_types(tmp_path):
-    frame = pd.DataFrame({"item_id": [7, 8], "tags": [["a"], []], "title": ["x", None]})
-    frame.to_parquet(tmp_path / "m.parquet")
-    data = read_source("m.parquet", tmp_path)
-    assert data.to_pylist() == [
-        {"source_row": 1, "item_id": 7, "tags": ["a"], "title": "x"},
-        {"source_row": 2, "item_id": 8, "tags": [], "title": None},
-    ]
+class TestVariables:
+    def test_an_environment_variable_in_a_path(self, read, tmp_path, monkeypatch):
+        (tmp_path / "i.csv").write_text(CSV)
+        monkeypatch.setenv("SHOP_DATA", str(tmp_path))
+        assert read("${SHOP_DATA}/i.csv", tmp_path / "elsewhere").rows.num_rows == 1
+
+    def test_an_environment_variable_in_a_query(self, read, tmp_path, monkeypatch):
+        (tmp_path / "i.csv").write_text(CSV)
+        monkeypatch.setenv("SHOP_FILE", str(tmp_path / "i.csv"))
+        query = {"sql": "select item_id from '${SHOP_FILE}'"}
+        assert own(read(query, tmp_path).rows) == [{"item_id": "a"}]
+
+    def test_one_that_is_not_set_is_named(self, read, tmp_path, monkeypatch):
+        monkeypatch.delenv("SHOP_DATA", raising=False)
+        monkeypatch.setenv("SHOP_DATUM", "x")
+        with pytest.raises(UserError, match=r"SHOP_DATA is not set\. Did you mean 'SHOP_DATUM'"):
+            read("${SHOP_DATA}/i.csv", tmp_path)
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "ndjson"])
-def test_json_lines(tmp_path, ending):
-    (tmp_path / f"m.{ending}").write_text('{"item_id": "007", "tags": ["a"]}\n{"item_id": "8"}\n')
-    assert read_source(f"m.{ending}", tmp_path).to_pylist() == [
-        {"source_row": 1, "item_id": "007", "tags": ["a"]},
-        {"source_row": 2, "item_id": "8", "tags": None},
-    ]
+class TestMistakes:
+    def test_a_missing_file_names_the_nearest(self, read, tmp_path):
+        (tmp_path / "films.csv").write_text(CSV)
+        with pytest.raises(UserError, match=r"no such file\. Did you mean 'films\.csv'"):
+            read("film.csv", tmp_path)
+        with pytest.raises(UserError, match="no such file"):
+            read("nowhere/film.csv", tmp_path)
+
+    @pytest.mark.parametrize("name", ["films.xlsx", "films", "films.zip", "films.parquet.gz"])
+    def test_an_ending_that_is_not_read(self, read, tmp_path, name):
+        (tmp_path / name).write_text(CSV)
+        with pytest.raises(UserError, match=r"cannot be read; expected one of \.parquet, \.csv"):
+            read(name, tmp_path)
+
+    def test_a_file_of_another_kind(self, read, tmp_path):
+        (tmp_path / "films.parquet").write_text(CSV)
+        with pytest.raises(UserError, match=r"films\.parquet: cannot be read"):
+            read("films.parquet", tmp_path)
+
+    @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+    def test_a_name_with_wildcards_is_one_file(self, read, tmp_path, ending):
+        for name, item in (("a", "1"), ("[a]", "2"), ("*", "3")):
+            frame = pd.DataFrame({"item_id": [item]})
+            file = tmp_path / f"{name}.{ending}"
+            if ending == "csv":
+                frame.to_csv(file, index=False)
+            elif ending == "jsonl":
+                frame.to_json(file, orient="records", lines=True)
+            else:
+                frame.to_parquet(file, index=False)
+        assert read(f"[a].{ending}", tmp_path).rows["item_id"].to_pylist() == ["2"]
+        assert read(f"*.{ending}", tmp_path).rows["item_id"].to_pylist() == ["3"]
 
 
-def test_rows_keep_the_order_of_the_file(tmp_path):
-    lines = [f"{i},{i % 7}" for i in range(300_000)]
-    (tmp_path / "i.csv").write_text("item_id,x\n" + "\n".join(lines) + "\n")
-    data = read_source("i.csv", tmp_path)
-    assert data["source_row"].to_pylist() == list(range(1, 300_001))
-    assert data["item_id"].to_pylist() == [str(i) for i in range(300_000)]
-
-
-class TestPython:
+class TestFunctions:
     @pytest.fixture(autouse=True)
     def module(self, tmp_path, monkeypatch):
         (tmp_path / "tables_of_tests.py").write_text(
-            "import pandas as pd\n"
+            "import pandas as pd, pyarrow as pa\n"
             "def films():\n    return pd.DataFrame({'item_id': [7, 'x']}, index=[5, 9])\n"
+            "def arrow():\n    return pa.table({'item_id': [7, 8]}, metadata={'a': 'b'})\n"
+            "def taken():\n    return pd.DataFrame({'source_row': [7]})\n"
             "def text():\n    return 'no frame'\n"
+            "number = 3\n"
         )
         monkeypatch.syspath_prepend(tmp_path)
 
-    def test_a_function(self, tmp_path):
-        assert read_source("python:tables_of_tests:films", tmp_path).to_pylist() == [
-            {"source_row": 1, "item_id": "7"},
-            {"source_row": 2, "item_id": "x"},
+    def test_a_frame(self, read, tmp_path):
+        found = read("python:tables_of_tests:films", tmp_path)
+        assert own(found.rows) == [{"item_id": "7"}, {"item_id": "x"}]
+        assert found.rows["source_row"].to_pylist() == [1, 2]
+        assert found.rows["source_file"].null_count == found.rows_read == 2
+
+    def test_an_arrow_table(self, read, tmp_path):
+        assert own(read("python:tables_of_tests:arrow", tmp_path).rows) == [
+            {"item_id": 7},
+            {"item_id": 8},
         ]
+
+    def test_every_row_is_read_again_and_equal_rows_have_one_fingerprint(self, read, tmp_path):
+        first = read("python:tables_of_tests:films", tmp_path)
+        again = read("python:tables_of_tests:films", tmp_path, previous=first.rows)
+        assert again.rows_read == 2
+        assert again.fingerprint == first.fingerprint
+        other = read("python:tables_of_tests:arrow", tmp_path)
+        assert other.fingerprint != first.fingerprint
 
     @pytest.mark.parametrize(
         ("source", "message"),
         [
             ("python:tables_of_tests:film", "no function 'film'. Did you mean 'films'"),
-            ("python:tables_of_tests", "no function ''"),
+            ("python:tables_of_tests:number", "no function 'number'"),
+            ("python:tables_of_tests", "python:module:function"),
             ("python:tables_of_test:films", "cannot be imported"),
             ("python:", "python:module:function"),
-            ("python:tables_of_tests:text", "expected a pandas frame, got str"),
+            ("python:tables_of_tests:text", "a pandas frame or an Arrow table, got str"),
+            ("python:tables_of_tests:taken", "'source_row' has a name"),
         ],
     )
-    def test_mistakes(self, tmp_path, source, message):
+    def test_mistakes(self, read, tmp_path, source, message):
         with pytest.raises(UserError, match=message):
-            read_source(source, tmp_path)
+            read(source, tmp_path)
 
 
-class TestMistakes:
-    def test_a_missing_file_names_the_nearest(self, tmp_path):
-        (tmp_path / "films.csv").write_text(CSV)
-        with pytest.raises(UserError, match=r"no such file\. Did you mean 'films\.csv'"):
-            read_source("film.csv", tmp_path)
-        with pytest.raises(UserError, match="no such file"):
-            read_source("nowhere/film.csv", tmp_path)
+class TestAssetValues:
+    def test_the_value_of_an_asset(self, read, tmp_path):
+        found = read({"asset": "sales/orders"}, tmp_path, asset_value=FRAME)
+        assert found.rows["item_id"].to_pylist() == [7, 8]
+        assert found.rows_read == 2
 
-    @pytest.mark.parametrize("name", ["films.xlsx", "films"])
-    def test_an_ending_that_is_not_read(self, tmp_path, name):
-        (tmp_path / name).write_text(CSV)
-        with pytest.raises(
-            UserError, match=r"files are not read; expected one of \.parquet, \.csv"
-        ):
-            read_source(name, tmp_path)
-
-    @pytest.mark.parametrize("name", ["films.parquet", "films.jsonl"])
-    def test_a_file_of_another_kind(self, tmp_path, name):
-        (tmp_path / name).write_text(CSV)
-        with pytest.raises(UserError, match=rf"{name}: cannot be read"):
-            read_source(name, tmp_path)
-
-    def test_a_name_with_wildcards_is_one_file(self, tmp_path):
-        (tmp_path / "a.csv").write_text("item_id\n1\n")
-        (tmp_path / "[a].csv").write_text("item_id\n2\n")
-        assert read_source("[a].csv", tmp_path)["item_id"].to_pylist() == ["2"]
-
-
-def test_what_cannot_be_read_is_not_quoted(tmp_path):
-    rows = "".join(f"user-zq-{n},a\n" for n in range(50))
-    (tmp_path / "i.csv").write_bytes(f"user_id,item_id\n{rows}".encode() + b"user-zq-50,\xff\n")
-    with pytest.raises(UserError, match=r"i\.csv: cannot be read: .*not utf-8") as raised:
-        read_source("i.csv", tmp_path)
-    assert "user-zq" not in str(raised.value)
-    assert raised.value.__suppress_context__
+    def test_a_value_that_is_no_table_names_the_asset(self, read, tmp_path):
+        with pytest.raises(UserError, match="asset sales/orders: expected a pandas.* got dict"):
+            read({"asset": "sales/orders"}, tmp_path, asset_value={"item_id": [7]})

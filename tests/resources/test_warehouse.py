@@ -59,16 +59,25 @@ class TestReplace:
 
     def test_open_tables_keep_the_columns_of_the_source(self, warehouse):
         data = pa.table(
-            {'a "quoted" name': [7], "select": ["x"], "title": ["Heat"], "item_id": "1"}
+            {
+                'a "quoted" name': [7],
+                "select": ["x"],
+                "available": [True],
+                "category": ["Crime"],
+                "title": ["Heat"],
+                "item_id": ["1"],
+            }
         )
         columns = warehouse.replace("films", ITEMS, data)
         assert [column.name for column in columns] == [
             "item_id",
             "title",
+            "category",
+            "available",
             'a "quoted" name',
             "select",
         ]
-        assert rows(warehouse, "items") == [("1", "Heat", 7, "x")]
+        assert rows(warehouse, "items") == [("1", "Heat", "Crime", True, 7, "x")]
 
     def test_vectors_keep_their_length_and_bits(self, warehouse):
         vectors = pa.FixedSizeListArray.from_arrays(

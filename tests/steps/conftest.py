@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
+from recsys_dagster.schemas import INTERACTIONS
 from recsys_dagster.steps.matrices import Behaviour
 
 # The cores are shared: how long an example takes says nothing.
@@ -13,14 +14,17 @@ settings.load_profile("steps")
 
 @pytest.fixture(scope="session")
 def interactions_of():
-    """The table `interactions` from (user, item[, weight[, positive[, last_timestamp]]])."""
+    """The table `interactions` from (user, item[, weight[, positive[, last_timestamp]]]).
 
-    def build(*pairs):
+    `position` and `left_out` give one value a pair, where they are not null and false.
+    """
+
+    def build(*pairs, position=None, left_out=None):
         defaults = (1.0, True, pd.NaT)
         rows = [(*pair, *defaults[len(pair) - 2 :]) for pair in pairs]
         names = ["user_id", "item_id", "weight", "positive", "last_timestamp"]
         table = pd.DataFrame(rows, columns=names)
-        return table.astype(
+        table = table.astype(
             {
                 "user_id": "str",
                 "item_id": "str",
@@ -30,22 +34,52 @@ def interactions_of():
             }
         ).assign(
             first_timestamp=lambda table: table["last_timestamp"],
+            last_position=pd.Series(position, index=table.index, dtype="float64"),
             interaction_count=1,
+            left_out=pd.Series(left_out or False, index=table.index, dtype="bool"),
+        )
+        return table[INTERACTIONS.column_names]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def items_of():
+    """The table `items` of ids, all available but for those named."""
+
+    def build(item_ids, unavailable=()):
+        ids = pd.Series(list(item_ids), dtype="str")
+        return pd.DataFrame(
+            {
+                "item_id": ids,
+                "title": ids,
+                "category": pd.Series(None, index=ids.index, dtype="str"),
+                "available": ~ids.isin(list(unavailable)),
+            }
         )
 
     return build
 
 
 @pytest.fixture(scope="session")
-def behaviour_of(interactions_of):
+def behaviour_of(interactions_of, items_of):
     """Matrices of pairs as `interactions_of` takes them."""
 
-    def build(pairs, users, items, half_life_days=180.0):
+    def build(
+        pairs,
+        users,
+        items,
+        half_life_days=180.0,
+        half_life_positions=50.0,
+        unavailable=(),
+        **of_pairs,
+    ):
         return Behaviour.of(
-            interactions_of(*pairs),
+            interactions_of(*pairs, **of_pairs),
             pd.Series(users, dtype="str"),
-            pd.Series(items, dtype="str"),
+            items_of(items, unavailable),
             half_life_days,
+            half_life_positions,
         )
 
     return build

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys_dagster.catalog import InteractionsSettings
 from recsys_dagster.errors import UserError
-from recsys_dagster.schemas import INTERACTIONS, REJECTED_INTERACTIONS
+from recsys_dagster.schemas import INTERACTIONS, REJECTED_INTERACTIONS, SOURCE_NAMES
 from recsys_dagster.steps.interactions import merge_repeats, parse_interactions, parse_timestamps
 
 NOW = pd.Timestamp("2024-06-01")
@@ -17,13 +18,14 @@ NOW = pd.Timestamp("2024-06-01")
 
 def raw_of(**columns):
     length = len(next(iter(columns.values())))
-    return pd.DataFrame({"source_row": np.arange(1, length + 1), **columns})
-
-
-def parse(raw, *, columns=None, positive=None, repeats="sum"):
-    return parse_interactions(
-        raw, columns=columns or {}, positive=positive, repeats=repeats, now=NOW
+    source = pd.DataFrame({"source_row": np.arange(1, length + 1)}).assign(
+        source_file="i.csv", source_error=pd.Series(None, index=range(length), dtype="str")
     )
+    return pd.concat([source[list(SOURCE_NAMES)], pd.DataFrame(columns)], axis="columns")
+
+
+def parse(raw, **settings):
+    return parse_interactions(raw, InteractionsSettings(source="i.csv", **settings), NOW)
 
 
 def day(number):
@@ -84,6 +86,7 @@ def test_every_row_is_accepted_merged_or_rejected(rows, repeats):
     assert accepted[["user_id", "item_id", "weight", "positive"]].notna().all(axis=None)
     assert (accepted["weight"] >= 0).all()
     assert rejected["reason"].notna().all()
+    assert not rejected["by_setting"].any()
     assert rejected["source_row"].is_unique
     assert list(accepted.columns) == INTERACTIONS.column_names
     assert list(rejected.columns) == REJECTED_INTERACTIONS.column_names
@@ -126,7 +129,7 @@ def test_all_rows_rejected():
         ({"weight": None}, "weight is missing"),
         ({"weight": "many"}, "weight is not a number"),
         ({"weight": float("inf")}, "weight is not finite"),
-        ({"weight": -0.5}, "weight is negative"),
+        ({"weight": -0.5}, "weight is negative (see returns in the catalog)"),
         ({"timestamp": "yesterday"}, "timestamp is not a date or a Unix time"),
         ({"timestamp": "2024-07-01"}, "timestamp is in the future"),
         ({"user_id": "", "weight": -1}, "user_id is missing or blank"),
@@ -135,11 +138,12 @@ def test_all_rows_rejected():
 def test_a_rejected_row_keeps_what_was_found_and_the_first_reason(change, reason):
     good = {"user_id": "u", "item_id": "i", "weight": 1, "timestamp": "2024-01-01"}
     rows = pd.DataFrame([good, good | change]).astype(object)
-    parsed = parse(rows.assign(source_row=[1, 2]))
+    parsed = parse(raw_of(**rows))
     assert len(parsed.accepted) == 1
     row = parsed.rejected.iloc[0]
-    assert row["source_row"] == 2
+    assert (row["source_file"], row["source_row"]) == ("i.csv", 2)
     assert row["reason"] == reason
+    assert not row["by_setting"]
     for name, value in (good | change).items():
         assert (pd.isna(row[name]) and value is None) or row[name] == str(value)
 
@@ -252,6 +256,7 @@ def test_last_takes_rows_without_a_time_first_and_ties_in_source_order():
             "weight": [1.0, 2.0, 3.0, 4.0, 5.0],
             "positive": True,
             "timestamp": pd.to_datetime([day(2), day(1), None, day(1), day(1)]),
+            "position": np.nan,
         }
     )
     assert merge_repeats(rows, "last")["weight"].tolist() == [1.0, 5.0]

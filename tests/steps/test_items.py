@@ -7,12 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.items import parse_items
+from recsys_dagster.schemas import ITEMS, REJECTED_ITEMS, SOURCE_NAMES
+from recsys_dagster.steps.items import parse_available, parse_items
 
 
 def raw_of(**columns):
     length = len(next(iter(columns.values())))
-    return pd.DataFrame({"source_row": np.arange(1, length + 1), **columns})
+    source = pd.DataFrame({"source_row": np.arange(1, length + 1)}).assign(
+        source_file="m.csv", source_error=pd.Series(None, index=range(length), dtype="str")
+    )
+    return pd.concat([source[list(SOURCE_NAMES)], pd.DataFrame(columns)], axis="columns")
 
 
 @given(
@@ -27,8 +31,7 @@ def raw_of(**columns):
     )
 )
 def test_every_row_is_accepted_merged_or_rejected(rows):
-    raw = pd.DataFrame(rows, columns=["item_id", "title", "year"], dtype=object)
-    raw.insert(0, "source_row", range(1, len(raw) + 1))
+    raw = raw_of(**pd.DataFrame(rows, columns=["item_id", "title", "year"], dtype=object))
     parsed = parse_items(raw, columns={})
     assert len(raw) == len(parsed.accepted) + parsed.merged + len(parsed.rejected)
     assert parsed.merged >= 0
@@ -36,6 +39,8 @@ def test_every_row_is_accepted_merged_or_rejected(rows):
     assert parsed.accepted["item_id"].is_monotonic_increasing
     assert parsed.accepted[["item_id", "title"]].notna().all(axis=None)
     assert (parsed.accepted["title"] != "").all()
+    assert list(parsed.accepted.columns) == [*ITEMS.column_names, "year"]
+    assert list(parsed.rejected.columns) == REJECTED_ITEMS.column_names
     blank = raw["item_id"].isna() | (raw["item_id"].fillna("") == "")
     assert set(raw.loc[blank, "source_row"]) <= set(parsed.rejected["source_row"])
 
@@ -47,9 +52,10 @@ def test_the_last_row_wins_equal_rows_merge_and_others_are_rejected():
         year=[1, 2, 2, 3, 4],
     )
     parsed = parse_items(raw, columns={})
-    assert parsed.accepted.to_dict("list") == {
+    assert parsed.accepted.drop(columns="category").to_dict("list") == {
         "item_id": ["a", "b"],
         "title": ["New", "B"],
+        "available": [True, True],
         "year": [2, 3],
     }
     assert parsed.merged == 1
@@ -84,7 +90,7 @@ def test_a_column_of_lists_is_kept():
 def test_mapped_columns_stay_in_the_table_under_their_own_names():
     raw = raw_of(sku=["a"], label=["Heat"], title=["ignored"], note=["n"])
     accepted = parse_items(raw, columns={"item_id": "sku", "title": "label"}).accepted
-    assert accepted.to_dict("records") == [
+    assert accepted.drop(columns=["category", "available"]).to_dict("records") == [
         {"item_id": "a", "title": "Heat", "label": "Heat", "note": "n"}
     ]
 
@@ -94,3 +100,85 @@ def test_no_rows_and_no_id():
     assert len(parsed.accepted) == len(parsed.rejected) == parsed.merged == 0
     with pytest.raises(UserError, match="no column is known as item_id"):
         parse_items(raw_of(thing=["a"]), columns={})
+
+
+# Availability and category
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["yes", "Y", " True ", "t", "1", "7", "in stock", "Available"], True),
+        (["no", "N", "FALSE", "f", "0", "0.0", "-3", "out of stock", "unavailable"], False),
+        (["", " ", None, np.nan], True),
+        ([True, np.True_, 1, 12.0, 0.5], True),
+        ([False, 0, 0.0, -1], False),
+        (["maybe", "n/a", "10 pieces", "ja"], None),
+    ],
+    ids=str,
+)
+def test_available_is_yes_or_no_or_a_stock_count_and_silence_means_yes(found, expected):
+    read = parse_available(pd.Series(found, dtype=object))
+    assert [None if pd.isna(value) else bool(value) for value in read] == [expected] * len(found)
+
+
+@pytest.mark.parametrize("column", ["available", "is_available", "isAvailable", "in_stock"])
+def test_known_names_of_availability(column):
+    accepted = parse_items(raw_of(item_id=["a", "b"], **{column: ["no", "yes"]}), columns={})
+    assert accepted.accepted["available"].tolist() == [False, True]
+    assert accepted.accepted["available"].dtype == bool
+
+
+def test_a_stock_count_is_mapped_by_the_catalog_and_stays_a_column():
+    raw = raw_of(item_id=["a", "b", "c"], stock=[3, 0, None])
+    accepted = parse_items(raw, columns={"available": "stock"}).accepted
+    assert accepted["available"].tolist() == [True, False, True]
+    assert accepted["stock"].tolist()[:2] == [3, 0]
+
+
+def test_an_availability_that_cannot_be_read_rejects_its_row_and_no_other():
+    parsed = parse_items(raw_of(item_id=["a", "b"], available=["perhaps", "no"]), columns={})
+    assert parsed.accepted["item_id"].tolist() == ["b"]
+    (row,) = parsed.rejected.to_dict("records")
+    assert row["reason"] == "available is not yes, no or a stock count"
+    assert (row["source_file"], row["source_row"], row["item_id"]) == ("m.csv", 1, "a")
+    assert not row["by_setting"]
+
+
+def test_without_a_column_everything_is_available_and_nothing_has_a_category():
+    accepted = parse_items(raw_of(item_id=["a", "b"]), columns={}).accepted
+    assert accepted["available"].tolist() == [True, True]
+    assert accepted["category"].isna().all()
+
+
+def test_a_category_is_a_clean_text_or_null():
+    raw = raw_of(item_id=list("abcd"), category=["Sci&amp;Fi", " ", None, "<b>Drama</b>"])
+    category = parse_items(raw, columns={}).accepted["category"]
+    assert category.dropna().tolist() == ["Sci&Fi", "Drama"]
+    assert category.isna().tolist() == [False, True, True, False]
+
+
+def test_a_category_is_mapped_by_the_catalog():
+    raw = raw_of(item_id=["a"], department=["Toys"], category=["ignored"])
+    accepted = parse_items(raw, columns={"category": "department"}).accepted
+    assert accepted["category"].tolist() == ["Toys"]
+
+
+def test_the_last_row_of_an_item_says_whether_it_is_available():
+    raw = raw_of(item_id=["a", "a"], title=["A", "A"], available=["yes", "no"])
+    parsed = parse_items(raw, columns={})
+    assert parsed.accepted["available"].tolist() == [False]
+    assert parsed.rejected["source_row"].tolist() == [1]
+
+
+def test_a_row_that_could_not_be_read_is_rejected_with_what_the_reader_said():
+    raw = raw_of(item_id=["a", None], title=["A", None])
+    raw.loc[1, "source_error"] = "the line has fewer columns than the header"
+    parsed = parse_items(raw, columns={})
+    assert parsed.accepted["item_id"].tolist() == ["a"]
+    assert parsed.rejected["reason"].tolist() == ["the line has fewer columns than the header"]
+
+
+def test_columns_that_say_where_a_row_was_read_are_not_the_items():
+    accepted = parse_items(raw_of(item_id=["a"], note=["n"]), columns={}).accepted
+    assert list(accepted.columns) == [*ITEMS.column_names, "note"]

@@ -1,5 +1,7 @@
 """Strategies against the formulas they stand for."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,12 +9,14 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recsys_dagster.catalog import Catalog
+from recsys_dagster.errors import UserError
 from recsys_dagster.steps import strategies
 from recsys_dagster.steps.models import inverse as inverse_module
-from recsys_dagster.steps.models.base import NOT_RANKED, UserBlock
+from recsys_dagster.steps.models import memory
+from recsys_dagster.steps.models.base import NOT_RANKED, ItemWeightsModel, UserBlock
 from recsys_dagster.steps.models.content import ContentModel
-from recsys_dagster.steps.models.ease import fit_ease
-from recsys_dagster.steps.models.hybrid import TRANSFER_NEIGHBOURS, fit_hybrid, transfer_to_cold
+from recsys_dagster.steps.models.ease import fit_ease, gram
+from recsys_dagster.steps.models.hybrid import TRANSFER_NEIGHBOURS, fit_hybrid, transfer_shares
 from recsys_dagster.steps.models.inverse import regularised_inverse
 from recsys_dagster.steps.models.l3ae import l3ae_weights
 from recsys_dagster.steps.models.popular import PopularModel, popularity
@@ -41,9 +45,27 @@ def block_of(positives, weights=None):
     )
 
 
+def contributions(model, positives, rows, items):
+    """One array (history,) a pair."""
+    block = block_of(positives)
+    parts = model.contributions(block, np.asarray(rows), np.asarray(items))
+    return np.split(parts, np.cumsum(block.lengths[rows])[:-1])
+
+
 def assert_near(found, expected, tolerance=1e-5):
     """Equal relative to the scale of the whole."""
     assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+# Histories
+
+
+def test_entries_are_the_histories_one_after_the_other():
+    positives = sparse.csr_matrix(np.array([[1, 1, 0], [0, 0, 0], [0, 1, 1]], dtype=np.float32))
+    block = block_of(positives)
+    assert block.lengths.tolist() == [2, 0, 2]
+    assert positives.indices[block.entries(np.array([0, 0, 1, 2]))].tolist() == [0, 1, 0, 1, 1, 2]
+    assert block.entries(np.empty(0, dtype=np.int64)).tolist() == []
 
 
 # The inverse
@@ -91,9 +113,7 @@ def test_popular_says_the_same_to_everybody_and_blames_nobody():
     model = PopularModel(popularity(positives))
     scores = model.score(block_of(positives))
     assert (scores == scores[0]).all()
-    history, contributions = model.contributions(block_of(positives), 0, np.array([1, 2]))
-    assert history.shape == (0,)
-    assert contributions.shape == (0, 2)
+    assert not np.concatenate(contributions(model, positives, [0, 0, 3], [1, 2, 2])).any()
 
 
 # content
@@ -114,12 +134,13 @@ def test_contents_contributions_are_parts_of_the_inner_product():
         (rng.random((3, 8)) * (rng.random((3, 8)) < 0.5)).astype(np.float32)
     )
     model = ContentModel(sparse.csr_matrix((3, 8), dtype=np.float32), vectors)
-    items = np.array([0, 5])
-    for row in range(3):
-        history, parts = model.contributions(block_of(weights, weights), row, items)
-        assert history.tolist() == np.flatnonzero(weights.toarray()[row]).tolist()
-        expected = (weights[[row]] @ vectors) @ vectors[items].T
-        np.testing.assert_allclose(parts.sum(axis=0), expected[0], atol=1e-6)
+    rows, items = [0, 0, 2], [0, 5, 5]
+    for row, item, parts in zip(
+        rows, items, contributions(model, weights, rows, items), strict=True
+    ):
+        expected = weights.toarray()[row] * (vectors @ vectors[item])
+        np.testing.assert_allclose(parts, expected[weights[[row]].indices], atol=1e-6)
+    assert contributions(model, weights, [], [])[0].shape == (0,)
 
 
 # similar_items
@@ -159,9 +180,8 @@ def test_similar_items_sums_over_the_neighbours_of_the_history(kept):
                 assert scores[user, item] == NOT_RANKED
             else:
                 assert scores[user, item] == pytest.approx(np.nansum(votes), abs=1e-5)
-        of_history, parts = model.contributions(block_of(positives), user, np.arange(30))
-        np.testing.assert_array_equal(of_history, history)
-        np.testing.assert_allclose(parts, np.nan_to_num(dense[history]), atol=1e-7)
+        parts = contributions(model, positives, [user] * 30, range(30))
+        np.testing.assert_allclose(np.transpose(parts), np.nan_to_num(dense[history]), atol=1e-7)
 
 
 # ease
@@ -177,8 +197,10 @@ def test_ease_is_the_textbook_formula(regularisation):
     model = fit_ease(positives, regularisation)
     assert isinstance(model.weights, np.ndarray)
     assert model.weights.dtype == np.float32
-    assert_near(model.weights, B)
-    assert (np.diag(model.weights) == 0).all()
+    assert model.history_items.tolist() == np.flatnonzero(X.any(axis=0)).tolist()
+    assert_near(model.weights, B[model.history_items])
+    assert (model.weights[model.history_items, model.history_items] == 0).all()
+    assert not B[24].any()  # nobody has the last item: it needs no row
     scores = model.score(block_of(positives))
     has_history = X.any(axis=1)
     assert_near(scores[has_history], (X @ B)[has_history])
@@ -191,10 +213,10 @@ def test_ease_solves_its_least_squares_problem():
     positives = histories(60, 12)
     X = positives.toarray().astype(np.float64)
     weights = fit_ease(positives, 3).weights
-    for item in range(12):
-        others = np.delete(np.arange(12), item)
+    for item in range(11):
+        others = np.delete(np.arange(11), item)
         A = X[:, others]
-        expected = np.linalg.solve(A.T @ A + 3 * np.eye(11), A.T @ X[:, item])
+        expected = np.linalg.solve(A.T @ A + 3 * np.eye(10), A.T @ X[:, item])
         np.testing.assert_allclose(weights[others, item], expected, atol=1e-5)
 
 
@@ -202,10 +224,30 @@ def test_contributions_add_up_to_the_score():
     positives = histories(20, 15)
     model = fit_ease(positives, 10)
     scores = model.score(block_of(positives))
-    items = np.array([3, 0, 14])
-    for row in range(19):
-        _, parts = model.contributions(block_of(positives), row, items)
-        np.testing.assert_allclose(parts.sum(axis=0), scores[row, items], atol=1e-5)
+    rows, items = np.repeat(np.arange(20), 3), np.tile([3, 0, 14], 20)
+    for row, item, parts in zip(
+        rows, items, contributions(model, positives, rows, items), strict=True
+    ):
+        assert len(parts) == positives[[row]].nnz
+        if len(parts):
+            assert parts.sum() == pytest.approx(scores[row, item], abs=1e-5)
+
+
+def test_history_items_without_a_row_of_weights_say_nothing():
+    model = ItemWeightsModel("ease", np.array([[0, 0.5, 0.25]], np.float32), np.array([2]))
+    positives = sparse.csr_matrix(np.array([[1, 0, 1], [1, 0, 0]], dtype=np.float32))
+    scores = model.score(block_of(positives))
+    assert scores.tolist() == [[0, 0.5, 0.25], [NOT_RANKED] * 3]
+    parts = contributions(model, positives, [0, 1], [1, 1])
+    assert [part.tolist() for part in parts] == [[0, 0.5], [0]]
+
+
+def test_the_gram_matrix_does_not_depend_on_its_blocks(monkeypatch):
+    positives = histories(40, 23)
+    X = positives.toarray()
+    monkeypatch.setattr("recsys_dagster.steps.models.ease.GRAM_ROWS", 5)
+    np.testing.assert_array_equal(gram(positives), X.T @ X)
+    assert gram(positives[:, :0]).shape == (0, 0)
 
 
 # l3ae
@@ -265,9 +307,9 @@ def test_l3ae_minimises_its_objective():
 
 
 def test_l3ae_without_semantics_is_ease():
-    positives = histories(60, 20)
+    positives = histories(60, 20)[:, :-1]
     found = l3ae_weights(
-        positives, texts(20, 8), regularisation=30, semantic_weight=0, semantic_regularisation=5
+        positives, texts(19, 8), regularisation=30, semantic_weight=0, semantic_regularisation=5
     )
     assert_near(found, fit_ease(positives, 30).weights)
 
@@ -296,23 +338,25 @@ def test_cold_columns_are_those_of_their_neighbours(items, cold_boost):
     positives[:, cold] = 0
     positives = positives.tocsr()
     positives.eliminate_zeros()
-    B, _ = direct_l3ae(positives.toarray(), F, 50, 20, 5)
     warm = np.flatnonzero(~cold)
-    itself = np.abs(B[np.ix_(warm, warm)]).max(axis=0).mean()
-    expected = np.where(cold, 0, B)
+    B, _ = direct_l3ae(positives.toarray()[:, warm], F[warm], 50, 20, 5)
+    itself = np.abs(B).max(axis=0).mean()
+    expected = np.zeros((len(warm), items))
+    expected[:, warm] = B
     for item in np.flatnonzero(cold):
         cosines = F[warm].astype(np.float64) @ F[item]
         nearest = np.argsort(-cosines, kind="stable")[:TRANSFER_NEIGHBOURS]
         shares = np.maximum(cosines[nearest], 0) ** 3
         shares /= shares.sum()
-        column = np.zeros(items)
-        for share, j in zip(shares, warm[nearest], strict=True):
-            column[warm] += share * B[warm, j]
+        column = np.zeros(len(warm))
+        for share, j in zip(shares, nearest, strict=True):
+            column += share * B[:, j]
             column[j] += share * itself
         expected[:, item] = cold_boost * column
-    found = hybrid(positives, F, cold, cold_boost).weights
-    assert_near(found[warm], expected[warm], 1e-4)
-    assert not found[np.ix_(cold, cold)].any()
+    model = hybrid(positives, F, cold, cold_boost)
+    assert model.weights.dtype == np.float32
+    assert model.history_items.tolist() == warm.tolist()
+    assert_near(model.weights, expected, 1e-4)
 
 
 def test_a_cold_item_near_the_history_beats_one_far_from_it():
@@ -326,20 +370,103 @@ def test_a_cold_item_near_the_history_beats_one_far_from_it():
 
 
 @pytest.mark.parametrize("vector", [[0, 0], [-1, 0]])
-def test_a_cold_item_without_a_positive_neighbour_has_a_zero_column(vector):
-    weights = np.array([[0, 0.5, 9], [0.5, 0, 9], [9, 9, 0]], dtype=np.float32)
-    F = np.array([[1, 0], [1, 0], vector], dtype=np.float32)
-    transfer_to_cold(weights, F, np.array([False, False, True]), 1.0)
-    assert weights[:, 2].tolist() == [0, 0, 0]
-    assert weights[0, 1] == 0.5
+def test_a_cold_item_without_a_positive_neighbour_is_lent_nothing(vector):
+    shares = transfer_shares(np.array([vector, [1, 0]]), np.array([[1, 0], [1, 0]]))
+    assert shares.toarray().tolist() == [[0, 0], [0.5, 0.5]]
 
 
-@pytest.mark.parametrize("all_cold", [True, False])
-def test_nothing_is_transferred_where_all_or_none_are_cold(all_cold):
-    positives = sparse.csr_matrix((3, 5), dtype=np.float32) if all_cold else histories(9, 5)
-    F = texts(5, 3)
-    model = hybrid(positives, F, np.full(5, all_cold))
-    assert_near(model.weights, direct_l3ae(positives.toarray(), F, 50, 20, 5)[0])
+def test_where_nothing_is_cold_all_scores_are_l3aes():
+    positives, F = histories(30, 12, density=0.5), texts(12, 3)
+    model = hybrid(positives, F, np.zeros(12, dtype=bool))
+    B, _ = direct_l3ae(positives.toarray(), F, 50, 20, 5)
+    assert_near(model.weights, B)
+    scores = model.score(block_of(positives))
+    assert_near(scores[:-1], (positives @ B)[:-1])
+    assert (scores[-1] == NOT_RANKED).all()
+
+
+def test_where_all_is_cold_nobody_is_ranked_anything():
+    model = hybrid(sparse.csr_matrix((3, 5), dtype=np.float32), texts(5, 3), np.ones(5, dtype=bool))
+    assert model.weights.shape == (0, 5)
+    scores = model.score(block_of(sparse.csr_matrix((3, 5), dtype=np.float32)))
+    assert (scores == NOT_RANKED).all()
+
+
+# Memory
+
+
+def fit_with(strategy, positives, F, cold):
+    return fit_ease(positives, 10) if strategy == "ease" else hybrid(positives, F, cold)
+
+
+@pytest.mark.parametrize("strategy", ["ease", "hybrid"])
+@pytest.mark.parametrize("cold_items", [0, 2000])
+def test_a_fit_takes_the_memory_it_states(monkeypatch, strategy, cold_items):
+    # All else as small beside the matrices as it is where they are large.
+    for name in ("inverse.LEAF", "ease.GRAM_ROWS", "hybrid.TRANSFER_ROWS"):
+        monkeypatch.setattr(f"recsys_dagster.steps.models.{name}", 32)
+    monkeypatch.setattr("recsys_dagster.steps.models.hybrid.TRANSFER_NEIGHBOURS", 10)
+    learned = 1000
+    warm = sparse.random(300, learned, density=0.2, format="csr", dtype=np.float32, rng=0)
+    warm.data[:] = 1
+    positives = sparse.hstack([warm, sparse.csr_matrix((300, cold_items))], format="csr")
+    positives = positives.astype(np.float32)
+    F = texts(learned + cold_items, 4)
+    cold = np.arange(learned + cold_items) >= learned
+    tracemalloc.start()
+    fit_with(strategy, positives, F, cold)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    stated = memory.fit_bytes(learned, learned + cold_items)
+    assert 0.8 * stated < peak < 1.25 * stated
+
+
+@pytest.mark.parametrize("strategy", ["ease", "hybrid"])
+def test_a_fit_without_the_memory_is_refused_with_the_ways_out(monkeypatch, strategy):
+    positives, F = histories(20, 10, density=0.9), texts(10, 3)
+    cold = np.arange(10) == 9
+    needed = 4 * 9 * (9 + 10)
+    monkeypatch.setattr(memory, "available_bytes", lambda: needed)
+    fit_with(strategy, positives, F, cold)
+    monkeypatch.setattr(memory, "available_bytes", lambda: needed - 1)
+    with pytest.raises(UserError) as raised:
+        fit_with(strategy, positives, F, cold)
+    for part in (
+        f"strategy: {strategy} would learn from 9 of 10 items",
+        "interactions.minimum_per_item",
+        "strategy: similar_items",
+        "strategy: content",
+    ):
+        assert part in str(raised.value)
+
+
+def test_the_refusal_says_how_much_is_needed_and_how_much_there_is(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 6 * memory.GIB)
+    memory.require_memory("hybrid", 3_200, 32_132)
+    with pytest.raises(UserError, match=r"32,132 of 32,132 .* 7\.7 GiB .* 6\.0 GiB"):
+        memory.require_memory("hybrid", 32_132, 32_132)
+
+
+def test_where_the_system_does_not_tell_nothing_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    memory.require_memory("ease", 10**9, 10**9)
+
+
+def test_available_memory_is_what_linux_says_else_the_free_pages(monkeypatch, tmp_path):
+    meminfo = tmp_path / "meminfo"
+    monkeypatch.setattr(memory, "MEMINFO", meminfo)
+    pages = {"SC_PAGE_SIZE": 4096, "SC_AVPHYS_PAGES": 10}
+    monkeypatch.setattr(memory.os, "sysconf", pages.__getitem__)
+    assert memory.available_bytes() == 40_960
+    meminfo.write_text("MemTotal:       99 kB\nMemAvailable:    7 kB\n")
+    assert memory.available_bytes() == 7 * 1024
+    meminfo.unlink()
+
+    def unknown(name):
+        raise ValueError(name)
+
+    monkeypatch.setattr(memory.os, "sysconf", unknown)
+    assert memory.available_bytes() is None
 
 
 # Names to models
@@ -376,18 +503,29 @@ def test_every_strategy_of_the_catalog_is_a_model_of_that_name(behaviour_of, str
     scores = model.score(block)
     assert scores.shape == (3, 4)
     assert scores.dtype == np.float32
-    history, contributions = model.contributions(block, 1, np.array([0, 3]))
-    assert contributions.shape == (len(history), 2)
+    parts = model.contributions(block, np.array([1, 1]), np.array([0, 3]))
+    assert parts.shape == (2 * 2,)
+    assert parts.dtype == np.float32
 
 
 def test_an_item_that_people_only_dislike_is_not_cold(behaviour_of):
     pairs = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "disliked", 1.0, False)]
     behaviour = behaviour_of(pairs, ["u", "v"], ["a", "b", "disliked", "unknown"])
     F = Space("cosine", None).project(np.array([[1, 0.1], [1, 0], [1, 0.05], [1, 0.05]]))
-    weights = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, F)).weights
+    model = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, F))
+    assert isinstance(model, ItemWeightsModel)
+    assert model.history_items.tolist() == [0, 1, 2]
     a, disliked, unknown = 0, 2, 3
-    learned, _ = direct_l3ae(behaviour.positives.toarray(), F, 10, 200, 5)
-    np.testing.assert_allclose(weights[:3, disliked], learned[:3, disliked], rtol=1e-4)
+    learned, _ = direct_l3ae(behaviour.positives.toarray()[:, :3], F[:3], 10, 200, 5)
+    np.testing.assert_allclose(model.weights[:, disliked], learned[:, disliked], rtol=1e-4)
     # Identical texts: the transferred column differs from the learned one.
-    assert weights[a, unknown] > 0
-    assert weights[a, unknown] != pytest.approx(weights[a, disliked], rel=1e-3)
+    assert model.weights[a, unknown] > 0
+    assert model.weights[a, unknown] != pytest.approx(model.weights[a, disliked], rel=1e-3)
+
+
+def test_an_item_whose_pairs_are_all_left_out_is_cold(behaviour_of):
+    pairs = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "rare", 1.0, False)]
+    behaviour = behaviour_of(pairs, ["u", "v"], ["a", "b", "rare"], left_out=[False] * 4 + [True])
+    model = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, texts(3, 2)))
+    assert isinstance(model, ItemWeightsModel)
+    assert model.history_items.tolist() == [0, 1]

@@ -1,4 +1,4 @@
-"""Lists: nothing seen, nothing from outside, full as long as the catalogue lasts, with reasons."""
+"""Lists: nothing seen, nothing that cannot be had, full while the catalogue lasts, with reasons."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from scipy import sparse
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.schemas import RECOMMENDATIONS
 from recsys_dagster.steps import recommendations as module
-from recsys_dagster.steps.models.base import ItemWeightsModel
+from recsys_dagster.steps.models.base import NOT_RANKED, ItemWeightsModel, UserBlock
 from recsys_dagster.steps.models.content import ContentModel
 from recsys_dagster.steps.models.hybrid import fit_hybrid
 from recsys_dagster.steps.models.popular import PopularModel, popularity
@@ -63,6 +63,10 @@ def fitted(strategy, behaviour, seed=0):
     return fit(catalog, Evidence(behaviour, things, near, alike))
 
 
+def item_weights(B):
+    return ItemWeightsModel("weights", B, np.arange(len(B)))
+
+
 USERS = ["u1", "u2", "u3", "u4"]
 CATALOGUE = list("abcdefg")
 pairs_of_users = st.dictionaries(
@@ -78,10 +82,15 @@ pairs_of_users = st.dictionaries(
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @settings(max_examples=20)
-@given(pairs=pairs_of_users, n=st.integers(1, 9), seed=st.integers(0, 20))
-def test_every_list_is_right(behaviour_of, strategy, pairs, n, seed):
+@given(
+    pairs=pairs_of_users,
+    unavailable=st.sets(st.sampled_from(CATALOGUE)),
+    n=st.integers(1, 9),
+    seed=st.integers(0, 20),
+)
+def test_every_list_is_right(behaviour_of, strategy, pairs, unavailable, n, seed):
     rows = [(user, item, 1.0, positive) for (user, item), positive in pairs.items()]
-    behaviour = behaviour_of(rows, USERS, CATALOGUE)
+    behaviour = behaviour_of(rows, USERS, CATALOGUE, unavailable=unavailable)
     frame = lists_of(fitted(strategy, behaviour, seed), behaviour, n)
     score = dict(zip(behaviour.item_ids, popularity(behaviour.positives), strict=True))
     for user in USERS:
@@ -89,12 +98,12 @@ def test_every_list_is_right(behaviour_of, strategy, pairs, n, seed):
         liked = {item for (owner, item), positive in pairs.items() if owner == user and positive}
         own = frame[frame["user_id"] == user]
         items = own["item_id"].tolist()
-        left = set(CATALOGUE) - seen
+        left = set(CATALOGUE) - seen - unavailable
         assert set(items) <= left
         assert len(items) == len(set(items)) == min(n, len(left))
         assert own["rank"].tolist() == list(range(1, len(items) + 1))
         assert set(own["strategy"]) <= {strategy, "popular"}
-        assert np.isfinite(own["score"]).all()
+        assert np.isfinite(own["score"].astype("float64")).all()
 
         ranked, filled = own[own["strategy"] == strategy], own[own["strategy"] == "popular"]
         assert ranked["score"].is_monotonic_decreasing
@@ -114,17 +123,91 @@ def test_every_list_is_right(behaviour_of, strategy, pairs, n, seed):
             assert {reason["item_id"] for reason in because} <= liked
 
 
+def plain_list(model, behaviour, user, n):
+    """(item, score, filled, [(history item, share)]) of one user, as one would write it first."""
+    positives, weights, seen = behaviour.positives, behaviour.weights, behaviour.seen
+    popular = popularity(positives)
+    row = np.array([user])
+    block = UserBlock(row, positives[row], weights[row])
+    scores = model.score(block)[0]
+    left = [i for i in np.flatnonzero(behaviour.recommendable) if not seen[user, i]]
+    ranked = sorted((i for i in left if scores[i] > NOT_RANKED), key=lambda i: (-scores[i], i))[:n]
+    fills = sorted((i for i in left if i not in ranked), key=lambda i: (-popular[i], i))
+    rows = []
+    for item in ranked:
+        parts = model.contributions(block, np.array([0]), np.array([item])).astype(np.float64)
+        total = parts[parts > 0].sum()
+        order = [h for h in np.argsort(-parts, kind="stable") if parts[h] > 0][:3]
+        history = positives[row].indices
+        rows.append((item, scores[item], False, [(history[h], parts[h] / total) for h in order]))
+    return rows + [(item, popular[item], True, []) for item in fills[: n - len(ranked)]]
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "ties"])
+def test_blocks_of_users_get_what_each_user_alone_would_get(behaviour_of, monkeypatch, strategy):
+    rng = np.random.default_rng(0)
+    items, users, n = [f"i{i:02}" for i in range(70)], [f"u{u:02}" for u in range(60)], 6
+    appetite = rng.choice([0, 0.02, 0.2, 0.97], size=60)
+    rows = [
+        (user, item, rng.random(), rng.random() < 0.8)
+        for user, share in zip(users, appetite, strict=True)
+        for item in items
+        if rng.random() < share
+    ]
+    behaviour = behaviour_of(rows, users, items[:65], unavailable=items[10:15])
+    if strategy == "ties":
+        B = rng.integers(-2, 3, (len(behaviour.item_ids),) * 2).astype(np.float32)
+        model = item_weights(B)
+    else:
+        model = fitted(strategy, behaviour)
+    monkeypatch.setattr(module, "BLOCK_CELLS", 1500)
+    frame = lists_of(model, behaviour, n)
+    found = dict(iter(frame.groupby("user_id")))
+    assert (frame["strategy"] == "popular").any()
+    for user, name in enumerate(users):
+        expected = plain_list(model, behaviour, user, n)
+        if not expected:
+            assert name not in found
+            continue
+        own = found[name]
+        wanted, scores, filled, because = zip(*expected, strict=True)
+        assert own["item_id"].tolist() == behaviour.item_ids[list(wanted)].tolist()
+        np.testing.assert_allclose(own["score"], scores, rtol=1e-5)
+        assert own["strategy"].tolist() == [
+            "popular" if fill else model.strategy for fill in filled
+        ]
+        for reasons, pairs in zip(own["because"], because, strict=True):
+            ids = [behaviour.item_ids[item] for item, _ in pairs]
+            assert [reason["item_id"] for reason in reasons] == ids
+            shares = [share for _, share in pairs]
+            np.testing.assert_allclose([reason["share"] for reason in reasons], shares, rtol=1e-5)
+
+
 def test_blocks_do_not_change_the_lists(behaviour_of, monkeypatch):
     rng = np.random.default_rng(0)
     rows = [(f"u{u:02}", f"i{i}") for u in range(17) for i in range(20) if rng.random() < 0.2]
     behaviour = behaviour_of(rows, [f"u{u:02}" for u in range(17)], [f"i{i}" for i in range(20)])
     model = fitted("hybrid", behaviour)
     whole = lists_of(model, behaviour, 5)
-    monkeypatch.setattr(module, "BLOCK_CELLS", 60)
+    monkeypatch.setattr(module, "BLOCK_CELLS", 120)
     pd.testing.assert_frame_equal(lists_of(model, behaviour, 5), whole)
     calls = []
     list(recommend(model, np.zeros(20), behaviour, 5, lambda *done: calls.append(done)))
-    assert calls == [(3, 17), (6, 17), (9, 17), (12, 17), (15, 17), (17, 17)]
+    done = [users for users, _ in calls]
+    assert done == sorted(set(done))
+    assert len(done) > 2
+    assert calls[-1] == (17, 17)
+
+
+def test_what_is_not_available_is_neither_ranked_nor_filled_in(behaviour_of):
+    rows = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "c"), ("v", "d"), ("w", "a")]
+    users = ["new", "u", "v", "w"]
+    behaviour = behaviour_of(rows, users, list("abcd"), unavailable=["b", "c"])
+    frame = lists_of(fitted("ease", behaviour), behaviour, 4)
+    assert by_user(frame) == {"new": ["a", "d"], "u": ["d"], "w": ["d"]}
+    # It still speaks for others: what u had is a reason.
+    (because,) = frame.loc[frame["user_id"] == "u", "because"]
+    assert {reason["item_id"] for reason in because} == {"a", "b"}
 
 
 def test_users_without_anything_get_popular_items(behaviour_of):
@@ -156,7 +239,7 @@ def test_shares_are_positive_contributions_over_their_sum(behaviour_of):
     behaviour = behaviour_of([("u", item) for item in "abcde"], ["u"], list("abcdef"))
     B = np.zeros((6, 6), dtype=np.float32)
     B[:5, 5] = [1, 4, -2, 3, 2]
-    (because,) = lists_of(ItemWeightsModel("ease", B), behaviour, 1)["because"]
+    (because,) = lists_of(item_weights(B), behaviour, 1)["because"]
     assert because == [
         {"item_id": "b", "share": 0.4},
         {"item_id": "d", "share": pytest.approx(0.3)},
@@ -167,9 +250,17 @@ def test_shares_are_positive_contributions_over_their_sum(behaviour_of):
 def test_what_only_has_contributions_against_it_has_no_reasons(behaviour_of):
     behaviour = behaviour_of([("u", "a")], ["u"], ["a", "b"])
     B = np.array([[0, -1], [0, 0]], dtype=np.float32)
-    frame = lists_of(ItemWeightsModel("ease", B), behaviour, 1)
+    frame = lists_of(item_weights(B), behaviour, 1)
     assert frame["item_id"].tolist() == ["b"]
     assert frame["because"].tolist() == [[]]
+
+
+def test_equal_contributions_keep_the_order_of_the_history(behaviour_of):
+    behaviour = behaviour_of([("u", item) for item in "abcde"], ["u"], list("abcdef"))
+    B = np.zeros((6, 6), dtype=np.float32)
+    B[:5, 5] = [1, 2, 1, 2, 1]
+    (because,) = lists_of(item_weights(B), behaviour, 1)["because"]
+    assert [reason["item_id"] for reason in because] == ["b", "d", "a"]
 
 
 # Strategies in lists
@@ -208,7 +299,7 @@ def test_a_cold_item_can_be_recommended_first(behaviour_of):
     model = fit_hybrid(
         behaviour.positives,
         Space("cosine", None).project(vectors),
-        np.diff(behaviour.seen.tocsc().indptr) == 0,
+        behaviour.cold,
         regularisation=10,
         semantic_weight=1,
         semantic_regularisation=5,
@@ -245,9 +336,10 @@ def test_the_table_has_the_types_of_the_schema(behaviour_of):
     ]
 
 
-def test_popular_items_ranks_the_catalogue_and_nothing_else(behaviour_of):
+def test_popular_items_ranks_what_can_be_had_of_the_catalogue_and_nothing_else(behaviour_of):
     rows = [("u", "c"), ("v", "c"), ("v", "a"), ("u", "x"), ("v", "x"), ("u", "b", 1.0, False)]
-    behaviour = behaviour_of(rows, ["u", "v"], list("abcd"))
+    rows += [("u", "sold_out"), ("v", "sold_out")]
+    behaviour = behaviour_of(rows, ["u", "v"], [*"abcd", "sold_out"], unavailable=["sold_out"])
     assert popular_items(behaviour, popularity(behaviour.positives)).to_dict("list") == {
         "item_id": ["c", "a", "b", "d"],
         "score": [1.0, 0.5, 0.0, 0.0],

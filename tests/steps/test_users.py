@@ -4,14 +4,17 @@ import pandas as pd
 import pytest
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.steps.users import collect_users
 
-NOBODY = pd.DataFrame({"source_row": pd.Series([], dtype="int64")})
+NOBODY = pd.DataFrame(columns=list(SOURCE_NAMES))
 
 
 def profiles(**columns):
     table = pd.DataFrame(columns)
-    return table.assign(source_row=range(1, len(table) + 1))
+    return table.assign(
+        source_file="u.csv", source_row=range(1, len(table) + 1), source_error=pd.NA
+    )
 
 
 def test_counts_and_times_come_from_interactions(interactions_of):
@@ -40,7 +43,7 @@ def test_profiles_join_and_those_without_interactions_are_users_too(interactions
     assert users["about"].tolist()[:2] == ["new", "b"]
     assert pd.isna(users["about"][2])
     assert "userId" not in users.columns
-    assert "source_row" not in users.columns
+    assert not set(SOURCE_NAMES) & set(users.columns)
 
 
 def test_whole_float_ids_meet_their_interactions(interactions_of):
@@ -67,3 +70,10 @@ def test_no_interactions(interactions_of):
 def test_profiles_without_a_known_id(interactions_of):
     with pytest.raises(UserError, match="raw_users: no column is known as user_id"):
         collect_users(interactions_of(), profiles(person=["u"]), columns={})
+
+
+def test_a_profile_that_could_not_be_read_is_left_out(interactions_of):
+    table = profiles(user_id=["u1", None], about=["x", None])
+    table.loc[1, "source_error"] = "the line has more columns than the header"
+    users = collect_users(interactions_of(("u2", "a")), table, columns={})
+    assert users["user_id"].tolist() == ["u1", "u2"]

@@ -17,12 +17,29 @@ class UserBlock:
     Attributes:
         positions: int64 (b,), the users' rows in the matrices the model was fitted on.
         positives: float32 csr (b × items) of ones.
-        weights: float32 csr (b × items), decayed weights of the same pairs.
+        weights: float32 csr (b × items), decayed weights of the same pairs, in the same order.
     """
 
     positions: np.ndarray
     positives: sparse.csr_matrix
     weights: sparse.csr_matrix
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How many items each history has, int (b,)."""
+        return np.diff(self.positives.indptr)
+
+    def entries(self, rows: np.ndarray) -> np.ndarray:
+        """Where the histories of the users `rows`, one after the other, lie in the csr arrays.
+
+        Returns:
+            int64 (e,) with e = lengths[rows].sum(), positions in `positives.indices`.
+        """
+        lengths = self.lengths[rows]
+        ends = np.cumsum(lengths)
+        return np.arange(lengths.sum()) + np.repeat(
+            self.positives.indptr[rows] - (ends - lengths), lengths
+        )
 
 
 class Model(Protocol):
@@ -37,22 +54,19 @@ class Model(Protocol):
         """Scores, float32 (b × items), `NOT_RANKED` where the model has none."""
         ...
 
-    def contributions(
-        self, block: UserBlock, row: int, items: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What each history item adds to the score of `items` for the block's user `row`.
+    def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """What each history item of a user adds to the score of an item, pair by pair.
+
+        Args:
+            block: the users.
+            rows: int64 (p,), users as rows of the block, ascending.
+            items: int64 (p,), the item of each pair.
 
         Returns:
-            positions of the user's history items (h,), and their contributions, float32
-            (h × len(items)); h may be 0 where the strategy does not rest on a history.
+            float32 (e,), aligned to `block.entries(rows)`; zeros where the strategy does not rest
+            on a history.
         """
         ...
-
-
-def history_of(matrix: sparse.csr_matrix, row: int) -> tuple[np.ndarray, np.ndarray]:
-    """Item positions and values of one row of a csr matrix."""
-    start, end = matrix.indptr[row], matrix.indptr[row + 1]
-    return matrix.indices[start:end], matrix.data[start:end]
 
 
 @dataclass(frozen=True)
@@ -61,29 +75,36 @@ class ItemWeightsModel:
 
     Attributes:
         strategy: its name.
-        weights: B, float32 (items × items), dense or csr; B_ji is what history item j says of i.
+        weights: B, float32 (h × items), dense or csr; B_ji is what history item j says of i.
+        history_items: int64 (h,), the items that the rows of B stand for; a history's other items
+            say nothing.
     """
 
     strategy: str
     weights: np.ndarray | sparse.csr_matrix
+    history_items: np.ndarray
 
     def score(self, block: UserBlock) -> np.ndarray:
         """x·B; users without a history are not ranked, nor is an item that nothing speaks for."""
-        scores = block.positives @ self.weights
+        histories = block.positives[:, self.history_items]
+        scores = histories @ self.weights
         if sparse.issparse(scores):
             dense = np.full(scores.shape, NOT_RANKED, dtype=np.float32)
             scores = scores.tocoo()
             dense[scores.row, scores.col] = scores.data
             return dense
         scores = np.asarray(scores, dtype=np.float32)
-        scores[np.diff(block.positives.indptr) == 0] = NOT_RANKED
+        scores[np.diff(histories.indptr) == 0] = NOT_RANKED
         return scores
 
-    def contributions(
-        self, block: UserBlock, row: int, items: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of B: B_ji for history items j."""
-        history, _ = history_of(block.positives, row)
-        if sparse.issparse(self.weights):
-            return history, self.weights[history][:, items].toarray()
-        return history, self.weights[np.ix_(history, items)]
+    def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """B_ji for history items j."""
+        row_of_item = np.full(block.positives.shape[1], -1)
+        row_of_item[self.history_items] = np.arange(len(self.history_items))
+        history = row_of_item[block.positives.indices[block.entries(rows)]]
+        items = np.repeat(items, block.lengths[rows])
+        known = history >= 0
+        parts = np.zeros(len(history), dtype=np.float32)
+        if known.any():  # of a csr matrix, no entries would come as a matrix
+            parts[known] = np.asarray(self.weights[history[known], items[known]]).ravel()
+        return parts

@@ -1,11 +1,13 @@
 """content: the items nearest to the user, as the similarity matrix says."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
-from recsys_dagster.steps.models.base import NOT_RANKED, UserBlock, history_of
+from recsys_dagster.steps.models.base import NOT_RANKED, UserBlock
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,17 @@ class ContentModel:
         scores[rows.row, rows.col] = rows.data
         return scores
 
-    def contributions(
-        self, block: UserBlock, row: int, items: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """w_uj v_j·v_i: the parts of the inner product of the user's vector and the item's."""
-        history, weights = history_of(block.weights, row)
-        parts = self.item_vectors[history] @ self.item_vectors[items].T
-        return history, weights[:, None] * parts
+        starts, weights = block.weights.indptr, block.weights.data
+        history = block.weights.indices
+        parts = [np.empty(0, dtype=np.float32)]
+        firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+        # A product a user reads each vector once, not once for every pair; they are too small for
+        # threads, which wait for each other when other work shares the cores.
+        with threadpool_limits(1):
+            for first, end in pairwise([*firsts, len(rows)]):
+                own = slice(starts[rows[first]], starts[rows[first] + 1])
+                products = self.item_vectors[items[first:end]] @ self.item_vectors[history[own]].T
+                parts.append((products * weights[own]).ravel())
+        return np.concatenate(parts)

@@ -5,10 +5,12 @@ from scipy import sparse
 
 from recsys_dagster.steps.models.base import ItemWeightsModel
 from recsys_dagster.steps.models.l3ae import l3ae_weights
+from recsys_dagster.steps.models.memory import require_memory
 from recsys_dagster.steps.similarity import Space, top_k
 
 TRANSFER_NEIGHBOURS = 100
 TRANSFER_SHARPNESS = 3
+TRANSFER_ROWS = 128
 
 
 def fit_hybrid(
@@ -21,67 +23,83 @@ def fit_hybrid(
     semantic_regularisation: float,
     cold_boost: float,
 ) -> ItemWeightsModel:
-    """Learned weights, with the columns of cold items transferred from their neighbours.
+    """Weights learned from the warm items, and transferred to the cold ones.
+
+    A cold item is in nobody's history that models learn from, so B has rows for warm items only:
+    float32 (warm × items).
 
     Args:
         positives: X, csr (users × items).
         item_vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
-        cold: bool (items,), items without any interaction.
+        cold: bool (items,), items that no interaction says anything of.
         regularisation: λ of L3AE.
         semantic_weight: λ_E of L3AE.
         semantic_regularisation: λ_F of L3AE.
         cold_boost: factor on the cold columns, > 0.
+
+    Raises:
+        UserError: there is not the memory for it.
     """
-    weights = l3ae_weights(
-        positives,
-        item_vectors,
+    warm = np.flatnonzero(~cold)
+    require_memory("hybrid", len(warm), len(cold))
+    learned = l3ae_weights(
+        positives[:, warm],
+        item_vectors[warm],
         regularisation=regularisation,
         semantic_weight=semantic_weight,
         semantic_regularisation=semantic_regularisation,
     )
-    if cold.any() and not cold.all():
-        transfer_to_cold(weights, item_vectors, cold, cold_boost)
-    return ItemWeightsModel("hybrid", weights)
+    weights = np.zeros((len(warm), len(cold)), dtype=np.float32)
+    weights[:, warm] = learned
+    if cold.any() and len(warm):
+        shares = transfer_shares(item_vectors[cold], item_vectors[warm])
+        transfer_to_cold(weights, learned, shares, np.flatnonzero(cold), cold_boost)
+    return ItemWeightsModel("hybrid", weights, warm)
 
 
-def transfer_to_cold(
-    weights: np.ndarray, item_vectors: np.ndarray, cold: np.ndarray, cold_boost: float
-) -> None:
-    """Give each cold item the learned columns of its semantic neighbours, in place.
+def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> sparse.csr_matrix:
+    """How much each warm item lends to each cold one, float32 csr (cold × warm).
 
-    B_·i = Σ_j w_ij (B_·j + t·e_j), w_ij ∝ max(cos(F_i, F_j), 0)³ over the 100 nearest warm items
-    with Σ_j w_ij = 1, and t the mean over warm columns of max |B|: the neighbours themselves count
-    as much as the strongest thing ever learned about them. A cold item with no neighbour of
-    positive cosine keeps a zero column.
-
-    Args:
-        weights: B, float32 (items × items).
-        item_vectors: float32 (items × d).
-        cold: bool (items,), at least one of each kind.
-        cold_boost: factor on the transferred columns.
+    w_ij ∝ max(cos(F_i, F_j), 0)³ over the 100 nearest warm items with Σ_j w_ij = 1; zeros where a
+    cold item has no neighbour of positive cosine.
     """
-    warm_positions, cold_positions = np.flatnonzero(~cold), np.flatnonzero(cold)
-    space = Space.of(item_vectors[warm_positions], "cosine", centre=False)
+    space = Space.of(warm_vectors, "cosine", centre=False)
     neighbours = top_k(
-        space.project(item_vectors[cold_positions]),
-        space.project(item_vectors[warm_positions]),
-        TRANSFER_NEIGHBOURS,
-        "cosine",
+        space.project(cold_vectors), space.project(warm_vectors), TRANSFER_NEIGHBOURS, "cosine"
     )
     shares = np.maximum(neighbours.similarities, 0) ** TRANSFER_SHARPNESS
     totals = shares.sum(axis=1, keepdims=True)
     shares = np.divide(shares, totals, out=np.zeros_like(shares), where=totals > 0)
-    width = shares.shape[1]
-    transfer = sparse.csr_matrix(
-        (
-            shares.ravel(),
-            neighbours.positions.ravel(),
-            np.arange(0, shares.size + 1, width),
-        ),
-        shape=(len(cold_positions), len(warm_positions)),
+    starts = np.arange(0, shares.size + 1, shares.shape[1])
+    return sparse.csr_matrix(
+        (shares.ravel(), neighbours.positions.ravel(), starts),
+        shape=(len(cold_vectors), len(warm_vectors)),
     )
-    warm_weights = weights[np.ix_(warm_positions, warm_positions)]
-    itself = np.abs(warm_weights).max(axis=0).mean()
-    columns = (transfer @ warm_weights.T).T + itself * transfer.T.toarray()
-    weights[:, cold_positions] = 0
-    weights[np.ix_(warm_positions, cold_positions)] = cold_boost * columns
+
+
+def transfer_to_cold(
+    weights: np.ndarray,
+    learned: np.ndarray,
+    shares: sparse.csr_matrix,
+    cold: np.ndarray,
+    cold_boost: float,
+) -> None:
+    """Give each cold item the learned columns of its semantic neighbours, in place.
+
+    B_·i = Σ_j w_ij (B_·j + t·e_j), with t the mean over warm columns of max |B|: the neighbours
+    themselves count as much as the strongest thing ever learned about them.
+
+    Args:
+        weights: B, float32 (warm × items), whose cold columns are filled.
+        learned: the warm columns of B, float32 (warm × warm).
+        shares: w, csr (cold × warm).
+        cold: int64 (cold,), the columns to fill.
+        cold_boost: factor on the transferred columns.
+    """
+    itself = np.maximum(learned.max(axis=0), -learned.min(axis=0)).mean()
+    lent = shares.T.tocsr()
+    # By rows of B: all cold columns at once would take the memory of B again.
+    for start in range(0, len(weights), TRANSFER_ROWS):
+        rows = slice(start, start + TRANSFER_ROWS)
+        columns = (shares @ learned[rows].T).T + itself * lent[rows].toarray()
+        weights[rows, cold] = cold_boost * columns

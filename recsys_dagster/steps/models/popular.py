@@ -29,11 +29,6 @@ class PopularModel:
         """The same row for every user."""
         return np.tile(self.popularity, (len(block.positions), 1))
 
-    def contributions(
-        self,
-        block: UserBlock,
-        row: int,
-        items: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Nothing: popularity does not rest on the user's history."""
-        return np.empty(0, dtype=np.int64), np.empty((0, len(items)), dtype=np.float32)
+    def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Zeros: popularity does not rest on the user's history."""
+        return np.zeros(block.lengths[rows].sum(), dtype=np.float32)

@@ -1,5 +1,6 @@
 """similar_items: r_ui = Σ over the user's items j of S_ji, S the item-item similarity."""
 
+import numpy as np
 from scipy import sparse
 
 from recsys_dagster.steps.models.base import ItemWeightsModel
@@ -11,4 +12,4 @@ def fit_similar_items(neighbours: sparse.csr_matrix) -> ItemWeightsModel:
     Args:
         neighbours: float32 csr (items × items), row j holding the similarities of j's neighbours.
     """
-    return ItemWeightsModel("similar_items", neighbours)
+    return ItemWeightsModel("similar_items", neighbours, np.arange(neighbours.shape[0]))

@@ -1,0 +1,273 @@
+"""Looking at a catalog's data before any run: every fault at once, and what was understood."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pandas as pd
+import pyarrow as pa
+
+from recsys_dagster.catalog import Catalog, SourceSettings, expand_variables
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.encoder_models import EncoderError, resolve_model
+from recsys_dagster.resources.sources import read_source
+from recsys_dagster.resources.warehouse import to_pandas
+from recsys_dagster.steps.columns import find_column, own_columns, require_column
+from recsys_dagster.steps.interactions import parse_interactions
+from recsys_dagster.steps.items import parse_items
+from recsys_dagster.steps.texts import item_texts, user_texts
+from recsys_dagster.steps.users import collect_users
+
+EXAMPLES = 3
+EXAMPLE_LENGTH = 60
+TEXTS = 5
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """Rows rejected for one reason, with a few of them: where they are and what is in them."""
+
+    reason: str
+    rows: int
+    examples: list[str]
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What was understood of one source.
+
+    Attributes:
+        table: interactions, items or users.
+        source: where the rows come from.
+        rows: how many there are.
+        accepted: how many of them are of use; None where they could not be judged.
+        columns: our name, the source's, a value of it.
+        rejects: most frequent reason first.
+    """
+
+    table: str
+    source: str
+    rows: int
+    accepted: int | None = None
+    columns: list[tuple[str, str, str]] = field(default_factory=list)
+    rejects: list[Rejects] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that is wrong with a catalog's data, and what was understood of it.
+
+    Attributes:
+        faults: a sentence each; a run would stop at them.
+        remarks: a sentence each; a run would go on.
+        tables: a report a source that could be read.
+        texts: titles of a few items and the texts that stand for them.
+    """
+
+    faults: list[str]
+    remarks: list[str]
+    tables: list[TableReport]
+    texts: list[tuple[str, str]]
+
+
+def inspect_catalog(catalog: Catalog) -> Inspection:
+    """Read all sources, judge all rows, compose the texts; nothing is written anywhere."""
+    return _Inspector(catalog).inspect()
+
+
+class _Inspector:
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._faults: list[str] = []
+        self._remarks: list[str] = []
+        self._tables: list[TableReport] = []
+        self._texts: list[tuple[str, str]] = []
+
+    def inspect(self) -> Inspection:
+        catalog = self._catalog
+        interactions = self._interactions()
+        items = self._items()
+        if interactions is not None:
+            self._users(interactions)
+        if items is not None:
+            texts = self._attempt(lambda: item_texts(items, catalog.items.text))
+            if texts is not None:
+                # Spread over the table: the first rows of a table are often alike.
+                chosen = texts.iloc[:: max(1, len(texts) // TEXTS)].head(TEXTS)
+                titles = items.set_index("item_id")["title"]
+                self._texts = [
+                    (titles[row.item_id], row.text) for row in chosen.itertuples(index=False)
+                ]
+        if interactions is not None and items is not None:
+            self._overlap(interactions, items)
+        model = catalog.encoder.model
+        if model != "tfidf":
+            self._attempt(lambda: resolve_model(expand_variables(model), catalog.folder))
+        return Inspection(self._faults, self._remarks, self._tables, self._texts)
+
+    def _attempt(self, step: Callable[[], Found]) -> Found | None:
+        """The step's result, or None and a fault more."""
+        try:
+            return step()
+        except (UserError, EncoderError) as error:
+            if str(error) not in self._faults:
+                self._faults.append(str(error))
+            return None
+
+    def _read(self, table: str, source: SourceSettings) -> pa.Table | None:
+        if source.is_asset_value:
+            self._remarks.append(
+                f"{table}: the rows are the value of the asset {source.asset}, which only a run "
+                "can read: they were not looked at."
+            )
+            return None
+        found = self._attempt(lambda: read_source(source, self._catalog.folder))
+        if found is not None and found.rows.num_rows == 0:
+            self._faults.append(f"{table}: {source.described}: there is no row in it.")
+        return found.rows if found is not None else None
+
+    def _columns(
+        self,
+        raw: pd.DataFrame,
+        table: str,
+        mapping: dict[str, str],
+        needed: tuple[str, ...],
+        optional: tuple[str, ...],
+    ) -> list[tuple[str, str, str]] | None:
+        """Which column is which; None where one that is needed is not known."""
+        names = own_columns(raw.columns)
+        faults = len(self._faults)
+        understood = []
+        for wanted in (*needed, *optional):
+            find = require_column if wanted in needed else find_column
+
+            def look(find: Callable[..., str | None] = find, wanted: str = wanted) -> str | None:
+                return find(wanted, names, mapping, f"raw_{table}")
+
+            column = self._attempt(look)
+            if column is not None:
+                values = raw[column].dropna()
+                example = _short(values.iloc[0]) if len(values) else "all null"
+                understood.append((wanted, column, example))
+        return understood if len(self._faults) == faults else None
+
+    def _interactions(self) -> pd.DataFrame | None:
+        settings = self._catalog.interactions
+        rows = self._read("interactions", settings.source)
+        if rows is None:
+            return None
+        raw = to_pandas(rows)
+        event = ("event",) if settings.events is not None else ()
+        columns = self._columns(
+            raw,
+            "interactions",
+            settings.columns,
+            ("user_id", "item_id", *event),
+            ("weight", "timestamp", "position"),
+        )
+        now = pd.Timestamp.now("UTC").tz_localize(None)
+        parsed = None
+        if columns is not None:
+            parsed = self._attempt(lambda: parse_interactions(raw, settings, now))
+        rejected = None if parsed is None else parsed.rejected
+        self._report("interactions", settings.source, raw, columns, rejected)
+        if parsed is None:
+            return None
+        if len(raw) and parsed.accepted.empty:
+            self._faults.append("interactions: not one row is accepted; the reasons are below.")
+        elif not parsed.accepted["positive"].any():
+            self._faults.append(
+                "interactions: not one row is positive, so that there is nothing to learn from: "
+                "see positive, minimum_per_user and minimum_per_item."
+            )
+        return parsed.accepted
+
+    def _items(self) -> pd.DataFrame | None:
+        settings = self._catalog.items
+        rows = self._read("items", settings.source)
+        if rows is None:
+            return None
+        raw = to_pandas(rows)
+        columns = self._columns(
+            raw, "items", settings.columns, ("item_id",), ("title", "category", "available")
+        )
+        parsed = None
+        if columns is not None:
+            parsed = self._attempt(lambda: parse_items(raw, columns=settings.columns))
+        rejected = None if parsed is None else parsed.rejected
+        self._report("items", settings.source, raw, columns, rejected)
+        if parsed is None:
+            return None
+        if len(raw) and parsed.accepted.empty:
+            self._faults.append("items: not one row is accepted; the reasons are below.")
+        return parsed.accepted
+
+    def _users(self, interactions: pd.DataFrame) -> None:
+        settings = self._catalog.users
+        if settings.source is None:
+            return
+        rows = self._read("users", settings.source)
+        if rows is None:
+            return
+        raw = to_pandas(rows)
+        columns = self._columns(raw, "users", settings.columns, ("user_id",), ())
+        self._report("users", settings.source, raw, columns, None)
+        if columns is None:
+            return
+        users = self._attempt(lambda: collect_users(interactions, raw, columns=settings.columns))
+        if users is not None:
+            self._attempt(lambda: user_texts(users, settings.text))
+
+    def _report(
+        self,
+        table: str,
+        source: SourceSettings,
+        raw: pd.DataFrame,
+        columns: list[tuple[str, str, str]] | None,
+        rejected: pd.DataFrame | None,
+    ) -> None:
+        rejects = []
+        if rejected is not None:
+            for reason, rows in rejected.groupby("reason"):
+                examples = [_where(row) for row in rows.head(EXAMPLES).to_dict("records")]
+                rejects.append(Rejects(str(reason), len(rows), examples))
+            rejects.sort(key=lambda reject: -reject.rows)
+        accepted = None if rejected is None else len(raw) - len(rejected)
+        self._tables.append(
+            TableReport(table, source.described, len(raw), accepted, columns or [], rejects)
+        )
+
+    def _overlap(self, interactions: pd.DataFrame, items: pd.DataFrame) -> None:
+        if interactions.empty or items.empty:
+            return
+        known = interactions["item_id"].isin(items["item_id"])
+        unknown = interactions.loc[~known, "item_id"]
+        if unknown.empty:
+            return
+        here, there = _short(unknown.iloc[0]), _short(items["item_id"].iloc[0])
+        message = (
+            f"{len(unknown):,} of {len(known):,} interactions are with {unknown.nunique():,} items "
+            f"that the items table lacks, such as {here!r}; item ids there look like {there!r}."
+        )
+        if known.any():
+            self._remarks.append(f"{message} They are learned from and never recommended.")
+        else:
+            self._faults.append(message)
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= EXAMPLE_LENGTH else text[: EXAMPLE_LENGTH - 1] + "…"
+
+
+def _where(row: dict[str, object]) -> str:
+    file = f"{row['source_file']}, " if row["source_file"] else ""
+    hidden = ("source_file", "source_row", "reason", "by_setting")
+    values = [
+        f"{name} {_short(value)!r}"
+        for name, value in row.items()
+        if name not in hidden and not pd.isna(value)
+    ]
+    return f"{file}row {row['source_row']}: {', '.join(values) or 'nothing in it'}"

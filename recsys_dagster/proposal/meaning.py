@@ -1,0 +1,231 @@
+"""What interactions say besides who and what: when, how much, in which way."""
+
+import re
+from collections.abc import Iterable
+from itertools import product
+
+import pandas as pd
+
+from recsys_dagster.proposal.names import (
+    EVENT_NAMES,
+    POSITION_NAMES,
+    RATING_NAMES,
+    TIME_NAMES,
+    TIME_OF_OTHER_THINGS,
+    WEIGHT_NAMES,
+    has_word,
+    known_column,
+    letters,
+    must_be_named,
+    place_in,
+)
+from recsys_dagster.proposal.rendering import Choice
+from recsys_dagster.proposal.tables import Column, Table, listed, percent
+from recsys_dagster.steps.interactions import parse_timestamps
+
+READABLE = 0.9
+"""Of the values of a column of times, positions or weights."""
+DAYS = ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d"]
+DAYS += ["%Y-%m-%d", "%Y%m%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%d-%b-%Y"]
+DAYS += ["%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%m %d, %Y"]
+HOURS = ["", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S"]
+HOURS += [", %H:%M", ", %H:%M:%S", "%H%M%S"]
+FORMATS = [day + hour for day, hour in product(DAYS, HOURS)]
+FORMATS += ["%a %b %d %H:%M:%S %z %Y", "%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %z"]
+FIRST_PLAUSIBLE_YEAR = 1985
+FEWEST_EVENTS, MOST_EVENTS = 2, 20
+MOST_RATINGS = 21
+"""Different values of a rating: 0 to 10 in halves."""
+LIKED_FROM = {1.0: 1, 5.0: 4, 10.0: 7}
+"""The least rating that is a like, by the top of the scale."""
+WIDE = 100
+"""A largest weight so many times the median is of another order, a wholesaler's say."""
+
+
+def find_time(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], list[Choice]]:
+    """When, or in which order: entries of `columns`, and settings."""
+    readable = {
+        column.name: format_
+        for column in table.columns
+        if column not in keys and (format_ := time_format(column)) is not None
+    }
+    known = known_column("timestamp", table.names)
+    if not readable:
+        return _position(table, known)
+    name = known if known in readable else min(readable, key=_time_rank)
+    others = [other for other in readable if other != name]
+    columns = []
+    if must_be_named("timestamp", name, table.names):
+        columns.append(Choice("timestamp", name, _rather_than(others)))
+    elif others:
+        columns.append(Choice("", why=f"timestamp is `{name}`, {_rather_than(others)}."))
+    if not readable[name]:
+        return columns, []
+    return columns, [
+        Choice("timestamp_format", readable[name], _format_why(table.column(name), readable[name]))
+    ]
+
+
+def time_format(column: Column) -> str | None:
+    """How a column of times is read: "" where no format is needed; None for other columns."""
+    if column.is_time and _is_plausible(parse_timestamps(column.sample)):
+        return ""
+    if pd.api.types.is_datetime64_any_dtype(column.values):
+        return None
+    texts = column.sample.astype("str")
+    is_number = not column.numbers.empty
+    if (is_number and not column.is_named_like_a_time) or not _looks_dated(texts):
+        return None
+    shares = _shares_read(texts)
+    best = max(shares, key=lambda format_: shares[format_], default="")
+    return best if shares.get(best, 0.0) >= READABLE else None
+
+
+def _looks_dated(texts: pd.Series) -> bool:
+    dated = texts.str.contains(r"\d.*\d") & texts.str.len().between(6, 40)
+    return len(texts) > 0 and bool(dated.mean() >= READABLE)
+
+
+def _shares_read(texts: pd.Series) -> dict[str, float]:
+    shares = {}
+    for format_ in FORMATS:
+        read = parse_timestamps(texts, format_)
+        if read.notna().any() and _is_plausible(read):
+            shares[format_] = float(read.notna().mean())
+    return shares
+
+
+def _is_plausible(times: pd.Series) -> bool:
+    """Small numbers read as Unix times are in January 1970."""
+    return bool(times.dt.year.median() >= FIRST_PLAUSIBLE_YEAR)
+
+
+def _time_rank(name: str) -> tuple[bool, int]:
+    place = place_in(name, TIME_NAMES)
+    return has_word(name, TIME_OF_OTHER_THINGS), len(TIME_NAMES) if place is None else place
+
+
+def _format_why(column: Column, format_: str) -> str:
+    swapped = re.sub("%[dm]", lambda part: {"%d": "%m", "%m": "%d"}[part.group()], format_)
+    shares = _shares_read(column.sample.astype("str"))
+    text = f"Reads {percent(shares[format_])} of a sample"
+    if swapped not in shares:
+        return f"{text}."
+    if shares[swapped] == shares[format_]:
+        return f'{text}, but so does "{swapped}": nothing in it says whether day or month is first.'
+    return f'{text}; "{swapped}" {percent(shares[swapped])}.'
+
+
+def _rather_than(others: list[str]) -> str:
+    return f"rather than {listed(others)}" if others else ""
+
+
+def _position(table: Table, known_time: str | None) -> tuple[list[Choice], list[Choice]]:
+    why = "No column of times that can be read"
+    known = known_column("position", table.names)
+    if known is not None:
+        return [Choice("", why=f"{why}: the order within a user is `{known}`.")], []
+    ranked = [
+        (place, column.name)
+        for column in table.columns
+        if (place := place_in(column.name, POSITION_NAMES)) is not None
+        and not column.numbers.empty
+        and column.filled >= READABLE
+    ]
+    if ranked:
+        return [Choice("position", min(ranked)[1], f"{why}; this is the order within a user.")], []
+    unread = known_time is not None and table.column(known_time).distinct > 0
+    lost = f"; rows with something in `{known_time}` will be rejected" if unread else ""
+    return [Choice("", why=f"{why}{lost}.")], []
+
+
+def find_weight(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], list[Choice]]:
+    """How much: entries of `columns`, and settings."""
+    name = known_column("weight", table.names)
+    if name is None:
+        ranked = [
+            (place, column.name)
+            for column in table.columns
+            if column not in keys
+            and (place := place_in(column.name, WEIGHT_NAMES)) is not None
+            and not column.numbers.empty
+            and column.filled >= READABLE
+        ]
+        name = min(ranked, default=(0, None))[1]
+    if name is None:
+        return [], []
+    column = table.column(name)
+    columns = []
+    if must_be_named("weight", name, table.names):
+        columns.append(Choice("weight", name))
+    if column.numbers.empty:
+        return columns, [
+            Choice("", why=f"`{name}` is taken as weight: rows without a number are rejected.")
+        ]
+    return columns, _weight_settings(column)
+
+
+def _weight_settings(column: Column) -> list[Choice]:
+    numbers = column.numbers
+    missing = len(column.values) - len(numbers)
+    settings = []
+    if missing:
+        why = f"{missing:,} rows have no number in `{column.name}` and will be rejected."
+        settings.append(Choice("", why=why))
+    if numbers.min() < 0:
+        why = (
+            f"{percent(float((numbers < 0).mean()))} of `{column.name}` are negative: they take "
+            "back what came before."
+        )
+        settings.append(Choice("returns", True, why))
+    elif numbers.nunique() > 1 and numbers.nunique() <= MOST_RATINGS:
+        settings += _liked(column)
+    median = float(numbers.abs().median())
+    if numbers.max() > WIDE * median > 0:
+        why = f"The largest is {numbers.max():,.0f}, the median {median:g}."
+        settings.append(Choice("weight_scale", "log", why))
+    return settings
+
+
+def _liked(column: Column) -> list[Choice]:
+    top = float(column.numbers.max())
+    if letters(column.name) not in RATING_NAMES:
+        return []
+    scale = next((scale for scale in LIKED_FROM if top <= scale), None)
+    if scale is None or top < LIKED_FROM[scale]:
+        return []
+    name = column.name if re.fullmatch(r"\w+", column.name) else "weight"
+    liked = float((column.numbers >= LIKED_FROM[scale]).mean())
+    why = (
+        f"`{column.name}` goes from {column.numbers.min():g} to {top:g}; {percent(liked)} of the "
+        "rows count as likes, the others only as seen."
+    )
+    return [Choice("positive", f"{name} >= {LIKED_FROM[scale]}", why)]
+
+
+def find_events(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], list[Choice]]:
+    """In which way: entries of `columns`, and settings."""
+    ranked = [
+        (place, column)
+        for column in table.columns
+        if column not in keys
+        and (place := place_in(column.name, EVENT_NAMES)) is not None
+        and FEWEST_EVENTS <= column.distinct <= MOST_EVENTS
+    ]
+    if not ranked:
+        return [], []
+    column = min(ranked, key=lambda one: one[0])[1]
+    columns = []
+    if must_be_named("event", column.name, table.names):
+        columns.append(Choice("event", column.name))
+    if column.filled < 1:
+        why = f"No events: rows without `{column.name}` would be rejected."
+        return [], [Choice("", why=why)]
+    shares = ", ".join(
+        f"{event} {percent(count / table.rows)}" for event, count in column.counts.items()
+    )
+    why = (
+        f"Of the rows: {shares}. Change the weights at will; events that are not listed are left "
+        "out."
+    )
+    return columns, [Choice("events", dict.fromkeys(map(str, column.counts.index), 1), why)]

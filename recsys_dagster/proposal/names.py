@@ -1,0 +1,176 @@
+"""What a column's name says about it: the project's known names first, then those of the world."""
+
+import re
+from typing import Literal
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.steps.columns import KNOWN_NAMES, find_column
+
+Kind = Literal["user_id", "item_id"]
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(names.split())
+
+
+KEY_SUFFIXES = _listed(
+    "id uid uuid guid code key no nr num number ref reference hash index idx pk fk"
+)
+KEY_WORDS: dict[Kind, tuple[str, ...]] = {
+    "user_id": _listed(
+        "user customer client member visitor account learner student buyer shopper consumer "
+        "subscriber reviewer rater reader viewer listener watcher player gamer borrower patron "
+        "guest patient participant follower voter pupil trainee employee person people profile "
+        "username login handle household session device cookie"
+    ),
+    "item_id": _listed(
+        "item sku stockcode asin isbn ean gtin upc barcode product article course movie film book "
+        "video track song album artist show series episode podcast recipe restaurant business "
+        "venue hotel listing property job vacancy lesson lecture module exercise game app "
+        "application anime manga story news document page question thread topic post content "
+        "offer deal ad playlist channel place poi"
+    ),
+}
+TITLE_WORDS = frozenset(_listed("title name headline caption label heading"))
+TITLE_QUALIFIERS = frozenset(_listed("full short original display primary main english long"))
+CATEGORY_WORDS = _listed(
+    "category genre department subject topic section concept subcategory tag type class"
+)
+DESCRIPTION_WORDS = frozenset(
+    _listed(
+        "description desc overview summary abstract synopsis body content text about plot keyword tag "
+        "tags ingredients skill concept genre category topic subject tagline"
+    )
+)
+AVAILABLE_NAMES = _listed(
+    "available isavailable instock stock isactive active enabled isenabled stockquantity "
+    "stockcount instockquantity inventory quantityinstock unitsinstock published ispublished "
+    "availability forsale"
+)
+WEIGHT_NAMES = _listed(
+    "rating ratings stars star score value reviewrating overall grade quantity qty orderquantity "
+    "count plays playcount listens clicks views playtime hours hoursplayed watchtime amount "
+    "weight strength units"
+)
+RATING_NAMES = frozenset(
+    _listed("rating ratings stars star score value reviewrating overall grade weight")
+)
+TIME_NAMES = _listed(
+    "timestamp datetime eventtime eventtimestamp eventdatetime time date ts unixtime created "
+    "createdat createdon createdtime creationdate"
+)
+TIME_WORDS = frozenset(
+    _listed("time date datetime timestamp ts at on when day moment created creation month year")
+)
+TIME_OF_OTHER_THINGS = frozenset(
+    _listed(
+        "release released birth birthday expiry expires expiration due shipping shipped delivery "
+        "delivered edited updated modified joined registered end"
+    )
+)
+POSITION_NAMES = _listed(
+    "position order step sequence sequencenumber seq ordinal orderindex interactionorder"
+)
+EVENT_NAMES = _listed(
+    "event eventtype eventname action actiontype activity activitytype behavior behaviour "
+    "behaviortype behaviourtype interaction interactiontype verb type kind"
+)
+LANGUAGE_WORDS = frozenset(_listed("language lang locale"))
+PERSONAL_WORDS = frozenset(
+    _listed(
+        "name firstname lastname surname username email mail phone telephone mobile address street "
+        "password login zip zipcode postcode birth birthday ip"
+    )
+)
+
+
+def letters(name: str) -> str:
+    """A name without case, spaces and punctuation."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def words(name: str) -> list[str]:
+    """The words of a name: "StockCode" and "stock_code" are stock and code."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return re.findall(r"[^\W_]+", spaced.casefold())
+
+
+def singulars(word: str) -> list[str]:
+    """A word and what it may be the plural of."""
+    forms = [word]
+    for ending, singular in (("s", ""), ("es", ""), ("ies", "y")):
+        if len(word) > len(ending) + 1 and word.endswith(ending):
+            forms.append(word.removesuffix(ending) + singular)
+    return forms
+
+
+def key_rank(name: str, kind: Kind) -> tuple[int, int] | None:
+    """How well a name fits a key, smaller is better; None where it says nothing of the kind."""
+    if name == kind:
+        return (0, 0)
+    glued = letters(name)
+    if glued in KNOWN_NAMES[kind]:
+        return (1, KNOWN_NAMES[kind].index(glued))
+    for suffix in KEY_SUFFIXES:
+        place = _place(glued.removesuffix(suffix), kind) if glued.endswith(suffix) else None
+        if place is not None:
+            return (2, place)
+    bare = _place(glued, kind)
+    if bare is not None:
+        return (3, bare)
+    parts = words(name)
+    if len(parts) > 2 and parts[-1] in KEY_SUFFIXES:
+        place = _place(parts[-2], kind)
+        return None if place is None else (4, place)
+    return None
+
+
+def _place(word: str, kind: Kind) -> int | None:
+    known = KEY_WORDS[kind]
+    return next((known.index(form) for form in singulars(word) if form in known), None)
+
+
+def is_about(source: str, kind: Kind) -> bool:
+    """Whether a table's name says that a row of it is a user, or an item: "movies.csv"."""
+    return any(_place(word, kind) is not None for word in words(source))
+
+
+def place_in(name: str, names: tuple[str, ...]) -> int | None:
+    """Where a name is in a list of names without case and punctuation."""
+    return names.index(letters(name)) if letters(name) in names else None
+
+
+def known_column(wanted: str, names: list[str]) -> str | None:
+    """The column that is taken without being named; of two spellings the first."""
+    try:
+        return find_column(wanted, names, {}, "")
+    except UserError:
+        return next(
+            name for known in KNOWN_NAMES[wanted] for name in names if letters(name) == known
+        )
+
+
+def must_be_named(wanted: str, column: str, names: list[str]) -> bool:
+    """Whether a catalog has to say that `column` is `wanted`."""
+    try:
+        return find_column(wanted, names, {}, "") != column
+    except UserError:
+        return True
+
+
+def is_title_name(name: str) -> bool:
+    """Whether a column is the name of the item itself, rather than of its brand or its seller."""
+    *before, last = words(name) or [""]
+    return last in TITLE_WORDS and all(
+        word in TITLE_QUALIFIERS or _place(word, "item_id") is not None for word in before
+    )
+
+
+def has_word(name: str, known: frozenset[str] | tuple[str, ...]) -> bool:
+    """Whether one of a name's words, or all of them together, is in a list."""
+    return any(form in known for word in [*words(name), letters(name)] for form in singulars(word))
+
+
+def is_key_name(name: str) -> bool:
+    """Whether a name ends like that of a key: "imdb_id", "postcode"."""
+    return words(name)[-1:] != [] and words(name)[-1] in KEY_SUFFIXES

@@ -1,0 +1,170 @@
+"""Candidates → proposal."""
+
+from collections.abc import Sequence
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.proposal.meaning import find_events, find_time, find_weight
+from recsys_dagster.proposal.names import must_be_named
+from recsys_dagster.proposal.rendering import Choice, Proposal
+from recsys_dagster.proposal.roles import Parent, Roles, find_roles
+from recsys_dagster.proposal.tables import Candidate, Column, Table, listed, percent
+from recsys_dagster.proposal.texts import (
+    item_texts,
+    named_item_columns,
+    personal_remark,
+    profile_texts,
+    texts_of_items,
+)
+
+
+def propose(candidates: Sequence[Candidate]) -> Proposal:
+    """Choose tables, columns and settings, each with a reason.
+
+    Args:
+        candidates: the tables there are; those without a row are left aside.
+
+    Raises:
+        UserError: no table says who did what with which item, or nothing says what items are.
+    """
+    tables = [Table(candidate) for candidate in candidates if len(candidate.frame)]
+    roles = find_roles(tables)
+    items = roles.items
+    if items is not None and items.table.has_text_beside(items.column):
+        items_section = _items(items)
+    else:
+        items_section = _items_of_interactions(roles, tables)
+    return Proposal(_interactions(roles), items_section, _users(roles.users))
+
+
+def _interactions(roles: Roles) -> tuple[Choice, ...]:
+    table, keys = roles.interactions, (roles.user, roles.item)
+    columns = []
+    for ours, column, why in (
+        ("user_id", roles.user, roles.user_why),
+        ("item_id", roles.item, roles.item_why),
+    ):
+        if must_be_named(ours, column.name, table.names):
+            columns.append(Choice(ours, column.name, why))
+        elif why:
+            columns.append(Choice("", why=f"{ours} is `{column.name}`, {why}."))
+    settings = []
+    for find in (find_time, find_weight, find_events):
+        found, more = find(table, keys)
+        columns += found
+        settings += more
+    why = (
+        f"{table.rows:,} rows, {roles.user.distinct:,} users in `{roles.user.name}` and "
+        f"{roles.item.distinct:,} items in `{roles.item.name}`."
+    )
+    return (Choice("source", table.candidate.source, why), *_mapping(columns), *settings)
+
+
+def _mapping(columns: Sequence[Choice]) -> list[Choice]:
+    """The entry `columns`, where one is needed, and remarks on columns that need none."""
+    named = tuple(choice for choice in columns if choice.key)
+    remarks = [choice for choice in columns if not choice.key]
+    return [*remarks, Choice("columns", named)] if named else remarks
+
+
+def _items(items: Parent) -> tuple[Choice, ...]:
+    table, key = items.table, items.column
+    title, texts = item_texts([column for column in table.text_columns if column is not key])
+    columns = []
+    if must_be_named("item_id", key.name, table.names):
+        columns.append(Choice("item_id", key.name))
+    columns += named_item_columns(table, title, texts)
+    why = (
+        f"{table.rows:,} rows; {percent(items.shared)} of the items with interactions are in "
+        f"`{key.name}`."
+    )
+    return (
+        Choice("source", table.candidate.source, why),
+        *_mapping(columns),
+        Choice("text", _text(texts), _left_out(table, [key, *texts])),
+    )
+
+
+def _text(columns: Sequence[Column]) -> str | list[str]:
+    names = [column.name for column in columns]
+    # A text with a brace in it would be a template.
+    return names[0] if len(names) == 1 and "{" not in names[0] else names
+
+
+def _left_out(table: Table, taken: Sequence[Column]) -> str:
+    left = [column.name for column in table.text_columns if column not in taken]
+    return f"There are also {listed(left)}." if left else ""
+
+
+def _items_of_interactions(roles: Roles, tables: Sequence[Table]) -> tuple[Choice, ...]:
+    """Items as a query over interactions, where these have the items' texts in them."""
+    table, key = roles.interactions, roles.item
+    relation = table.candidate.relation
+    columns = texts_of_items(table, roles.user, key)
+    if not columns or relation is None:
+        raise UserError(_no_items(roles, tables))
+    title, texts = item_texts(columns)
+    named = [Choice("item_id", key.name)] if must_be_named("item_id", key.name, [key.name]) else []
+    if title is not None and must_be_named("title", title.name, [column.name for column in texts]):
+        named.append(Choice("title", title.name))
+    source = {"sql": _query(table.candidate, relation, key, texts)}
+    if isinstance(table.candidate.source, dict) and "database" in table.candidate.source:
+        source = {"database": table.candidate.source["database"]} | source
+    why = (
+        f"No table of items: their texts are those of `{key.name}` in {table.name}, the most "
+        "frequent one of each."
+        if table.candidate.most_frequent == "mode"
+        else f"No table of items: their texts are those of `{key.name}` in {table.name}, one of "
+        "each."
+    )
+    return (Choice("source", source, why), *_mapping(named), Choice("text", _text(texts)))
+
+
+def _query(candidate: Candidate, relation: str, key: Column, texts: Sequence[Column]) -> str:
+    selected = [_quoted(key.name)]
+    for column in texts:
+        name = _quoted(column.name)
+        selected.append(f"{candidate.most_frequent}({name}) as {name}")
+    return (
+        f"select {', '.join(selected)}\n"
+        f"from {relation}\n"
+        f"where {_quoted(key.name)} is not null\n"
+        f"group by {_quoted(key.name)}"
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _users(users: Parent | None) -> tuple[Choice, ...]:
+    if users is None:
+        return ()
+    table, key = users.table, users.column
+    texts, personal = profile_texts(table, key)
+    remark = personal_remark(personal)
+    if not texts:
+        why = f"{table.name} has users in `{key.name}`, but no text that describes them. {remark}"
+        return (Choice("", why=why.strip()),)
+    columns = []
+    if must_be_named("user_id", key.name, table.names):
+        columns.append(Choice("user_id", key.name))
+    why = (
+        f"{table.rows:,} rows; {percent(users.shared)} of the users with interactions are in "
+        f"`{key.name}`."
+    )
+    return (
+        Choice("source", table.candidate.source, why),
+        *_mapping(columns),
+        Choice("text", _text(texts), remark),
+        Choice("vectors", "blend", "Half from the items somebody liked, half from this text."),
+    )
+
+
+def _no_items(roles: Roles, tables: Sequence[Table]) -> str:
+    lines = [f"{roles.interactions.name} says who did what, but nothing says what the items are."]
+    lines += [f"  {table.name}: {', '.join(table.names)}" for table in tables]
+    lines.append(
+        f"Needed: a table with the values of {roles.item.name!r} in one column and a text, such "
+        "as a title or a description, in another."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,108 @@
+"""A proposal, and how it is written as YAML: every choice with its reason above it."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+WIDTH = 96
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One line of the catalog.
+
+    Attributes:
+        key: what is set; empty for a remark about something that is not.
+        value: what to; a tuple of choices is a mapping of its own.
+        why: the reason.
+    """
+
+    key: str
+    value: Any = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What was chosen, section by section; an empty section is left out."""
+
+    interactions: tuple[Choice, ...]
+    items: tuple[Choice, ...]
+    users: tuple[Choice, ...] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """The choices as the content of the YAML file, without its name."""
+        sections = {"interactions": self.interactions, "items": self.items, "users": self.users}
+        plain = {name: _plain(choices) for name, choices in sections.items()}
+        return {name: section for name, section in plain.items() if section}
+
+
+def _plain(choices: Sequence[Choice]) -> dict[str, Any]:
+    return {
+        choice.key: _plain(choice.value) if _is_mapping(choice.value) else choice.value
+        for choice in choices
+        if choice.key
+    }
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(part, Choice) for part in value)
+
+
+def render(proposal: Proposal, name: str, remarks: Sequence[str] = ()) -> str:
+    """The text of a YAML file.
+
+    Args:
+        proposal: what to write.
+        name: of the catalog.
+        remarks: comments for the top of the file.
+    """
+    lines = [line for remark in remarks for line in _comment(remark, 0)]
+    lines += [f"name: {_scalar(name)}"]
+    for section in ("interactions", "items", "users"):
+        choices: tuple[Choice, ...] = getattr(proposal, section)
+        if choices:
+            is_remark = not any(choice.key for choice in choices)
+            lines += [""] if is_remark else ["", f"{section}:"]
+            lines += _lines(choices, 0 if is_remark else 2)
+    return "\n".join(lines) + "\n"
+
+
+def _lines(choices: Sequence[Choice], indent: int) -> Iterator[str]:
+    space = " " * indent
+    for choice in choices:
+        yield from _comment(choice.why, indent)
+        if not choice.key:
+            continue
+        if _is_mapping(choice.value):
+            yield f"{space}{choice.key}:"
+            yield from _lines(choice.value, indent + 2)
+        elif isinstance(choice.value, dict):
+            yield f"{space}{choice.key}:"
+            yield from _lines([Choice(*entry) for entry in choice.value.items()], indent + 2)
+        elif isinstance(choice.value, str) and "\n" in choice.value:
+            yield f"{space}{choice.key}: |-"
+            yield from textwrap.indent(choice.value, space + "  ").splitlines()
+        else:
+            yield f"{space}{_scalar(choice.key)}: {_scalar(choice.value)}"
+
+
+def _comment(text: str, indent: int) -> Iterator[str]:
+    """A comment of as many lines as it takes; what cannot be printed would end it."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    yield from textwrap.wrap(
+        printable,
+        WIDTH,
+        initial_indent=" " * indent + "# ",
+        subsequent_indent=" " * indent + "# ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _scalar(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9)
+    return text.removesuffix("...\n").strip()

@@ -1,0 +1,226 @@
+"""A table and its columns with what can be measured of them, each measured once."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any
+
+import pandas as pd
+
+from recsys_dagster.proposal.names import (
+    LANGUAGE_WORDS,
+    TIME_NAMES,
+    TIME_OF_OTHER_THINGS,
+    TIME_WORDS,
+    has_word,
+    is_key_name,
+)
+from recsys_dagster.steps.columns import as_ids
+from recsys_dagster.steps.interactions import parse_timestamps
+from recsys_dagster.steps.items import AVAILABLE_WORDS
+from recsys_dagster.steps.texts import clean_text
+
+SAMPLE = 500
+"""Values of a column that are looked at one by one."""
+LONGEST_KEY = 60
+URL = re.compile(
+    r"^(?:https?://|www\.|/|\S+\.(?:jpe?g|png|gif|webp|svg)$|\S+@\S+\.\S+$)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A table that may have a part in the catalog.
+
+    Attributes:
+        source: as it is written in the YAML.
+        frame: its own columns.
+        relation: what stands for it behind `from` in a query, where one can be asked.
+        most_frequent: the aggregate function that takes the most frequent value, or one of them.
+    """
+
+    source: str | dict[str, str]
+    frame: pd.DataFrame
+    relation: str | None = None
+    most_frequent: str = "mode"
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        if isinstance(self.source, str):
+            return PurePath(self.source).name
+        return self.source.get("table") or PurePath(self.source.get("path", "")).name
+
+
+class Column:
+    """One column of a table."""
+
+    def __init__(self, name: str, values: pd.Series) -> None:
+        self.name = name
+        self.values = values
+
+    @cached_property
+    def present(self) -> pd.Series:
+        """The values that are there: neither null nor blank."""
+        return self.values[self.ids.notna()]
+
+    @cached_property
+    def ids(self) -> pd.Series:
+        """The values as ids."""
+        return as_ids(self.values)
+
+    @cached_property
+    def counts(self) -> pd.Series:
+        """How often each value is there, the most frequent first."""
+        return self.ids.value_counts()
+
+    @property
+    def distinct(self) -> int:
+        """The number of different values."""
+        return len(self.counts)
+
+    @property
+    def filled(self) -> float:
+        """The share of rows with a value."""
+        return len(self.present) / max(len(self.values), 1)
+
+    @property
+    def uniqueness(self) -> float:
+        """The number of different values over that of values."""
+        return self.distinct / max(len(self.present), 1)
+
+    @cached_property
+    def sample(self) -> pd.Series:
+        """Some of the values, always the same."""
+        return self.present.sample(min(SAMPLE, len(self.present)), random_state=0)
+
+    @cached_property
+    def texts(self) -> pd.Series:
+        """The sample as clean texts."""
+        return self.sample.map(clean_text).astype("str")
+
+    @cached_property
+    def numbers(self) -> pd.Series:
+        """The values as numbers; empty where fewer than 99 % of them are."""
+        if not self._may_be_numbers:
+            return pd.Series(dtype="float64")
+        numbers = pd.to_numeric(self.present, errors="coerce").astype("float64").dropna()
+        return numbers if len(numbers) >= 0.99 * len(self.present) else numbers.iloc[:0]
+
+    @property
+    def _may_be_numbers(self) -> bool:
+        kinds = pd.api.types
+        return not (
+            self.present.empty
+            or kinds.is_bool_dtype(self.values)
+            or kinds.is_datetime64_any_dtype(self.values)
+            or pd.to_numeric(self.sample.astype("str"), errors="coerce").isna().mean() > 0.05
+        )
+
+    @cached_property
+    def is_time(self) -> bool:
+        """Whether the values are points in time that need no format to be read."""
+        if self.present.empty:
+            return False
+        if pd.api.types.is_datetime64_any_dtype(self.values):
+            return True
+        if not self.numbers.empty and not self.is_named_like_a_time:
+            return False
+        return bool(parse_timestamps(self.sample).notna().mean() >= 0.9)
+
+    @property
+    def is_named_like_a_time(self) -> bool:
+        """Whether the name says that it is one."""
+        return has_word(self.name, TIME_WORDS) or has_word(self.name, TIME_NAMES)
+
+    @cached_property
+    def is_key_like(self) -> bool:
+        """Whether the values may be ids: short, neither points in time nor fractions."""
+        if self.distinct < 2 or self.is_time or pd.api.types.is_bool_dtype(self.values):
+            return False
+        if not self.numbers.empty:
+            return bool((self.numbers % 1 == 0).all())
+        return bool(self.texts.str.len().mean() <= LONGEST_KEY)
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether it says something about its row in words."""
+        if self.distinct < 2 or self.is_time or has_word(self.name, LANGUAGE_WORDS):
+            return False
+        if isinstance(self.sample.iloc[0], dict) or self._may_be_numbers:
+            return False
+        texts = self.texts
+        faults = (
+            ~texts.str.contains(r"[^\W\d_]", regex=True),
+            texts.str.contains(URL),
+            texts.str.casefold().isin(list(AVAILABLE_WORDS)),
+        )
+        if any(fault.mean() > 0.4 for fault in faults) or texts.str.len().max() <= 3:
+            return False
+        return not (self._is_date or self._is_code)
+
+    @property
+    def _is_date(self) -> bool:
+        is_named = self.is_named_like_a_time or has_word(self.name, TIME_OF_OTHER_THINGS)
+        return is_named and bool(self.texts.str.contains(r"\d").mean() > 0.5)
+
+    @property
+    def _is_code(self) -> bool:
+        one_word = ~self.texts.str.contains(r"\s", regex=True)
+        with_digits = self.texts.str.contains(r"\d", regex=True)
+        is_ascii = self.texts.map(str.isascii)
+        looks = bool((one_word & with_digits & is_ascii).mean() > 0.5)
+        return looks or (is_key_name(self.name) and bool(one_word.mean() > 0.5))
+
+    @cached_property
+    def text_length(self) -> float:
+        """The mean length of its texts."""
+        return float(self.texts.str.len().mean())
+
+    def share_in(self, other: "Column") -> float:
+        """The share of its different values that another column has."""
+        return float(self.counts.index.isin(other.counts.index).mean()) if self.distinct else 0.0
+
+
+class Table:
+    """A candidate with its columns."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.name = candidate.name
+        self.columns = [
+            Column(str(name), values) for name, values in candidate.frame.items() if str(name)
+        ]
+        self.rows = len(candidate.frame)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its columns."""
+        return [column.name for column in self.columns]
+
+    def column(self, name: str) -> Column:
+        """The column of that name."""
+        return next(column for column in self.columns if column.name == name)
+
+    @cached_property
+    def text_columns(self) -> list[Column]:
+        """The columns with words in them."""
+        return [column for column in self.columns if column.is_text]
+
+    def has_text_beside(self, key: Column) -> bool:
+        """Whether a column other than the key has words in it."""
+        return any(column is not key for column in self.text_columns)
+
+
+def percent(share: float) -> str:
+    """A share for people, never rounded up to all of it nor down to nothing."""
+    if 0 < share < 0.01:
+        return "under 1 %"
+    return f"{int(share * 100)} %"
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Names in backticks, for comments."""
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,149 @@
+"""A file, a folder or a pattern: only files that are new or changed are read again."""
+
+import glob
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_dagster.catalog import SourceSettings, expand_variables
+from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.resources.sources.formats import READERS, read_file, suffix_of
+from recsys_dagster.resources.sources.state import (
+    SourceRead,
+    digest,
+    numbered,
+    state_of,
+    united,
+    with_state,
+)
+
+
+def find_files(path: str, folder: Path) -> dict[str, Path]:
+    """The files that a path means, by their names in the source, sorted.
+
+    A folder means all readable files in it and below, but for hidden ones and those whose name
+    begins with an underscore.
+
+    Raises:
+        UserError: there is no such file, or none that can be read.
+    """
+    place = folder / Path(expand_variables(path)).expanduser()
+    if place.is_dir():
+        found = [
+            file
+            for file in place.rglob("*")
+            if file.is_file()
+            and suffix_of(file) in READERS
+            and not any(part.startswith((".", "_")) for part in file.relative_to(place).parts)
+        ]
+        if not found:
+            raise UserError(f"{place}: the folder has no {', '.join(READERS)} file.")
+        return {file.relative_to(place).as_posix(): file for file in sorted(found)}
+    if place.is_file():
+        found = [place]
+    elif glob.has_magic(str(place)):
+        found = sorted(Path(file) for file in glob.glob(str(place), recursive=True))  # noqa: PTH207
+        found = [file for file in found if file.is_file()]
+        if not found:
+            raise UserError(f"{place}: no file is called like this.")
+    else:
+        parent = place.parent
+        siblings = [file.name for file in parent.iterdir()] if parent.is_dir() else []
+        raise UserError(f"{place}: there is no such file.{did_you_mean(place.name, siblings)}")
+    for file in found:
+        if suffix_of(file) not in READERS:
+            raise UserError(
+                f"{file}: {file.suffix or 'files without a suffix'} cannot be read; expected one "
+                f"of {', '.join(READERS)}, or python:module:function."
+            )
+    names = [file.name for file in found]
+    unique = len(set(names)) == len(names)
+    return {file.name if unique else file.as_posix(): file for file in found}
+
+
+def read_files(
+    path: str, settings: SourceSettings, folder: Path, previous: Callable[[], pa.Table | None]
+) -> SourceRead:
+    """All rows of all files, in the order of the files' names.
+
+    A file of the same size and time as before is not opened; one of the same content is not read
+    into rows again.
+
+    Args:
+        path: a file, a folder or a pattern.
+        settings: delimiter, encoding.
+        folder: where the YAML file lies.
+        previous: the rows of the last read, if there was one.
+
+    Raises:
+        UserError: a file is missing, cannot be read, or changed while it was read.
+    """
+    files = find_files(path, folder)
+    options = digest(settings.delimiter or "", settings.encoding)
+    before = previous()
+    known = _known_files(before, options)
+    states: dict[str, dict[str, Any]] = {}
+    tables: list[pa.Table] = []
+    rows_read = 0
+    for name, file in files.items():
+        size, modified = _stat(file)
+        state = known.get(name)
+        unchanged = state is not None and (size, modified) == (state["size"], state["modified"])
+        content = state["sha256"] if state and unchanged else _sha256(file)
+        if before is not None and state is not None and content == state["sha256"]:
+            tables.append(_kept(before, name, state))
+        else:
+            tables.append(read_file(file, name, settings))
+            rows_read += tables[-1].num_rows
+        if _stat(file) != (size, modified):
+            raise UserError(
+                f"{file}: the file changed while it was read, and nothing of it was taken: run "
+                "again when it is complete."
+            )
+        columns = {field.name: str(field.type) for field in tables[-1].schema}
+        states[name] = {
+            "size": size,
+            "modified": modified,
+            "sha256": content,
+            "columns": columns,
+        }
+    fingerprint = digest(options, *(f"{name} {state['sha256']}" for name, state in states.items()))
+    rows = united(tables) if tables else numbered(pa.table({}))
+    return SourceRead(
+        with_state(rows, {"options": options, "files": states}), fingerprint, rows_read
+    )
+
+
+def _known_files(before: pa.Table | None, options: str) -> dict[str, dict[str, Any]]:
+    """What is remembered of files whose rows can be taken as they are from the last read."""
+    state = state_of(before) if before is not None else {}
+    if before is None or state.get("options") != options:
+        return {}
+    types = {field.name: str(field.type) for field in before.schema}
+    # Where files disagreed about a column its values became text; the file has the original.
+    return {
+        name: file
+        for name, file in state["files"].items()
+        if all(types.get(column) == type_ for column, type_ in file["columns"].items())
+    }
+
+
+def _kept(before: pa.Table, name: str, state: dict[str, Any]) -> pa.Table:
+    return before.filter(pc.field("source_file") == name).select(list(state["columns"]))
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise UserError(f"{path}: the file vanished while the source was read.") from None
+    return found.st_size, found.st_mtime_ns
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

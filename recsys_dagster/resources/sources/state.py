@@ -1,0 +1,150 @@
+"""What is remembered of a read, so that the next one can leave out what did not change.
+
+It travels with the rows as metadata of the Arrow schema, and the warehouse keeps it with the table
+in one transaction: rows and memory of them never disagree.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.schemas import SOURCE_NAMES
+
+STATE = b"source_state"
+
+
+@dataclass(frozen=True)
+class SourceRead:
+    """The rows of a source.
+
+    Attributes:
+        rows: the source's own columns behind those of `schemas.SOURCE`; its schema metadata hold
+            the state that the next read starts from.
+        fingerprint: says whether the content is the same as at another time, hexadecimal.
+        rows_read: how many rows were fetched now; the others were known.
+    """
+
+    rows: pa.Table
+    fingerprint: str
+    rows_read: int
+
+
+def with_state(rows: pa.Table, state: Mapping[str, Any]) -> pa.Table:
+    """The rows with the state to remember."""
+    return rows.replace_schema_metadata({STATE: json.dumps(state)})
+
+
+def state_of(rows: pa.Table) -> dict[str, Any]:
+    """The remembered state; empty where there is none."""
+    return json.loads((rows.schema.metadata or {}).get(STATE, b"{}"))
+
+
+def numbered(
+    data: pa.Table,
+    file: str | None = None,
+    row_numbers: pa.Array | None = None,
+    errors: pa.Array | None = None,
+) -> pa.Table:
+    """Put the columns of `schemas.SOURCE` in front of a source's own.
+
+    Args:
+        data: the source's own columns.
+        file: the file the rows are from, if they are from one.
+        row_numbers: int64; 1, 2, … where left out.
+        errors: why a row could not be read; null everywhere where left out.
+
+    Raises:
+        UserError: a column of the source has one of our names.
+    """
+    taken = [name for name in SOURCE_NAMES if name in data.column_names]
+    if taken:
+        raise UserError(
+            f"{file or 'source'}: the column {taken[0]!r} has a name that recsys_dagster adds "
+            "itself: rename it in the source, or leave it out by a query (source: {sql: …})."
+        )
+    rows = data.num_rows
+    columns = {
+        "source_file": pa.repeat(pa.scalar(file, pa.string()), rows),
+        "source_row": pa.array(range(1, rows + 1), pa.int64())
+        if row_numbers is None
+        else row_numbers,
+        "source_error": pa.nulls(rows, pa.string()) if errors is None else errors,
+    }
+    own = {name: data[name] for name in data.column_names}
+    return pa.table({name: columns[name] for name in SOURCE_NAMES} | own)
+
+
+def united(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables below each other, columns matched by name; where types clash a column is text."""
+    tables = [table.replace_schema_metadata() for table in tables]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        types: dict[str, set[pa.DataType]] = {}
+        for table in tables:
+            for field in table.schema:
+                types.setdefault(field.name, set()).add(field.type)
+        clashing = {name for name, found in types.items() if len(found) > 1}
+        return pa.concat_tables(
+            [_as_text(table, clashing) for table in tables], promote_options="permissive"
+        )
+
+
+def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
+    for position, name in enumerate(table.column_names):
+        if name in names and not pa.types.is_string(table[name].type):
+            text = (
+                pa.array(
+                    [None if value is None else str(value) for value in table[name].to_pylist()],
+                    pa.string(),
+                )
+                if pa.types.is_nested(table[name].type)
+                else pc.cast(table[name], pa.string())
+            )
+            table = table.set_column(position, name, text)
+    return table
+
+
+def digest(*parts: str) -> str:
+    """A short fingerprint of texts, hexadecimal."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def content_digest(rows: pa.Table) -> str:
+    """A fingerprint of a table's content and column names, hexadecimal."""
+    hasher = hashlib.sha256()
+    sink = pa.PythonFile(_Hashing(hasher), mode="w")
+    table = rows.replace_schema_metadata().combine_chunks()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return hasher.hexdigest()[:32]
+
+
+class _Hashing:
+    """A file that keeps nothing but the hash of what is written to it."""
+
+    closed = False
+
+    def __init__(self, hasher: "hashlib._Hash") -> None:
+        self._hasher = hasher
+        self._written = 0
+
+    def write(self, data: bytes) -> int:
+        self._hasher.update(data)
+        self._written += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._written
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

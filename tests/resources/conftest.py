@@ -1,0 +1,32 @@
+"""Reading a source as a catalog names it."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import settings
+from pydantic import TypeAdapter
+
+from recsys_dagster.catalog import Source
+from recsys_dagster.resources.sources import SourceRead, read_source
+
+# The cores are shared: how long an example takes says nothing.
+settings.register_profile("resources", deadline=None)
+settings.load_profile("resources")
+
+
+@pytest.fixture(scope="session")
+def read():
+    """`read(source, folder)`, the source written as in YAML; `previous` is the last read's rows."""
+    written = TypeAdapter(Source)
+
+    def read(
+        source: str | dict[str, Any],
+        folder: Path,
+        previous: pa.Table | None = None,
+        asset_value: Any = None,
+    ) -> SourceRead:
+        return read_source(written.validate_python(source), folder, lambda: previous, asset_value)
+
+    return read

@@ -1,0 +1,258 @@
+"""Text files as they are found: delimiters, encodings, quotes, and lines that are broken."""
+
+import gzip
+
+import pyarrow as pa
+import pytest
+
+from recsys_dagster.errors import UserError
+
+CSV = 'user_id,item_id,rating\n007,a,4.5\nö,"b, c",\n,"say ""hi""",x\n'
+
+
+def own(data: pa.Table) -> list[dict]:
+    return data.drop_columns(["source_file", "source_row", "source_error"]).to_pylist()
+
+
+def errors(data: pa.Table) -> dict[int, str]:
+    rows = zip(data["source_row"].to_pylist(), data["source_error"].to_pylist(), strict=True)
+    return {number: error for number, error in rows if error is not None}
+
+
+class TestDelimited:
+    def test_everything_stays_text(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text(CSV, encoding="utf-8")
+        data = read("i.csv", tmp_path).rows
+        assert own(data) == [
+            {"user_id": "007", "item_id": "a", "rating": "4.5"},
+            {"user_id": "ö", "item_id": "b, c", "rating": None},
+            {"user_id": None, "item_id": 'say "hi"', "rating": "x"},
+        ]
+        assert data["source_row"].to_pylist() == [1, 2, 3]
+        assert errors(data) == {}
+
+    def test_tsv(self, read, tmp_path):
+        (tmp_path / "i.TSV").write_text("user_id\titem_id\n007\ta, b;c|d\n8\tc\n")
+        assert own(read("i.TSV", tmp_path).rows) == [
+            {"user_id": "007", "item_id": "a, b;c|d"},
+            {"user_id": "8", "item_id": "c"},
+        ]
+
+    @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+    def test_the_header_says_which_delimiter_it_is(self, read, tmp_path, delimiter):
+        lines = [["user_id", "item_id", "title"], ["1", "a", "x"], ["2", "b", ""]]
+        text = "".join(delimiter.join(line) + "\n" for line in lines)
+        (tmp_path / "i.csv").write_text(text)
+        assert own(read("i.csv", tmp_path).rows) == [
+            {"user_id": "1", "item_id": "a", "title": "x"},
+            {"user_id": "2", "item_id": "b", "title": None},
+        ]
+
+    @pytest.mark.parametrize("delimiter", ["^", " ", "'", ":"])
+    def test_any_other_delimiter_is_named(self, read, tmp_path, delimiter):
+        (tmp_path / "i.csv").write_text(f"user_id{delimiter}item_id\n1{delimiter}a,b\n")
+        named = {"path": "i.csv", "delimiter": delimiter}
+        assert own(read(named, tmp_path).rows) == [{"user_id": "1", "item_id": "a,b"}]
+
+    @pytest.mark.parametrize("ending", ["\n", "\r\n"])
+    @pytest.mark.parametrize("last", ["", "\n"])
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    def test_line_ends_and_a_byte_order_mark_are_no_data(
+        self, read, tmp_path, ending, last, mark
+    ):
+        text = mark + "user_id,item_id\n1,a\n2,b" + last
+        (tmp_path / "i.csv").write_bytes(text.replace("\n", ending).encode())
+        data = read("i.csv", tmp_path).rows
+        assert own(data) == [{"user_id": "1", "item_id": "a"}, {"user_id": "2", "item_id": "b"}]
+        assert errors(data) == {}
+
+    def test_quoted_line_ends_and_delimiters_are_data(self, read, tmp_path):
+        (tmp_path / "i.csv").write_bytes(
+            b'"item_id","ti,tle"\r\n"a","one\r\ntwo"\r\n"b","x,""y"""\r\n"c",""\r\n'
+        )
+        data = read("i.csv", tmp_path).rows
+        titles = [(row["item_id"], row["ti,tle"]) for row in own(data)]
+        assert titles[:2] == [("a", "one\r\ntwo"), ("b", 'x,"y"')]
+        assert titles[2][0] == "c"
+        assert data["source_row"].to_pylist() == [1, 2, 3]
+
+    @pytest.mark.parametrize("name", ["i.csv.gz", "i.CSV.GZ", "i.tsv.gz"])
+    def test_compressed(self, read, tmp_path, name):
+        text = CSV.replace(",", "\t") if "tsv" in name else CSV
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+        assert read(name, tmp_path).rows["user_id"].to_pylist() == ["007", "ö", None]
+
+    @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+    def test_encodings(self, read, tmp_path, encoding):
+        (tmp_path / "i.csv").write_bytes("größe;título\nä;ñ\n".encode(encoding))
+        named = {"path": "i.csv", "encoding": encoding}
+        data = read(named, tmp_path).rows
+        assert own(data) == [{"größe": "ä", "título": "ñ"}]
+        assert errors(data) == {}
+
+    def test_one_text_column_and_a_header_like_the_data(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text("item_id\na\nb\n")
+        assert read("i.csv", tmp_path).rows["item_id"].to_pylist() == ["a", "b"]
+
+    def test_a_header_alone_is_an_empty_table(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text("user_id,item_id\n")
+        data = read("i.csv", tmp_path).rows
+        assert data.num_rows == 0
+        assert data.column_names[3:] == ["user_id", "item_id"]
+
+    def test_a_column_without_a_name_gets_its_place_for_one(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text(",item_id, title \n0,a,x\n")
+        assert own(read("i.csv", tmp_path).rows) == [
+            {"column1": "0", "item_id": "a", "title": "x"}
+        ]
+
+    def test_rows_keep_the_order_of_the_file(self, read, tmp_path):
+        lines = [f"{i},{i % 7}" for i in range(300_000)]
+        (tmp_path / "i.csv").write_text("item_id,x\n" + "\n".join(lines) + "\n")
+        data = read("i.csv", tmp_path).rows
+        assert data["source_row"].to_pylist() == list(range(1, 300_001))
+        assert data["item_id"].to_pylist() == [str(i) for i in range(300_000)]
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        ("content", "source", "message"),
+        [
+            (b"", {}, "the file is empty: expected a line with the column names"),
+            (b"\n", {}, "the file is empty"),
+            (b"\xef\xbb\xbf", {}, "the file is empty"),
+            (b"a,b,a\n1,2,3\n", {}, "the header names 'a' more than once"),
+            (b"gr\xf6\xdfe,b\n1,2\n", {}, "the first line is not utf-8.*encoding: latin-1"),
+            ("a,b\n1,2\n".encode("utf-16-le"), {}, "the first line is not text in utf-8"),
+            (b"a,b\n1,2\n", {"encoding": "utf-16"}, "the first line is not utf-16"),
+        ],
+    )
+    def test_faults(self, read, tmp_path, content, source, message):
+        (tmp_path / "i.csv").write_bytes(content)
+        with pytest.raises(UserError, match=rf"i\.csv: {message}"):
+            read({"path": "i.csv"} | source, tmp_path)
+
+    @pytest.mark.parametrize("content", [b"a,b\n1,2\n", gzip.compress(b"a,b\n1,2\n" * 99)[:30]])
+    def test_what_is_not_compressed_or_cut_short(self, read, tmp_path, content):
+        (tmp_path / "i.csv.gz").write_bytes(content)
+        with pytest.raises(UserError, match=r"i\.csv\.gz"):
+            read("i.csv.gz", tmp_path)
+
+
+class TestBrokenLines:
+    def test_they_become_rows_that_say_why_and_all_others_stay(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text(
+            'user_id,item_id\n1,a\n2\n3,c,extra\n4,d\n5,"e" x\n6,f\n'
+        )
+        data = read("i.csv", tmp_path).rows
+        assert data["source_row"].to_pylist() == [1, 2, 3, 4, 5, 6]
+        assert data["user_id"].to_pylist() == ["1", None, None, "4", None, "6"]
+        assert data["item_id"].to_pylist() == ["a", None, None, "d", None, "f"]
+        assert errors(data) == {
+            2: "the line has fewer columns than the header",
+            3: "the line has more columns than the header",
+            5: "a quote in the line is not closed, or closed too early",
+        }
+
+    def test_a_line_in_another_encoding(self, read, tmp_path):
+        (tmp_path / "i.csv").write_bytes(b"user_id,item_id\n1,a\n2,\xff\n3,c\n")
+        data = read("i.csv", tmp_path).rows
+        assert data["item_id"].to_pylist() == ["a", None, "c"]
+        assert errors(data) == {2: "the line is not utf-8: see encoding under source"}
+
+    def test_a_quote_that_is_never_closed(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text('user_id,item_id\n1,a\n2,"b\n3,c\n')
+        data = read("i.csv", tmp_path).rows
+        assert own(data)[0] == {"user_id": "1", "item_id": "a"}
+        assert list(errors(data)) == [2]
+
+    def test_the_first_and_the_last_line(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text("user_id,item_id\n1\n2,b\n3,c\n4,d,e")
+        data = read("i.csv", tmp_path).rows
+        assert data["item_id"].to_pylist() == [None, "b", "c", None]
+        assert list(errors(data)) == [1, 4]
+
+    def test_nothing_but_broken_lines(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text("user_id,item_id\n1\n2\n")
+        data = read("i.csv", tmp_path).rows
+        assert data["source_row"].to_pylist() == [1, 2]
+        assert list(errors(data)) == [1, 2]
+
+    def test_many_among_many(self, read, tmp_path):
+        lines = ["x" if n % 10 == 0 else f"{n},{n}" for n in range(1, 50_001)]
+        (tmp_path / "i.csv").write_text("user_id,item_id\n" + "\n".join(lines) + "\n")
+        data = read("i.csv", tmp_path).rows
+        assert data["source_row"].to_pylist() == list(range(1, 50_001))
+        assert list(errors(data)) == list(range(10, 50_001, 10))
+        assert data["item_id"].to_pylist() == [
+            None if n % 10 == 0 else str(n) for n in range(1, 50_001)
+        ]
+
+    def test_after_a_quoted_line_end_rows_are_still_numbered_one_by_one(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text('user_id,item_id\n1,"a\nb"\n2\n3,c\n')
+        data = read("i.csv", tmp_path).rows
+        assert data["source_row"].to_pylist() == [1, 2, 3]
+        assert data["item_id"].to_pylist() == ["a\nb", None, "c"]
+        assert list(errors(data)) == [2]
+
+    def test_what_was_in_them_is_told_nowhere(self, read, tmp_path):
+        rows = "".join(f"user-zq-{n},a\n" for n in range(50))
+        text = f"user_id,item_id\n{rows}user-zq-50\nuser-zq-51,x,y\n"
+        (tmp_path / "i.csv").write_bytes(text.encode() + b"user-zq-52,\xff\n")
+        data = read("i.csv", tmp_path).rows
+        assert list(errors(data)) == [51, 52, 53]
+        assert "user-zq" not in " ".join(errors(data).values())
+
+
+class TestJsonLines:
+    @pytest.mark.parametrize("ending", ["jsonl", "ndjson"])
+    def test_objects_with_lists_and_without_some_keys(self, read, tmp_path, ending):
+        text = '{"item_id": "007", "tags": ["a"]}\n{"item_id": "8"}\n'
+        (tmp_path / f"m.{ending}").write_text(text)
+        assert own(read(f"m.{ending}", tmp_path).rows) == [
+            {"item_id": "007", "tags": ["a"]},
+            {"item_id": "8", "tags": None},
+        ]
+
+    def test_compressed(self, read, tmp_path):
+        (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(b'{"item_id": 7}\n'))
+        assert own(read("m.jsonl.gz", tmp_path).rows) == [{"item_id": 7}]
+
+    def test_a_column_of_several_types_is_text(self, read, tmp_path):
+        (tmp_path / "m.jsonl").write_text(
+            '{"item_id": 7, "a": [1]}\n{"item_id": "x", "a": "b"}\n{"item_id": null, "a": null}\n'
+        )
+        assert own(read("m.jsonl", tmp_path).rows) == [
+            {"item_id": "7", "a": "[1]"},
+            {"item_id": "x", "a": "b"},
+            {"item_id": None, "a": None},
+        ]
+
+    def test_nested_objects_and_lists(self, read, tmp_path):
+        (tmp_path / "m.jsonl").write_text('{"id": 1, "by": {"name": "ö", "of": [[1], []]}}\n')
+        assert own(read("m.jsonl", tmp_path).rows) == [
+            {"id": 1, "by": {"name": "ö", "of": [[1], []]}}
+        ]
+
+    def test_a_column_that_is_always_null(self, read, tmp_path):
+        (tmp_path / "m.jsonl").write_text('{"item_id": 7, "year": null}\n')
+        assert own(read("m.jsonl", tmp_path).rows) == [{"item_id": 7, "year": None}]
+
+    def test_broken_lines_become_rows_that_say_why_and_all_others_stay(self, read, tmp_path):
+        (tmp_path / "m.jsonl").write_text(
+            '{"item_id": "a"}\n{"item_id": "b"\n[1, 2]\n"text"\n{"item_id": "e"}\n'
+        )
+        data = read("m.jsonl", tmp_path).rows
+        assert data["source_row"].to_pylist() == [1, 2, 3, 4, 5]
+        assert data["item_id"].to_pylist() == ["a", None, None, None, "e"]
+        assert errors(data) == dict.fromkeys([2, 3, 4], "the line is not a JSON object")
+
+    def test_a_value_that_says_null_as_text_is_text(self, read, tmp_path):
+        (tmp_path / "m.jsonl").write_text('{"item_id": "null", "x": "1"}\n')
+        assert own(read("m.jsonl", tmp_path).rows) == [{"item_id": "null", "x": "1"}]
+
+    @pytest.mark.parametrize("text", ["", "\n", "item_id\na\n", "[1]\n"])
+    def test_no_object_in_the_file(self, read, tmp_path, text):
+        (tmp_path / "m.jsonl").write_text(text)
+        with pytest.raises(UserError, match=r"m\.jsonl: .*empty, or no line of it is a JSON"):
+            read("m.jsonl", tmp_path)

@@ -1,0 +1,133 @@
+"""`recsys validate`: everything wrong with a catalog's data at once, and what was understood."""
+
+import pytest
+
+from recsys_dagster.cli.app import validate
+from recsys_dagster.errors import UserError
+from recsys_dagster.inspection import inspect_catalog
+
+
+@pytest.fixture
+def inspected(tiny):
+    """`inspected(files, **settings)`: files of the tiny catalog replaced, then inspected."""
+
+    def inspect(files=None, **settings):
+        place = tiny(**settings)
+        for name, text in (files or {}).items():
+            (place.data / name).write_text(text, encoding="utf-8")
+        return inspect_catalog(place.catalog("tiny"))
+
+    return inspect
+
+
+def test_a_sound_catalog_has_no_fault_and_shows_what_was_understood(inspected):
+    found = inspected()
+    assert found.faults == found.remarks == []
+    interactions, items = found.tables
+    assert (interactions.table, interactions.rows, interactions.accepted) == (
+        "interactions",
+        24,
+        24,
+    )
+    assert [(ours, theirs) for ours, theirs, _ in interactions.columns] == [
+        ("user_id", "user_id"),
+        ("item_id", "item_id"),
+        ("weight", "rating"),
+        ("timestamp", "timestamp"),
+    ]
+    assert ("title", "title", "Star Voyage") in items.columns
+    assert ("Alien Planet", "Alien Planet. space alien") in found.texts
+    assert len(found.texts) == 5
+
+
+def test_all_faults_are_told_at_once(inspected):
+    found = inspected(
+        {"interactions.csv": "who,what,rating\nu,space1,5\n"},
+        items={"source": "../data/item.csv", "text": "title"},
+        users={"source": "../data/users.csv", "text": "profil"},
+        encoder="no/such-model-anywhere",
+    )
+    told = "\n".join(found.faults)
+    assert "no column is known as user_id. Found: 'who', 'what', 'rating'" in told
+    assert "no column is known as item_id" in told
+    assert "item.csv: there is no such file. Did you mean 'items.csv'" in told
+    assert "no/such-model-anywhere" in told
+
+
+def test_a_text_that_asks_for_a_column_that_is_not_there(inspected):
+    found = inspected(items={"source": "../data/items.csv", "text": "{title} {genre}"})
+    (fault,) = found.faults
+    assert "'genre'" in fault
+    assert "Did you mean 'genres'?" in fault
+
+
+def test_rejected_rows_are_counted_with_examples_of_where_they_are(inspected):
+    found = inspected(
+        {"interactions.csv": "user_id,item_id,rating\nu,space1,5\n,space2,4\nu,space3,many\nu\n"}
+    )
+    interactions = found.tables[0]
+    assert interactions.accepted == 1
+    assert {reject.reason: reject.examples for reject in interactions.rejects} == {
+        "user_id is missing or blank": [
+            "interactions.csv, row 2: item_id 'space2', weight '4'",
+        ],
+        "weight is not a number": [
+            "interactions.csv, row 3: user_id 'u', item_id 'space3', weight 'many'"
+        ],
+        "the line has fewer columns than the header": ["interactions.csv, row 4: nothing in it"],
+    }
+    assert found.faults == []
+
+
+def test_nothing_to_learn_from_is_a_fault(inspected):
+    found = inspected({"interactions.csv": "user_id,item_id,rating\nu,space1,1\n"})
+    (fault,) = found.faults
+    assert "nothing to learn from" in fault
+
+
+def test_tables_that_write_ids_differently_are_a_fault(inspected):
+    found = inspected({"interactions.csv": "user_id,item_id,rating\nu,SPACE-1,5\n"})
+    (fault,) = found.faults
+    assert "'SPACE-1'" in fault
+    assert "look like 'love1'" in fault
+
+
+def test_a_few_unknown_items_are_a_remark(inspected):
+    found = inspected({"interactions.csv": "user_id,item_id,rating\nu,space1,5\nu,gone,5\n"})
+    assert found.faults == []
+    (remark,) = found.remarks
+    assert remark.startswith("1 of 2 interactions are with 1 items that the items table lacks")
+
+
+def test_an_empty_source_is_a_fault(inspected):
+    found = inspected({"items.csv": "item_id,title,genres\n"})
+    assert any("items: ../data/items.csv: there is no row in it" in f for f in found.faults)
+
+
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_validate_ends_with_an_error_where_there_are_faults(
+    tiny, monkeypatch, capsys, whole_folder
+):
+    place = tiny(items={"source": "../data/gone.csv", "text": "title"})
+    place.environment(monkeypatch)
+    with pytest.raises(UserError, match="1 fault found"):
+        validate(None if whole_folder else place.catalogs / "tiny.yaml")
+    assert "gone.csv: there is no such file" in capsys.readouterr().out
+
+
+def test_validate_tells_the_faults_of_all_files_together(tiny, monkeypatch):
+    place = tiny()
+    place.environment(monkeypatch)
+    for name in ("a", "b"):
+        (place.catalogs / f"{name}.yaml").write_text(f"name: {name}\nitms: 1\n")
+    with pytest.raises(UserError) as told:
+        validate(None)
+    assert "a.yaml:2: itms: unknown key. Did you mean 'items'?" in str(told.value)
+    assert "b.yaml:2: itms: unknown key" in str(told.value)
+
+
+def test_validate_says_so_when_all_is_well(tiny, monkeypatch, capsys):
+    place = tiny()
+    place.environment(monkeypatch)
+    validate(None)
+    assert "✓ tiny" in capsys.readouterr().out
