@@ -214,32 +214,55 @@ TINY_USERS = "user_id,profile\n" + "".join(
 )
 
 
+def _tiny_place(root: Path) -> Place:
+    place = Place(root)
+    place.data.mkdir(parents=True)
+    (place.data / "interactions.csv").write_text(_tiny_interactions(), encoding="utf-8")
+    (place.data / "items.csv").write_text(TINY_ITEMS, encoding="utf-8")
+    (place.data / "users.csv").write_text(TINY_USERS, encoding="utf-8")
+    return place
+
+
+TINY_SETTINGS: dict[str, Any] = {
+    "interactions": {"source": "../data/interactions.csv", "positive": "rating >= 4"},
+    "items": {"source": "../data/items.csv", "text": "{title}. {genres}"},
+    "encoder": {"model": "tfidf", "dimension": 16},
+    "recommendations": 5,
+}
+
+
 @pytest.fixture
 def tiny(tmp_path: Path, no_pictures: None) -> Callable[..., Place]:
     """`tiny(name, **settings)`: a catalog of ten items and eight users, encoded by tfidf.
 
     Odd users like space and even ones love; ratings are 4, 5 and 3, the last one no like.
     """
-    place = Place(tmp_path / "tiny")
-    place.data.mkdir(parents=True)
-    (place.data / "interactions.csv").write_text(_tiny_interactions(), encoding="utf-8")
-    (place.data / "items.csv").write_text(TINY_ITEMS, encoding="utf-8")
-    (place.data / "users.csv").write_text(TINY_USERS, encoding="utf-8")
+    place = _tiny_place(tmp_path / "tiny")
 
     def make(name: str = "tiny", **settings: Any) -> Place:
-        place.write_catalog(
-            name,
-            {
-                "interactions": {
-                    "source": "../data/interactions.csv",
-                    "positive": "rating >= 4",
-                },
-                "items": {"source": "../data/items.csv", "text": "{title}. {genres}"},
-                "encoder": {"model": "tfidf", "dimension": 16},
-                "recommendations": 5,
-            }
-            | settings,
-        )
+        place.write_catalog(name, TINY_SETTINGS | settings)
+        return place
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def _published_tiny(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = _tiny_place(tmp_path_factory.mktemp("published") / "tiny")
+    place.write_catalog("tiny", TINY_SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metadata, "_picture", lambda _, title: dg.MetadataValue.md(title))
+        assert place.run("tiny").success
+    return place
+
+
+@pytest.fixture
+def published(_published_tiny: Place, tmp_path: Path, no_pictures: None) -> Callable[..., Place]:
+    """`published(**settings)`: a copy of `tiny` that has published; settings replace its own."""
+
+    def make(**settings: Any) -> Place:
+        place = _published_tiny.copy(tmp_path / "published")
+        place.write_catalog("tiny", TINY_SETTINGS | settings)
         return place
 
     return make

@@ -138,7 +138,7 @@ def source_of(tmp_path, source):
         ("python:shop.tables:orders", "function", "shop.tables:orders", None),
         ("{path: i.csv, delimiter: ';', encoding: latin-1}", "delimiter", ";", "i.csv"),
         ("{database: s.duckdb, table: orders}", "table", "orders", "s.duckdb, table orders"),
-        ('{sql: "select *\\n from \'i.csv\'"}', "sql", None, "select * from 'i.csv'"),
+        ("{sql: \"select *\\n from 'i.csv'\"}", "sql", None, "select * from 'i.csv'"),
         ("{asset: sales/orders}", "asset", "sales/orders", "asset sales/orders"),
         ("{asset: sales/orders, io_manager: my_io}", "io_manager", "my_io", None),
         ("{asset: sales/orders, path: o.parquet}", "path", "o.parquet", "o.parquet"),

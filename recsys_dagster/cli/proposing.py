@@ -63,7 +63,8 @@ def init_catalog(folder: Path, name: str | None, force: bool) -> Path:
     name = _checked(name) if name else _derived(folder.resolve().name)
     file = catalogs_folder() / f"{name}.yaml"
     _require_free(file, name, force)
-    found = _Found(catalogs_folder())
+    file.parent.mkdir(parents=True, exist_ok=True)  # paths relative to it lead out of it
+    found = _Found(file.parent)
     found.look_into(folder)
     if not found.candidates:
         raise UserError("\n".join([_nothing_to_read(folder), *found.remarks]))
@@ -126,7 +127,6 @@ def _nothing_to_read(folder: Path) -> str:
 
 def _write(file: Path, text: str) -> None:
     """Put the file in place when it is known to be a catalog, with a query that works."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     hidden = file.with_name(f".{file.name}.part")
     try:
         hidden.write_text(text, encoding="utf-8")

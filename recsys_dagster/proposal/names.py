@@ -38,8 +38,8 @@ CATEGORY_WORDS = _listed(
 )
 DESCRIPTION_WORDS = frozenset(
     _listed(
-        "description desc overview summary abstract synopsis body content text about plot keyword tag "
-        "tags ingredients skill concept genre category topic subject tagline"
+        "description desc overview summary abstract synopsis body content text about plot keyword "
+        "tag ingredients skill concept genre category topic subject tagline"
     )
 )
 AVAILABLE_NAMES = _listed(

@@ -56,6 +56,8 @@ def _interactions(roles: Roles) -> tuple[Choice, ...]:
         f"{table.rows:,} rows, {roles.user.distinct:,} users in `{roles.user.name}` and "
         f"{roles.item.distinct:,} items in `{roles.item.name}`."
     )
+    if roles.similar:
+        why += f" Users and items are also in {', '.join(roles.similar)}."
     return (Choice("source", table.candidate.source, why), *_mapping(columns), *settings)
 
 
@@ -72,7 +74,7 @@ def _items(items: Parent) -> tuple[Choice, ...]:
     columns = []
     if must_be_named("item_id", key.name, table.names):
         columns.append(Choice("item_id", key.name))
-    columns += named_item_columns(table, title, texts)
+    columns += named_item_columns(table, title)
     why = (
         f"{table.rows:,} rows; {percent(items.shared)} of the items with interactions are in "
         f"`{key.name}`."

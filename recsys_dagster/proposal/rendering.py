@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 WIDTH = 96
+ENDLESS = 10**9
 
 
 @dataclass(frozen=True)
@@ -104,5 +105,9 @@ def _comment(text: str, indent: int) -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9)
-    return text.removesuffix("...\n").strip()
+    """A value on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=ENDLESS)
+    text = text.removesuffix("...\n").strip()
+    if text.isprintable():
+        return text
+    return yaml.safe_dump(value, default_flow_style=True, default_style='"', width=ENDLESS).strip()

@@ -12,8 +12,11 @@ from recsys_dagster.proposal.names import (
     WEIGHT_NAMES,
     Kind,
     is_about,
+    is_key_name,
     key_rank,
+    letters,
     place_in,
+    words,
 )
 from recsys_dagster.proposal.tables import Column, Table, percent
 
@@ -54,6 +57,7 @@ class Roles:
         item_why: the same for items.
         items: the table of items, where there is one.
         users: the table of users, where there is one.
+        similar: names of other tables that have users and items.
     """
 
     interactions: Table
@@ -63,6 +67,7 @@ class Roles:
     item_why: str
     items: Parent | None
     users: Parent | None
+    similar: tuple[str, ...]
 
 
 def find_roles(tables: Sequence[Table]) -> Roles:
@@ -81,7 +86,13 @@ def find_roles(tables: Sequence[Table]) -> Roles:
     users = _parent(user, others, "user_id")
     if items is not None and key_rank(item.name, "item_id") is None:
         item_why = item_why or items.why
-    return Roles(table, user, item, user_why, item_why, items, users)
+    taken = [table, *(parent.table for parent in (items, users) if parent is not None)]
+    similar = [
+        other.name
+        for other in tables
+        if other not in taken and named_keys(other, "user_id") and named_keys(other, "item_id")
+    ]
+    return Roles(table, user, item, user_why, item_why, items, users, tuple(similar))
 
 
 Found = tuple[Table, Column, Column, str, str]
@@ -112,7 +123,7 @@ def _by_names(tables: Sequence[Table]) -> Found | None:
 
 def _pairs(user: Column, item: Column) -> int:
     ids = pd.DataFrame({"user": user.ids, "item": item.ids})
-    return int(len(ids.dropna().drop_duplicates()))
+    return len(ids.dropna().drop_duplicates())
 
 
 def named_keys(table: Table, kind: Kind) -> list[Column]:
@@ -152,8 +163,12 @@ def _parent(
     found: list[tuple[tuple[bool, bool, float, bool, float], Parent]] = []
     for table in tables:
         for column in table.columns:
-            named = named_too and key_rank(column.name, kind) is not None
+            named = named_too and (
+                key_rank(column.name, kind) is not None or letters(column.name) == letters(key.name)
+            )
             if not _may_be_parent(table, column, kind, named):
+                continue
+            if not named and named_too and not _may_be_nameless(table, column, key, kind):
                 continue
             shared, used = key.share_in(column), column.share_in(key)
             if not _shares_enough(table, kind, named, shared, used):
@@ -166,22 +181,34 @@ def _parent(
     return max(found, key=lambda one: one[0])[1] if found else None
 
 
+def _other(kind: Kind) -> Kind:
+    return "user_id" if kind == "item_id" else "item_id"
+
+
 def _may_be_parent(table: Table, column: Column, kind: Kind, named: bool) -> bool:
-    other_kind: Kind = "user_id" if kind == "item_id" else "item_id"
-    if not column.is_key_like or (not named and key_rank(column.name, other_kind) is not None):
+    if not column.is_key_like or (not named and key_rank(column.name, _other(kind)) is not None):
         return False
     # With keys of both kinds in it, a table says who did what, unless it is one row a key.
-    is_about_both = bool(named_keys(table, other_kind))
+    is_about_both = bool(named_keys(table, _other(kind)))
     return column.uniqueness >= (REPEATED_KEY if named and not is_about_both else NEARLY_UNIQUE)
+
+
+def _may_be_nameless(table: Table, column: Column, key: Column, kind: Kind) -> bool:
+    """Whether a column without such a name may be what a key of that kind points to.
+
+    Running numbers are alike in all tables: `tag_id` has the values of `user_id`, too.
+    """
+    if key_rank(key.name, kind) is None or is_about(table.name, kind):
+        return True
+    return kind == "item_id" and (len(words(column.name)) == 1 or not is_key_name(column.name))
 
 
 def _shares_enough(table: Table, kind: Kind, named: bool, shared: float, used: float) -> bool:
     if named:
         return shared >= LEAST_SHARED
-    other_kind: Kind = "user_id" if kind == "item_id" else "item_id"
     if is_about(table.name, kind):
         return shared >= MOSTLY_SHARED / 2
-    if is_about(table.name, other_kind):
+    if is_about(table.name, _other(kind)):
         return False
     # Small numbers, such as ratings, are in every column of row numbers.
     return shared >= MOSTLY_SHARED and used >= LEAST_SHARED
@@ -212,6 +239,8 @@ def _linked_pair(table: Table, tables: Sequence[Table]) -> Found | None:
         links = [link for link in links if link.column is not users[0]]
         item = max(links, key=lambda link: link.strength, default=None)
         return None if item is None else (table, users[0], item.column, "", item.parent.why)
+    # A link to a table with users of its own, such as orders, leads to users, and is none.
+    links = [link for link in links if not named_keys(link.parent.table, "user_id")]
     if items:
         links = [link for link in links if link.column is not items[0]]
         user = max(links, key=lambda link: link.strength, default=None)

@@ -64,7 +64,10 @@ class Column:
     @cached_property
     def present(self) -> pd.Series:
         """The values that are there: neither null nor blank."""
-        return self.values[self.ids.notna()]
+        present = self.values.dropna()
+        if pd.api.types.is_string_dtype(present):
+            present = present[present.astype("str").str.strip() != ""]
+        return present
 
     @cached_property
     def ids(self) -> pd.Series:
@@ -138,18 +141,18 @@ class Column:
     @cached_property
     def is_key_like(self) -> bool:
         """Whether the values may be ids: short, neither points in time nor fractions."""
-        if self.distinct < 2 or self.is_time or pd.api.types.is_bool_dtype(self.values):
+        if self.present.empty or self.is_time or pd.api.types.is_bool_dtype(self.values):
             return False
         if not self.numbers.empty:
-            return bool((self.numbers % 1 == 0).all())
-        return bool(self.texts.str.len().mean() <= LONGEST_KEY)
+            return bool((self.numbers % 1 == 0).all()) and self.distinct > 1
+        return bool(self.texts.str.len().mean() <= LONGEST_KEY) and self.distinct > 1
 
     @cached_property
     def is_text(self) -> bool:
         """Whether it says something about its row in words."""
-        if self.distinct < 2 or self.is_time or has_word(self.name, LANGUAGE_WORDS):
+        if self.present.empty or self.is_time or has_word(self.name, LANGUAGE_WORDS):
             return False
-        if isinstance(self.sample.iloc[0], dict) or self._may_be_numbers:
+        if isinstance(self.sample.iloc[0], dict) or self._may_be_numbers or self.distinct < 2:
             return False
         texts = self.texts
         faults = (

@@ -55,7 +55,7 @@ def _repeats(column: Column, title: Column | None) -> bool:
     return bool((column.ids[both] == title.ids[both]).mean() > 0.5)
 
 
-def named_item_columns(table: Table, title: Column | None, texts: Sequence[Column]) -> list[Choice]:
+def named_item_columns(table: Table, title: Column | None) -> list[Choice]:
     """Entries of `columns` for title, category and available."""
     columns = []
     if title is not None and must_be_named("title", title.name, table.names):
@@ -110,9 +110,13 @@ def profile_texts(table: Table, key: Column) -> tuple[list[Column], list[Column]
 
 
 def texts_of_items(table: Table, user: Column, item: Column) -> list[Column]:
-    """The texts of interactions that depend on the item alone, such as a product's description."""
+    """The texts of interactions that depend on the item alone, such as a product's description.
+
+    Of each item the first one.
+    """
+    first = ~item.ids.duplicated() & item.ids.notna()
     return [
-        column
+        Column(column.name, column.values[first])
         for column in table.text_columns
         if column is not user and column is not item and _depends(column, item)
     ]

@@ -126,6 +126,13 @@ class TestFolders:
             {"item_id": "007", "year": None, "genre": "Crime"},
         ]
 
+    def test_columns_of_two_files_that_differ_only_in_case_are_named(self, read, tmp_path):
+        (tmp_path / "parts").mkdir()
+        (tmp_path / "parts/1.csv").write_text("Item\na\n")
+        (tmp_path / "parts/2.csv").write_text("item\nb\n")
+        with pytest.raises(UserError, match="'Item'.*'item'|'item'.*'Item'"):
+            read("parts", tmp_path)
+
 
 class TestVariables:
     def test_an_environment_variable_in_a_path(self, read, tmp_path, monkeypatch):

@@ -57,9 +57,7 @@ class TestDelimited:
     @pytest.mark.parametrize("ending", ["\n", "\r\n"])
     @pytest.mark.parametrize("last", ["", "\n"])
     @pytest.mark.parametrize("mark", ["", "\ufeff"])
-    def test_line_ends_and_a_byte_order_mark_are_no_data(
-        self, read, tmp_path, ending, last, mark
-    ):
+    def test_line_ends_and_a_byte_order_mark_are_no_data(self, read, tmp_path, ending, last, mark):
         text = mark + "user_id,item_id\n1,a\n2,b" + last
         (tmp_path / "i.csv").write_bytes(text.replace("\n", ending).encode())
         data = read("i.csv", tmp_path).rows
@@ -82,13 +80,20 @@ class TestDelimited:
         (tmp_path / name).write_bytes(gzip.compress(text.encode()))
         assert read(name, tmp_path).rows["user_id"].to_pylist() == ["007", "ö", None]
 
-    @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-    def test_encodings(self, read, tmp_path, encoding):
-        (tmp_path / "i.csv").write_bytes("größe;título\nä;ñ\n".encode(encoding))
+    @pytest.mark.parametrize(
+        ("encoding", "text"), [("latin-1", "ñ"), ("utf-16", "ñ"), ("utf-16", "😀")]
+    )
+    def test_encodings(self, read, tmp_path, encoding, text):
+        (tmp_path / "i.csv").write_bytes(f"größe;título\nä;{text}\n".encode(encoding))
         named = {"path": "i.csv", "encoding": encoding}
         data = read(named, tmp_path).rows
-        assert own(data) == [{"größe": "ä", "título": "ñ"}]
+        assert own(data) == [{"größe": "ä", "título": text}]
         assert errors(data) == {}
+
+    def test_line_ends_of_two_systems_in_one_file(self, read, tmp_path):
+        (tmp_path / "i.csv").write_bytes(b"user_id,item_id\n1,a\n2,b\r\n3,c\r\n4,d\n")
+        data = read("i.csv", tmp_path).rows
+        assert data["item_id"].to_pylist() == ["a", "b", "c", "d"]
 
     def test_one_text_column_and_a_header_like_the_data(self, read, tmp_path):
         (tmp_path / "i.csv").write_text("item_id\na\nb\n")
@@ -102,9 +107,7 @@ class TestDelimited:
 
     def test_a_column_without_a_name_gets_its_place_for_one(self, read, tmp_path):
         (tmp_path / "i.csv").write_text(",item_id, title \n0,a,x\n")
-        assert own(read("i.csv", tmp_path).rows) == [
-            {"column1": "0", "item_id": "a", "title": "x"}
-        ]
+        assert own(read("i.csv", tmp_path).rows) == [{"column1": "0", "item_id": "a", "title": "x"}]
 
     def test_rows_keep_the_order_of_the_file(self, read, tmp_path):
         lines = [f"{i},{i % 7}" for i in range(300_000)]
@@ -125,6 +128,7 @@ class TestHeaders:
             (b"gr\xf6\xdfe,b\n1,2\n", {}, "the first line is not utf-8.*encoding: latin-1"),
             ("a,b\n1,2\n".encode("utf-16-le"), {}, "the first line is not text in utf-8"),
             (b"a,b\n1,2\n", {"encoding": "utf-16"}, "the first line is not utf-16"),
+            (b"ID,x,id\n1,2,3\n", {}, "the header .*('ID'.*'id'|'id'.*'ID')"),
         ],
     )
     def test_faults(self, read, tmp_path, content, source, message):
@@ -141,9 +145,7 @@ class TestHeaders:
 
 class TestBrokenLines:
     def test_they_become_rows_that_say_why_and_all_others_stay(self, read, tmp_path):
-        (tmp_path / "i.csv").write_text(
-            'user_id,item_id\n1,a\n2\n3,c,extra\n4,d\n5,"e" x\n6,f\n'
-        )
+        (tmp_path / "i.csv").write_text('user_id,item_id\n1,a\n2\n3,c,extra\n4,d\n5,"e" x\n6,f\n')
         data = read("i.csv", tmp_path).rows
         assert data["source_row"].to_pylist() == [1, 2, 3, 4, 5, 6]
         assert data["user_id"].to_pylist() == ["1", None, None, "4", None, "6"]
@@ -195,6 +197,13 @@ class TestBrokenLines:
         assert data["item_id"].to_pylist() == ["a\nb", None, "c"]
         assert list(errors(data)) == [2]
 
+    def test_blank_lines_do_not_move_it_among_its_neighbours(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text("user_id,item_id\n1,a\n\n2,b\n3\n4,d\n\n5,e\n")
+        data = read("i.csv", tmp_path).rows
+        assert data["item_id"].to_pylist() == ["a", "b", None, "d", "e"]
+        numbers = data["source_row"].to_pylist()
+        assert numbers == sorted(set(numbers))
+
     def test_what_was_in_them_is_told_nowhere(self, read, tmp_path):
         rows = "".join(f"user-zq-{n},a\n" for n in range(50))
         text = f"user_id,item_id\n{rows}user-zq-50\nuser-zq-51,x,y\n"
@@ -202,57 +211,3 @@ class TestBrokenLines:
         data = read("i.csv", tmp_path).rows
         assert list(errors(data)) == [51, 52, 53]
         assert "user-zq" not in " ".join(errors(data).values())
-
-
-class TestJsonLines:
-    @pytest.mark.parametrize("ending", ["jsonl", "ndjson"])
-    def test_objects_with_lists_and_without_some_keys(self, read, tmp_path, ending):
-        text = '{"item_id": "007", "tags": ["a"]}\n{"item_id": "8"}\n'
-        (tmp_path / f"m.{ending}").write_text(text)
-        assert own(read(f"m.{ending}", tmp_path).rows) == [
-            {"item_id": "007", "tags": ["a"]},
-            {"item_id": "8", "tags": None},
-        ]
-
-    def test_compressed(self, read, tmp_path):
-        (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(b'{"item_id": 7}\n'))
-        assert own(read("m.jsonl.gz", tmp_path).rows) == [{"item_id": 7}]
-
-    def test_a_column_of_several_types_is_text(self, read, tmp_path):
-        (tmp_path / "m.jsonl").write_text(
-            '{"item_id": 7, "a": [1]}\n{"item_id": "x", "a": "b"}\n{"item_id": null, "a": null}\n'
-        )
-        assert own(read("m.jsonl", tmp_path).rows) == [
-            {"item_id": "7", "a": "[1]"},
-            {"item_id": "x", "a": "b"},
-            {"item_id": None, "a": None},
-        ]
-
-    def test_nested_objects_and_lists(self, read, tmp_path):
-        (tmp_path / "m.jsonl").write_text('{"id": 1, "by": {"name": "ö", "of": [[1], []]}}\n')
-        assert own(read("m.jsonl", tmp_path).rows) == [
-            {"id": 1, "by": {"name": "ö", "of": [[1], []]}}
-        ]
-
-    def test_a_column_that_is_always_null(self, read, tmp_path):
-        (tmp_path / "m.jsonl").write_text('{"item_id": 7, "year": null}\n')
-        assert own(read("m.jsonl", tmp_path).rows) == [{"item_id": 7, "year": None}]
-
-    def test_broken_lines_become_rows_that_say_why_and_all_others_stay(self, read, tmp_path):
-        (tmp_path / "m.jsonl").write_text(
-            '{"item_id": "a"}\n{"item_id": "b"\n[1, 2]\n"text"\n{"item_id": "e"}\n'
-        )
-        data = read("m.jsonl", tmp_path).rows
-        assert data["source_row"].to_pylist() == [1, 2, 3, 4, 5]
-        assert data["item_id"].to_pylist() == ["a", None, None, None, "e"]
-        assert errors(data) == dict.fromkeys([2, 3, 4], "the line is not a JSON object")
-
-    def test_a_value_that_says_null_as_text_is_text(self, read, tmp_path):
-        (tmp_path / "m.jsonl").write_text('{"item_id": "null", "x": "1"}\n')
-        assert own(read("m.jsonl", tmp_path).rows) == [{"item_id": "null", "x": "1"}]
-
-    @pytest.mark.parametrize("text", ["", "\n", "item_id\na\n", "[1]\n"])
-    def test_no_object_in_the_file(self, read, tmp_path, text):
-        (tmp_path / "m.jsonl").write_text(text)
-        with pytest.raises(UserError, match=r"m\.jsonl: .*empty, or no line of it is a JSON"):
-            read("m.jsonl", tmp_path)

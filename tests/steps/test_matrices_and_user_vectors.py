@@ -74,6 +74,46 @@ def test_a_pair_without_a_time_is_not_decayed(behaviour_of):
     assert behaviour.weights.toarray().tolist() == [[1, 1], [1, 1]]
 
 
+def test_where_there_is_no_time_a_weight_halves_with_every_so_many_steps(behaviour_of):
+    pairs = [("u", item, 4.0) for item in "abcd"] + [("v", "a", 4.0)]
+    behaviour = behaviour_of(
+        pairs, ["u", "v"], [], half_life_positions=2, position=[7, 10, 400, 400, 1]
+    )
+    expected = [[4 / 2, 4 / 2**0.5, 4, 4], [4, 0, 0, 0]]
+    np.testing.assert_allclose(behaviour.weights.toarray(), expected, rtol=1e-6)
+
+
+def test_a_pair_with_a_time_decays_by_it_and_not_by_its_position(behaviour_of):
+    pairs = [("u", "a", 1.0, True, LAST), ("u", "b", 1.0, True, LAST - 10 * DAY)]
+    behaviour = behaviour_of(
+        pairs, ["u"], [], half_life_days=10, half_life_positions=1, position=[1, 99]
+    )
+    assert behaviour.weights.toarray().tolist() == [[1, 0.5]]
+
+
+def test_what_is_not_available_is_in_the_catalogue_and_not_recommendable(behaviour_of):
+    behaviour = behaviour_of([("u", "a"), ("u", "x")], ["u"], ["a", "b", "c"], unavailable=["b"])
+    assert behaviour.item_ids.tolist() == ["a", "b", "c", "x"]
+    assert behaviour.in_catalogue.tolist() == [True, True, True, False]
+    assert behaviour.recommendable.tolist() == [True, False, True, False]
+
+
+def test_an_item_is_cold_where_no_pair_that_counts_speaks_of_it(behaviour_of):
+    behaviour = behaviour_of(
+        [("u", "liked"), ("u", "disliked", 1.0, False), ("u", "rare", 1.0, False)],
+        ["u"],
+        ["disliked", "liked", "new", "rare"],
+        left_out=[False, False, True],
+    )
+    assert dict(zip(behaviour.item_ids, behaviour.cold.tolist(), strict=True)) == {
+        "disliked": False,
+        "liked": False,
+        "new": True,
+        "rare": True,
+    }
+    assert behaviour.seen.nnz == 3
+
+
 def test_no_interactions(behaviour_of):
     behaviour = behaviour_of([], ["u"], ["a"])
     assert behaviour.seen.shape == behaviour.weights.shape == (1, 1)

@@ -235,6 +235,16 @@ def test_title_then_id_stand_in_for_an_empty_text():
     assert table["text_hash"].tolist() == [hash_text(text) for text in table["text"]]
 
 
+def test_an_id_that_stands_in_for_a_title_is_no_text():
+    items = pd.DataFrame(
+        {"item_id": ["a17", "b17"], "title": ["a17", "Heat"], "genres": ["Crime", None]}
+    )
+    assert item_texts(items, "{title}. {genres}")["text"].tolist() == ["Crime", "Heat"]
+    alone = item_texts(items, "{title}")
+    assert alone["text"].tolist() == ["a17", "Heat"]
+    assert alone["is_fallback"].tolist() == [True, False]
+
+
 def test_user_texts_leave_out_users_without_one():
     users = pd.DataFrame(
         {"user_id": ["u1", "u2", "u3"], "about": ["x", None, "y"]}, index=[5, 2, 0]

@@ -1,0 +1,84 @@
+"""JSON lines: one object a line, of whatever shape, and lines that are none."""
+
+import gzip
+
+import pyarrow as pa
+import pytest
+
+from recsys_dagster.errors import UserError
+
+
+def own(data: pa.Table) -> list[dict]:
+    return data.drop_columns(["source_file", "source_row", "source_error"]).to_pylist()
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "ndjson"])
+def test_objects_with_lists_and_without_some_keys(read, tmp_path, ending):
+    text = '{"item_id": "007", "tags": ["a"]}\n{"item_id": "8"}\n'
+    (tmp_path / f"m.{ending}").write_text(text)
+    assert own(read(f"m.{ending}", tmp_path).rows) == [
+        {"item_id": "007", "tags": ["a"]},
+        {"item_id": "8", "tags": None},
+    ]
+
+
+def test_compressed(read, tmp_path):
+    (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(b'{"item_id": 7}\n'))
+    assert own(read("m.jsonl.gz", tmp_path).rows) == [{"item_id": 7}]
+
+
+def test_a_column_of_several_types_is_text(read, tmp_path):
+    (tmp_path / "m.jsonl").write_text(
+        '{"item_id": 7, "a": [1]}\n{"item_id": "x", "a": "b"}\n{"item_id": null, "a": null}\n'
+    )
+    assert own(read("m.jsonl", tmp_path).rows) == [
+        {"item_id": "7", "a": "[1]"},
+        {"item_id": "x", "a": "b"},
+        {"item_id": None, "a": None},
+    ]
+
+
+def test_nested_objects_and_lists(read, tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"id": 1, "by": {"name": "ö", "of": [[1], []]}}\n')
+    assert own(read("m.jsonl", tmp_path).rows) == [{"id": 1, "by": {"name": "ö", "of": [[1], []]}}]
+
+
+def test_a_column_that_is_always_null(read, tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"item_id": 7, "year": null}\n')
+    assert own(read("m.jsonl", tmp_path).rows) == [{"item_id": 7, "year": None}]
+
+
+def test_broken_lines_become_rows_that_say_why_and_all_others_stay(read, tmp_path):
+    (tmp_path / "m.jsonl").write_text(
+        '{"item_id": "a"}\n{"item_id": "b"\n[1, 2]\n"text"\n{"item_id": "e"}\n'
+    )
+    data = read("m.jsonl", tmp_path).rows
+    assert data["source_row"].to_pylist() == [1, 2, 3, 4, 5]
+    assert data["item_id"].to_pylist() == ["a", None, None, None, "e"]
+    reason = "the line is not a JSON object"
+    assert data["source_error"].to_pylist() == [None, reason, reason, reason, None]
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_data(read, tmp_path):
+    (tmp_path / "m.jsonl").write_text('\ufeff{"item_id": "a"}\n\n{"item_id": "b"}\r\n')
+    data = read("m.jsonl", tmp_path).rows
+    assert data["item_id"].to_pylist() == ["a", "b"]
+    assert data["source_error"].null_count == 2
+
+
+def test_keys_that_differ_only_in_case_are_named(read, tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"Id": "a"}\n{"id": "b"}\n')
+    with pytest.raises(UserError, match=r"m\.jsonl: .*('Id'.*'id'|'id'.*'Id')"):
+        read("m.jsonl", tmp_path)
+
+
+def test_a_value_that_says_null_as_text_is_text(read, tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"item_id": "null", "x": "1"}\n')
+    assert own(read("m.jsonl", tmp_path).rows) == [{"item_id": "null", "x": "1"}]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "item_id\na\n", "[1]\n", "{}\n"])
+def test_no_object_in_the_file(read, tmp_path, text):
+    (tmp_path / "m.jsonl").write_text(text)
+    with pytest.raises(UserError, match=r"m\.jsonl: .*empty, or no line of it is a JSON"):
+        read("m.jsonl", tmp_path)

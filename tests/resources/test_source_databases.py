@@ -1,0 +1,267 @@
+"""Tables of databases and queries, and what a column that only grows spares reading again."""
+
+import sqlite3
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.schemas import RAW_INTERACTIONS
+
+
+def own(data: pa.Table) -> list[tuple]:
+    rows = data.drop_columns(["source_file", "source_row", "source_error"]).to_pylist()
+    return [tuple(row.values()) for row in rows]
+
+
+@pytest.fixture
+def duck(tmp_path):
+    """`duck(sql)` changes the file shop.duckdb."""
+
+    def run(sql):
+        with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+            connection.execute(sql)
+
+    run("create table orders (user_id integer, item_id varchar, bought timestamp)")
+    run("insert into orders values (1, 'a', '2024-01-01'), (2, 'b', '2024-01-02')")
+    return run
+
+
+@pytest.fixture
+def lite(tmp_path):
+    """`lite(sql, rows)` changes the file shop.sqlite."""
+
+    def run(sql, rows=((),)):
+        connection = sqlite3.connect(tmp_path / "shop.sqlite")
+        with connection:
+            connection.executemany(sql, rows)
+        connection.close()
+
+    run("create table orders (user_id, item_id integer, price real)")
+    return run
+
+
+class TestDuckDB:
+    TABLE = {"database": "shop.duckdb", "table": "orders"}
+
+    @pytest.mark.usefixtures("duck")
+    def test_a_table_keeps_its_types(self, read, tmp_path):
+        found = read(self.TABLE, tmp_path)
+        assert found.rows.schema.field("user_id").type == pa.int32()
+        assert [row[:2] for row in own(found.rows)] == [(1, "a"), (2, "b")]
+        assert found.rows["source_row"].to_pylist() == [1, 2]
+        assert found.rows["source_file"].null_count == found.rows_read == 2
+
+    def test_a_view_and_a_name_that_needs_quotes(self, read, tmp_path, duck):
+        duck('create view "sold ""now""" as select item_id from orders')
+        view = {"database": "shop.duckdb", "table": 'sold "now"'}
+        assert own(read(view, tmp_path).rows) == [("a",), ("b",)]
+
+    @pytest.mark.usefixtures("duck")
+    def test_a_query_inside_the_database(self, read, tmp_path):
+        query = {"database": "shop.duckdb", "sql": "select item_id from orders where user_id = 2"}
+        assert own(read(query, tmp_path).rows) == [("b",)]
+
+    def test_the_same_rows_have_the_same_fingerprint(self, read, tmp_path, duck):
+        first = read(self.TABLE, tmp_path)
+        assert read(self.TABLE, tmp_path).fingerprint == first.fingerprint
+        duck("update orders set item_id = 'z' where user_id = 1")
+        assert read(self.TABLE, tmp_path).fingerprint != first.fingerprint
+
+    @pytest.mark.usefixtures("duck")
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            ({"table": "order"}, r"there is no table 'order'\. Did you mean 'orders'"),
+            ({"sql": "select nothing from orders"}, "source select nothing from orders: .*nothing"),
+            ({"sql": "delete from orders"}, "read-only"),
+            ({"database": "shp.duckdb", "table": "orders"}, r"Did you mean 'shop\.duckdb'"),
+        ],
+    )
+    def test_mistakes(self, read, tmp_path, source, message):
+        with pytest.raises(UserError, match=message):
+            read({"database": "shop.duckdb"} | source, tmp_path)
+
+    @pytest.mark.parametrize("content", [b"", b"no database at all"])
+    def test_a_file_that_is_no_database(self, read, tmp_path, content):
+        (tmp_path / "shop.duckdb").write_bytes(content)
+        with pytest.raises(UserError, match=r"shop\.duckdb: this is no DuckDB or SQLite file"):
+            read(self.TABLE, tmp_path)
+
+    @pytest.mark.usefixtures("duck")
+    def test_two_columns_of_one_name_are_named(self, read, tmp_path):
+        query = {"database": "shop.duckdb", "sql": "select item_id, item_id from orders"}
+        with pytest.raises(UserError, match="item_id"):
+            read(query, tmp_path)
+
+
+class TestSQLite:
+    TABLE = {"database": "shop.sqlite", "table": "orders"}
+
+    def test_a_table(self, read, tmp_path, lite):
+        lite("insert into orders values (?, ?, ?)", [("007", 3, 1.5), ("8", 4, 2.0)])
+        assert own(read(self.TABLE, tmp_path).rows) == [("007", 3, 1.5), ("8", 4, 2.0)]
+
+    def test_a_column_of_several_types_is_text(self, read, tmp_path, lite):
+        lite("insert into orders values (?, ?, ?)", [("007", 3, 1.5), (8, "x", None), (None, 5, 2)])
+        rows = own(read(self.TABLE, tmp_path).rows)
+        assert [row[0] for row in rows] == ["007", "8", None]
+        assert [row[1] for row in rows] == ["3", "x", "5"]
+        assert [row[2] for row in rows] == [1.5, None, 2.0]
+
+    def test_bytes_among_text_do_not_stop_the_run(self, read, tmp_path, lite):
+        lite("insert into orders values (?, ?, ?)", [("a", 1, 1.0), (b"\x00\xff", 2, 1.0)])
+        assert own(read(self.TABLE, tmp_path).rows)[0] == ("a", 1, 1.0)
+
+    def test_long_ids_keep_every_digit_also_beside_a_null(self, read, tmp_path, lite):
+        ids = [2**62 + 1, 2**62 + 2, None]
+        lite("insert into orders values (?, ?, ?)", [(id, 1, 1.0) for id in ids])
+        assert [row[0] for row in own(read(self.TABLE, tmp_path).rows)] == ids
+
+    @pytest.mark.usefixtures("lite")
+    def test_an_empty_table_has_its_columns(self, read, tmp_path):
+        data = read(self.TABLE, tmp_path).rows
+        assert data.num_rows == 0
+        assert data.column_names[3:] == ["user_id", "item_id", "price"]
+
+    def test_a_query_and_a_view(self, read, tmp_path, lite):
+        lite("insert into orders values (?, ?, ?)", [("007", 3, 1.5), ("8", 4, 2.0)])
+        lite("create view dear as select user_id from orders where price > 1.7")
+        query = {"database": "shop.sqlite", "sql": "select user_id from dear"}
+        view = {"database": "shop.sqlite", "table": "dear"}
+        assert own(read(query, tmp_path).rows) == own(read(view, tmp_path).rows) == [("8",)]
+
+    @pytest.mark.usefixtures("lite")
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            ({"table": "order"}, r"there is no table 'order'\. Did you mean 'orders'"),
+            (
+                {"sql": "select colour from orders"},
+                "source select colour from orders: no such column",
+            ),
+            ({"sql": "delete from orders"}, "readonly"),
+            ({"sql": "select user_id, user_id from orders"}, "user_id"),
+        ],
+    )
+    def test_mistakes(self, read, tmp_path, source, message):
+        with pytest.raises(UserError, match=message):
+            read({"database": "shop.sqlite"} | source, tmp_path)
+
+
+class TestQueries:
+    def test_relative_paths_start_at_the_yaml_file(self, read, tmp_path, monkeypatch):
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/i.csv").write_text("user_id,item_id\n7,a\n8,b\n")
+        monkeypatch.chdir("/")
+        query = {"sql": "select item_id from 'data/i.csv' where user_id > 7"}
+        assert own(read(query, tmp_path).rows) == [("b",)]
+
+    def test_a_query_that_fails_says_which(self, read, tmp_path):
+        with pytest.raises(UserError, match=r"source select \* from 'no\.csv'"):
+            read({"sql": "select *\n from 'no.csv'"}, tmp_path)
+
+
+class TestWatermark:
+    TABLE = {"database": "shop.duckdb", "table": "orders", "watermark": "bought"}
+
+    @pytest.fixture
+    def again(self, read, tmp_path):
+        """Read on from what a warehouse remembers, as a run does."""
+        warehouse = Warehouse(folder=str(tmp_path / "warehouse"))
+
+        def again(source):
+            known = warehouse.has("shop", "raw_interactions")
+            previous = warehouse.read("shop", "raw_interactions") if known else None
+            found = read(source, tmp_path, previous=previous)
+            warehouse.replace("shop", RAW_INTERACTIONS, found.rows)
+            return found
+
+        return again
+
+    def test_only_rows_from_the_last_value_on_are_fetched(self, again, duck):
+        assert again(self.TABLE).rows_read == 2
+        duck("insert into orders values (3, 'c', '2024-01-03'), (4, 'd', '2024-01-04')")
+        found = again(self.TABLE)
+        assert [row[1] for row in own(found.rows)] == ["a", "b", "c", "d"]
+        assert found.rows["source_row"].to_pylist() == [1, 2, 3, 4]
+        assert found.rows_read == 3
+
+    def test_rows_at_the_last_value_are_there_once(self, again, duck):
+        again(self.TABLE)
+        duck("insert into orders values (2, 'b', '2024-01-02'), (9, 'late', '2024-01-02')")
+        for _ in range(2):
+            found = again(self.TABLE)
+            assert sorted(row[1] for row in own(found.rows)) == ["a", "b", "b", "late"]
+            assert found.rows_read == 3
+
+    def test_nothing_new_is_the_same_fingerprint(self, again, duck):
+        first = again(self.TABLE)
+        assert again(self.TABLE).fingerprint == first.fingerprint
+        duck("insert into orders values (3, 'c', '2024-01-03')")
+        assert again(self.TABLE).fingerprint != first.fingerprint
+
+    def test_another_query_reads_everything(self, again, duck):
+        query = self.TABLE | {"table": None, "sql": "select user_id, bought from orders"}
+        again(query)
+        duck("update orders set user_id = user_id + 10")
+        other = query | {"sql": "select user_id, item_id, bought from orders"}
+        found = again(other)
+        assert [row[:2] for row in own(found.rows)] == [(11, "a"), (12, "b")]
+        assert found.rows_read == 2
+
+    def test_another_watermark_reads_everything(self, again, duck):
+        again(self.TABLE)
+        duck("update orders set item_id = 'z' where user_id = 1")
+        found = again(self.TABLE | {"watermark": "user_id"})
+        assert [row[1] for row in own(found.rows)] == ["z", "b"]
+
+    def test_an_empty_table_that_fills(self, again, duck):
+        duck("delete from orders")
+        assert again(self.TABLE).rows.num_rows == 0
+        duck("insert into orders values (3, 'c', '2024-01-03')")
+        assert [row[1] for row in own(again(self.TABLE).rows)] == ["c"]
+
+    @pytest.mark.usefixtures("duck")
+    @pytest.mark.parametrize("end", [";", " -- all of them"])
+    def test_a_query_may_end_in_a_semicolon_or_a_comment(self, again, end):
+        query = self.TABLE | {"table": None, "sql": "select * from orders" + end}
+        assert again(query).rows.num_rows == again(query).rows.num_rows == 2
+
+    def test_rows_without_a_value_are_not_lost(self, again, duck):
+        duck("insert into orders values (5, 'n', null)")
+        for _ in range(2):
+            assert sorted(row[1] for row in own(again(self.TABLE).rows)) == ["a", "b", "n"]
+
+    def test_a_column_that_is_not_there_is_named(self, again, duck):
+        duck("select 1")
+        with pytest.raises(UserError, match=r"no column 'bougt' .* Did you mean 'bought'"):
+            again(self.TABLE | {"watermark": "bougt"})
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (("2024-01-01", "2024-01-02"), "2024-01-03"),
+            ((1, 2), 3),
+            ((0.5, 1.5), 2.5),
+        ],
+    )
+    def test_sqlite(self, again, lite, first, second):
+        lite("create table clicks (item_id, moment)")
+        source = {"database": "shop.sqlite", "table": "clicks", "watermark": "moment"}
+        lite("insert into clicks values (?, ?)", list(zip("ab", first, strict=True)))
+        assert again(source).rows_read == 2
+        lite("insert into clicks values (?, ?)", [("c", second)])
+        found = again(source)
+        assert [row[0] for row in own(found.rows)] == ["a", "b", "c"]
+        assert found.rows_read == 2
+
+    @pytest.mark.usefixtures("duck")
+    def test_without_one_everything_is_fetched_and_compared(self, again):
+        source = {"database": "shop.duckdb", "table": "orders"}
+        first = again(source)
+        second = again(source)
+        assert (first.rows_read, second.rows_read) == (2, 2)
+        assert second.fingerprint == first.fingerprint

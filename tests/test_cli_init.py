@@ -1,0 +1,244 @@
+"""`recsys init`: from a folder to a catalog's YAML file that loads."""
+
+import gzip
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from recsys_dagster.catalogs import Catalogs, read_catalog
+from recsys_dagster.cli.proposing import init_catalog
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources import read_source
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+ITEMS = "movieId,title,genres\n" + "".join(
+    f'{film},"Film, the {film}th",{"Comedy" if film % 2 else "Drama"}\n' for film in range(1, 31)
+)
+RATINGS = "userId,movieId,rating,timestamp\n" + "".join(
+    f"{row // 10},{row * 7 % 30 + 1},{row % 5 + 1},{1_260_759_144 + row}\n" for row in range(200)
+)
+SALES = "Invoice;StockCode;Description;Quantity;InvoiceDate;Customer ID\n" + "".join(
+    f"5{row:05};{row % 20 + 1:03};Lampe für {row % 20};{row % 3 + 1};"
+    f"{row % 28 + 1:02}/12/2010 08:{row % 60:02};{row // 9}\n"
+    for row in range(180)
+)
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """An empty folder of data beside a folder of catalogs that is not there yet."""
+    monkeypatch.setenv("RECSYS_CATALOGS", str(tmp_path / "catalogs"))
+    folder = tmp_path / "My Shop 2"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def movielens(data):
+    (data / "movies.csv").write_text(ITEMS, encoding="utf-8")
+    (data / "ratings.csv").write_text(RATINGS, encoding="utf-8")
+    return data
+
+
+def items_of(file: Path) -> list[dict]:
+    """The rows of the items' source, sorted."""
+    catalog = read_catalog(file)
+    rows = read_source(catalog.items.source, catalog.folder).rows
+    own = rows.drop_columns(["source_file", "source_row", "source_error"]).to_pylist()
+    return sorted(own, key=str)
+
+
+class TestWhatIsWritten:
+    def test_a_catalog_named_after_the_folder(self, movielens, tmp_path):
+        file = init_catalog(movielens, None, force=False)
+        assert file == tmp_path / "catalogs" / "my_shop_2.yaml"
+        catalog = read_catalog(file)
+        assert catalog.name == "my_shop_2"
+        assert catalog.interactions.source.path == "../My Shop 2/ratings.csv"
+        assert catalog.items.source.path == "../My Shop 2/movies.csv"
+        assert catalog.items.text == ("title", "genres")
+        assert [path.name for path in file.parent.iterdir()] == ["my_shop_2.yaml"]
+
+    def test_a_name_of_ones_own(self, movielens):
+        assert init_catalog(movielens, "films", force=False).name == "films.yaml"
+
+    def test_a_folder_whose_name_fits_in_no_way(self, data, movielens):
+        numbers = data.rename(data.with_name("2024"))
+        assert init_catalog(numbers, None, force=False).stem == "catalog_2024"
+
+    def test_a_relative_folder(self, movielens, monkeypatch):
+        monkeypatch.chdir(movielens)
+        catalog = read_catalog(init_catalog(Path(), None, force=False))
+        assert catalog.interactions.source.path == "../My Shop 2/ratings.csv"
+
+    def test_the_folder_of_the_catalogs_loads(self, movielens):
+        file = init_catalog(movielens, None, force=False)
+        assert list(Catalogs.read(file.parent)) == ["my_shop_2"]
+
+
+class TestKindsOfTables:
+    @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+    def test_transactions_in_one_file(self, data, encoding):
+        (data / "it's [1].csv").write_text(SALES, encoding=encoding)
+        file = init_catalog(data, None, force=False)
+        catalog = read_catalog(file)
+        assert catalog.interactions.columns == {
+            "user_id": "Customer ID",
+            "item_id": "StockCode",
+            "timestamp": "InvoiceDate",
+            "weight": "Quantity",
+        }
+        assert catalog.interactions.timestamp_format == "%d/%m/%Y %H:%M"
+        items = items_of(file)
+        assert len(items) == 20
+        assert items[0] == {"StockCode": "001", "Description": "Lampe für 0"}
+
+    def test_malformed_lines_do_not_stop_a_query(self, data):
+        (data / "sales.csv").write_text(SALES + "1;2\n", encoding="utf-8")
+        file = init_catalog(data, None, force=False)
+        assert len(items_of(file)) == 20
+        assert "# sales.csv: 1 of 181 rows are unreadable." in file.read_text(encoding="utf-8")
+
+    def test_a_course_platform_in_json_lines(self, data):
+        courses = [
+            {"course_id": f"C_{n}", "name": f"Course of {n}", "topics": ["maths", "logic"][: n % 3]}
+            for n in range(20)
+        ]
+        steps = [
+            {"learner": f"L{row // 8}", "course": f"C_{row * 3 % 20}", "sequence": row % 8}
+            for row in range(160)
+        ]
+        for name, rows in (("courses", courses), ("enrolments", steps)):
+            text = "\n".join(map(json.dumps, rows))
+            (data / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+        catalog = read_catalog(init_catalog(data, None, force=False))
+        assert catalog.interactions.columns == {
+            "user_id": "learner",
+            "item_id": "course",
+            "position": "sequence",
+        }
+        assert catalog.items.text == ("name", "topics")
+        assert catalog.items.columns == {"item_id": "course_id", "category": "topics"}
+
+    def test_a_folder_of_files_is_one_table(self, movielens):
+        parts = movielens / "ratings"
+        parts.mkdir()
+        (movielens / "ratings.csv").rename(parts / "1.csv")
+        (parts / "2.csv").write_text(RATINGS, encoding="utf-8")
+        catalog = read_catalog(init_catalog(movielens, None, force=False))
+        assert catalog.interactions.source.path == "../My Shop 2/ratings"
+
+    def test_transactions_in_a_folder(self, data):
+        (data / "sales").mkdir()
+        for part in "ab":
+            (data / "sales" / f"{part}.csv").write_text(SALES, encoding="utf-8")
+        assert len(items_of(init_catalog(data, None, force=False))) == 20
+
+    def test_a_folder_of_different_tables_is_none(self, movielens):
+        (movielens / "old").mkdir()
+        (movielens / "old" / "movies.csv").write_text(ITEMS, encoding="utf-8")
+        (movielens / "old" / "ratings.csv").write_text(RATINGS * 2, encoding="utf-8")
+        file = init_catalog(movielens, None, force=False)
+        assert read_catalog(file).interactions.source.path == "../My Shop 2/ratings.csv"
+        assert "Left aside: old: its files have different columns" in file.read_text("utf-8")
+
+    def test_a_duckdb_database(self, movielens):
+        with duckdb.connect(str(movielens / "shop.duckdb")) as connection:
+            for name in ("movies", "ratings"):
+                path = movielens / f"{name}.csv"
+                connection.execute(f"create table {name} as select * from read_csv('{path}')")
+                path.unlink()
+        catalog = read_catalog(init_catalog(movielens, None, force=False))
+        assert catalog.interactions.source.database == "../My Shop 2/shop.duckdb"
+        assert catalog.interactions.source.table == "ratings"
+        assert catalog.items.source.table == "movies"
+
+    def test_transactions_in_a_sqlite_database(self, data):
+        with closing(sqlite3.connect(data / "shop.db")) as connection:
+            connection.execute(
+                "create table sales (id integer primary key autoincrement, customer, product, "
+                "product_name, sold_at)"
+            )
+            connection.executemany(
+                "insert into sales (customer, product, product_name, sold_at) values (?, ?, ?, ?)",
+                [
+                    (row // 9, row % 20, f"Lamp {row % 20}", f"2024-01-{row % 28 + 1:02}")
+                    for row in range(180)
+                ],
+            )
+            connection.commit()
+        file = init_catalog(data, None, force=False)
+        assert read_catalog(file).interactions.columns == {
+            "user_id": "customer",
+            "item_id": "product",
+            "timestamp": "sold_at",
+        }
+        assert len(items_of(file)) == 20
+
+
+class TestWhatIsRefused:
+    def test_a_catalog_that_is_there(self, movielens):
+        file = init_catalog(movielens, "films", force=False)
+        file.write_text("name: films", encoding="utf-8")
+        with pytest.raises(UserError, match="--force"):
+            init_catalog(movielens, "films", force=False)
+        assert file.read_text(encoding="utf-8") == "name: films"
+        init_catalog(movielens, "films", force=True)
+        assert read_catalog(file).name == "films"
+
+    def test_a_name_that_another_file_has(self, movielens):
+        file = init_catalog(movielens, "films", force=False)
+        file.rename(file.with_name("other.yml"))
+        with pytest.raises(UserError, match=r"other.yml: .* 'films' already"):
+            init_catalog(movielens, "films", force=True)
+
+    def test_a_name_that_cannot_be_one(self, movielens):
+        with pytest.raises(UserError, match="Try 'my_films'"):
+            init_catalog(movielens, "My Films!", force=False)
+
+    def test_no_folder(self, tmp_path):
+        with pytest.raises(UserError, match="no such folder"):
+            init_catalog(tmp_path / "nowhere", None, force=False)
+
+    def test_nothing_in_the_folder_that_can_be_read(self, data):
+        (data / "sales.xlsx").write_bytes(b"PK")
+        (data / "notes").mkdir()
+        with pytest.raises(UserError) as error:
+            init_catalog(data, None, force=False)
+        assert "nothing here can be read" in str(error.value)
+        assert "sales.xlsx" in str(error.value)
+
+    def test_nothing_that_fits_leaves_no_file(self, data, tmp_path):
+        (data / "weather.csv").write_text("day,degrees\n2024-01-01,3.5\n2024-01-02,4.5\n")
+        with pytest.raises(UserError, match=r"weather\.csv: day, degrees"):
+            init_catalog(data, None, force=False)
+        assert not list((tmp_path / "catalogs").iterdir())
+
+
+def test_a_file_that_cannot_be_read_is_a_remark(movielens):
+    (movielens / "broken.parquet").write_bytes(b"no parquet")
+    (movielens / "empty.csv").touch()
+    (movielens / "broken.csv.gz").write_bytes(b"no archive")
+    (movielens / "broken.db").write_bytes(b"no database")
+    (movielens / "README.md").touch()
+    file = init_catalog(movielens, None, force=False)
+    top = file.read_text(encoding="utf-8").partition("name:")[0]
+    for name in ("broken.parquet", "empty.csv", "broken.csv.gz", "broken.db", "README.md"):
+        assert name in top
+    assert read_catalog(file).interactions.source.path == "../My Shop 2/ratings.csv"
+
+
+@pytest.mark.parametrize("name", ["se-history-meta", "amazon-movies", "steam-reviews"])
+def test_real_data(name, tmp_path, monkeypatch):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{SHARED / name} is not there")
+    monkeypatch.setenv("RECSYS_CATALOGS", str(tmp_path))
+    catalog = read_catalog(init_catalog(SHARED / name, None, force=False))
+    assert catalog.interactions.source.path == os.path.relpath(
+        SHARED / name / "interactions.parquet", tmp_path
+    )
