@@ -17,11 +17,13 @@ from recsys_dagster.assets import (
     users,
 )
 from recsys_dagster.assets.raw import raw_assets
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
 from recsys_dagster.home import snapshots_folder, warehouse_folder
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, WarehouseIOManager
+from recsys_dagster.versions import code_version
 
 ASSET_MODULES = [
     interactions,
@@ -67,14 +69,7 @@ def build_defs(
         "snapshots": SnapshotStore(folder=str(snapshots_folder())),
     }
     return dg.Definitions(
-        assets=[
-            asset
-            for name in catalogs
-            for asset in [
-                *raw_assets(catalogs[name]),
-                *dg.load_assets_from_modules(ASSET_MODULES, key_prefix=name, group_name=name),
-            ]
-        ],
+        assets=[asset for catalog in catalogs.values() for asset in _assets(catalog)],
         asset_checks=[
             check
             for name in catalogs
@@ -93,6 +88,22 @@ def build_defs(
         # One process a run: a stage takes seconds, starting a process with torch takes ten.
         executor=dg.in_process_executor,
     )
+
+
+def _assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The assets of a catalog, each with the version of the code and settings that make it."""
+
+    def versioned(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(code_version=code_version(spec.key.path[-1], catalog))
+
+    loaded = dg.load_assets_from_modules(
+        ASSET_MODULES, key_prefix=catalog.name, group_name=catalog.name
+    )
+    return [
+        asset.map_asset_specs(versioned)
+        for asset in [*raw_assets(catalog), *loaded]
+        if isinstance(asset, dg.AssetsDefinition)
+    ]
 
 
 defs = build_defs()

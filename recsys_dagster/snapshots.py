@@ -25,7 +25,7 @@ from recsys_dagster.errors import UserError, nearest
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
 TABLES = ("recommendations", "item_neighbours", "popular_items", "items")
-FORMAT = 1
+FORMAT = 2
 
 
 def publish(
@@ -34,7 +34,7 @@ def publish(
     run_id: str,
     made_at: pd.Timestamp,
     tables: Mapping[str, pa.Table],
-    settings: Mapping[str, Any],
+    about: Mapping[str, Any],
 ) -> Path:
     """Write a snapshot and make it current.
 
@@ -44,7 +44,7 @@ def publish(
         run_id: the Dagster run that publishes.
         made_at: naive UTC.
         tables: the tables of `TABLES` by name.
-        settings: what made them, kept in the manifest.
+        about: what else the manifest says: settings, and what the tables were made from.
 
     Returns:
         the snapshot's folder.
@@ -62,7 +62,7 @@ def publish(
             "snapshot": name,
             "run_id": run_id,
             "made_at": made_at.isoformat() + "Z",
-            "settings": dict(settings),
+            **about,
             "files": files,
         }
         _write_text(hidden / MANIFEST, json.dumps(manifest, indent=2) + "\n")

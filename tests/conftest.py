@@ -247,7 +247,8 @@ def tiny(tmp_path: Path, no_pictures: None) -> Callable[..., Place]:
 
 
 @pytest.fixture(scope="session")
-def _published_tiny(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def published_tiny(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """`tiny`, run once. Read it; copy it to change it."""
     place = _tiny_place(tmp_path_factory.mktemp("published") / "tiny")
     place.write_catalog("tiny", TINY_SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
@@ -257,11 +258,11 @@ def _published_tiny(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture
-def published(_published_tiny: Place, tmp_path: Path, no_pictures: None) -> Callable[..., Place]:
+def published(published_tiny: Place, tmp_path: Path, no_pictures: None) -> Callable[..., Place]:
     """`published(**settings)`: a copy of `tiny` that has published; settings replace its own."""
 
     def make(**settings: Any) -> Place:
-        place = _published_tiny.copy(tmp_path / "published")
+        place = published_tiny.copy(tmp_path / "published")
         place.write_catalog("tiny", TINY_SETTINGS | settings)
         return place
 

@@ -153,6 +153,37 @@ class TestAgain:
         changed = {item for item in after if after[item] != before[item]}
         assert changed == {str(items.loc[0, "movieId"])}
 
+    def test_a_warehouse_of_format_1_keeps_what_was_encoded(self, finished_copy, run_facts):
+        finished_copy.warehouse.query("movies", "drop schema warehouse cascade")
+        stages = ["raw_items", "items", "rejected_items", "item_texts", "item_embeddings"]
+        assert not finished_copy.warehouse.has("movies", "items")
+        result = finished_copy.run("movies", stages)
+        assert result.success
+        _, figures = run_facts
+        assert figures(result, "movies", "raw_items")["rows_read"] == count(
+            finished_copy, "movies", "raw_items"
+        )
+        assert figures(result, "movies", "item_embeddings")["texts_encoded"] == 0
+        Snapshot.current(finished_copy.snapshots, "movies").verify()
+
+    def test_a_source_that_did_not_change_is_read_again_only_when_asked(self, published, run_facts):
+        place = published()
+        _, figures = run_facts
+        stages = ["raw_items"]
+        assert figures(place.run("tiny", stages), "tiny", "raw_items")["rows_read"] == 0
+        with (place.data / "items.csv").open("a") as file:
+            file.write("space6,Late Comet,space comet\n")
+        assert figures(place.run("tiny", stages), "tiny", "raw_items")["rows_read"] == 11
+        everything = {"ops": {"tiny__raw_items": {"config": {"everything": True}}}}
+        job = place.definitions().resolve_job_def("refresh_tiny")
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = job.execute_in_process(
+                run_config=everything,
+                instance=instance,
+                asset_selection=[dg.AssetKey(["tiny", "raw_items"])],
+            )
+        assert figures(result, "tiny", "raw_items")["rows_read"] == 11
+
     def test_a_stage_alone_touches_only_its_own_asset(self, finished_copy, run_facts):
         materialised, _ = run_facts
         before = current(finished_copy, "movies")

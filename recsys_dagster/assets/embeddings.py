@@ -1,14 +1,15 @@
 """Vectors of items and users. Each text is encoded once, ever; the rest comes from the store."""
 
 import time
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.assets.common import TABLE, table_asset
 from recsys_dagster.catalog import Catalog, expand_variables
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import bars, plane
@@ -19,7 +20,7 @@ from recsys_dagster.resources.embedding_store import (
     vectors_from_arrow,
     vectors_to_arrow,
 )
-from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.encoder import SentenceEncoder, TextEncoder
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.embeddings import mean_cosine, user_vectors
@@ -27,9 +28,29 @@ from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.tfidf import TfidfEncoder
 
 PLOTTED = 3_000
+ENCODED = {*TABLE, "pytorch", "huggingface"}
 
 
-@dg.asset(kinds={*TABLE, "pytorch", "huggingface"}, owners=OWNERS, pool="gpu")
+def _encoder_of(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
+    """The fingerprint of the weights: a model's name says nothing of what is behind it."""
+    if catalog.encoder.model == "tfidf":
+        return ""
+    return _load(arguments["encoder"], catalog, "document").fingerprint
+
+
+def _load(
+    resource: TextEncoder, catalog: Catalog, prompt: Literal["document", "query"]
+) -> SentenceEncoder:
+    settings = catalog.encoder
+    return resource.load(
+        expand_variables(settings.model),
+        catalog.folder,
+        prompt=prompt,
+        max_length=settings.max_length,
+    )
+
+
+@table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu")
 def item_embeddings(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
@@ -68,7 +89,7 @@ def item_embeddings(
     )
 
 
-@dg.asset(kinds={*TABLE, "pytorch", "huggingface"}, owners=OWNERS, pool="gpu")
+@table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu")
 def user_embeddings(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
@@ -146,12 +167,7 @@ def _encode(
             encoder.encode(texts["text"].tolist()), encoded=texts["text_hash"].nunique(), reused=0
         )
     else:
-        encoder = resource.load(
-            expand_variables(settings.model),
-            catalog.folder,
-            prompt=prompt,
-            max_length=settings.max_length,
-        )
+        encoder = _load(resource, catalog, prompt)
         encoded = encode_once(
             texts, encoder, warehouse, catalog.name, log_progress(context.log, "encoded", "texts")
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.assets.common import OWNERS, TABLE, unless_unchanged
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import bars, preview
 from recsys_dagster.resources.run_context import catalog_of
@@ -19,16 +19,17 @@ from recsys_dagster.steps.items import parse_items
             owners=OWNERS,
             description="The catalogue: one row an item with its title and the source's columns. "
             "Of several rows with one id the last counts.",
-            dagster_type=pd.DataFrame,
+            dagster_type=dg.Any,
         ),
         "rejected_items": dg.AssetOut(
             kinds=TABLE,
             owners=OWNERS,
             description="Rows of the source that were not accepted, each with its reason.",
-            dagster_type=pd.DataFrame,
+            dagster_type=dg.Any,
         ),
     }
 )
+@unless_unchanged
 def parse_raw_items(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],

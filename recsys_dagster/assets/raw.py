@@ -3,18 +3,22 @@
 The only assets made for each catalog apart: what they depend on is in its YAML file.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.assets.common import OWNERS, TABLE, unchanged
 from recsys_dagster.catalog import Catalog, SourceSettings
 from recsys_dagster.metadata import preview
 from recsys_dagster.resources.sources import numbered, read_source
-from recsys_dagster.resources.warehouse import Warehouse, to_pandas
+from recsys_dagster.resources.warehouse import (
+    DATA_VERSION,
+    Warehouse,
+    to_pandas,
+    with_memory,
+)
 from recsys_dagster.steps.columns import find_column, own_columns
 
 PREVIEW_ROWS = 8
@@ -57,8 +61,7 @@ def _raw_asset(
     catalog: Catalog, table: str, source: SourceSettings | None, description: str
 ) -> dg.AssetsDefinition:
     upstream = dg.AssetKey(source.asset.split("/")) if source and source.asset else None
-    hands_over_a_value = source is not None and source.is_asset_value
-    define: Callable[..., Any] = partial(
+    define: Any = partial(
         dg.asset,
         name=table,
         key_prefix=catalog.name,
@@ -66,22 +69,23 @@ def _raw_asset(
         description=description,
         kinds=TABLE,
         owners=OWNERS,
+        dagster_type=dg.Any,
     )
 
-    if source is not None and hands_over_a_value:
+    if source is not None and source.is_asset_value:
 
         @define(ins={"value": dg.AssetIn(upstream, input_manager_key=source.io_manager)})
-        def raw_from_asset(
+        def raw_from_asset(  # noqa: ANN202, Dagster reads annotations of what is returned
             context: dg.AssetExecutionContext, config: ReadConfig, warehouse: Warehouse, value: Any
-        ) -> dg.Output[pa.Table]:
+        ):
             return _read(context, config, warehouse, catalog, table, source, value)
 
         return raw_from_asset
 
     @define(deps=[upstream] if upstream else [])
-    def raw(
+    def raw(  # noqa: ANN202
         context: dg.AssetExecutionContext, config: ReadConfig, warehouse: Warehouse
-    ) -> dg.Output[pa.Table]:
+    ):
         return _read(context, config, warehouse, catalog, table, source, None)
 
     return raw
@@ -95,12 +99,10 @@ def _read(
     table: str,
     source: SourceSettings | None,
     asset_value: Any,
-) -> dg.Output[pa.Table]:
+) -> dg.Output[pa.Table] | dg.MaterializeResult:
     if source is None:
-        return dg.Output(
-            numbered(pa.table({})),
-            metadata={"source": "none: users are those of the interactions"},
-        )
+        metadata: dict[str, Any] = {"source": "none: users are those of the interactions"}
+        return _versioned(context, numbered(pa.table({})), "none", metadata)
 
     def previous() -> pa.Table | None:
         if config.everything or not warehouse.has(catalog.name, table):
@@ -109,6 +111,9 @@ def _read(
 
     found = read_source(source, catalog.folder, previous, asset_value)
     rows = found.rows
+    if warehouse.remembered(catalog.name, table).get(DATA_VERSION) == found.fingerprint:
+        context.log.info(f"{source.described}: the content is as it was")
+        return unchanged(context, context.asset_key, found.fingerprint)
     context.log.info(
         f"{source.described}: {rows.num_rows:,} rows, {found.rows_read:,} of them read now"
     )
@@ -120,8 +125,16 @@ def _read(
     shown = _shown(table, rows, catalog)
     if shown:
         metadata["preview"] = preview(to_pandas(rows.select(shown).slice(0, PREVIEW_ROWS)))
-    context.set_data_version(context.asset_key, dg.DataVersion(found.fingerprint))
-    return dg.Output(rows, metadata=metadata)
+    return _versioned(context, rows, found.fingerprint, metadata)
+
+
+def _versioned(
+    context: dg.AssetExecutionContext, rows: pa.Table, version: str, metadata: dict[str, Any]
+) -> dg.Output[pa.Table]:
+    context.set_data_version(context.asset_key, dg.DataVersion(version))
+    return dg.Output(
+        with_memory(rows, {DATA_VERSION: version}), metadata={**metadata, "unchanged": False}
+    )
 
 
 def _shown(table: str, rows: pa.Table, catalog: Catalog) -> list[str]:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.assets.common import TABLE, table_asset
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import bars, curve, preview
 from recsys_dagster.progress import log_progress
@@ -18,7 +18,7 @@ from recsys_dagster.steps.similarity_tables import to_sparse
 from recsys_dagster.steps.strategies import Evidence, fit
 
 
-@dg.asset(kinds=TABLE, owners=OWNERS)
+@table_asset()
 def popular_items(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
@@ -48,7 +48,7 @@ def popular_items(
     )
 
 
-@dg.asset(kinds={*TABLE, "scikitlearn"}, owners=OWNERS)
+@table_asset(kinds={*TABLE, "scikitlearn"})
 def recommendations(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],

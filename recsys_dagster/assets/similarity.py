@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.assets.common import table_asset
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import curve, histogram, preview
@@ -17,7 +17,7 @@ from recsys_dagster.steps import similarity_tables as step
 from recsys_dagster.steps.similarity import Space
 
 
-@dg.asset(kinds=TABLE, owners=OWNERS)
+@table_asset()
 def similarity_matrix(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
@@ -57,7 +57,7 @@ def similarity_matrix(
     )
 
 
-@dg.asset(kinds=TABLE, owners=OWNERS)
+@table_asset()
 def item_neighbours(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],

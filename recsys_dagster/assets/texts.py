@@ -3,14 +3,14 @@
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.assets.common import table_asset
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import histogram, preview
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.steps import texts as step
 
 
-@dg.asset(kinds=TABLE, owners=OWNERS)
+@table_asset()
 def item_texts(
     context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs], items: pd.DataFrame
 ) -> dg.Output[pd.DataFrame]:
@@ -21,7 +21,7 @@ def item_texts(
     return dg.Output(table, metadata=_described(table, "Length of item texts", "items"))
 
 
-@dg.asset(kinds=TABLE, owners=OWNERS)
+@table_asset()
 def user_texts(
     context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs], users: pd.DataFrame
 ) -> dg.Output[pd.DataFrame]:

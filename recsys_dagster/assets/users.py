@@ -3,14 +3,14 @@
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.common import OWNERS, TABLE
+from recsys_dagster.assets.common import table_asset
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import histogram
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.steps.users import collect_users
 
 
-@dg.asset(kinds=TABLE, owners=OWNERS)
+@table_asset()
 def users(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],

@@ -19,6 +19,9 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.warehouse_format import bring_up_to_date
 from recsys_dagster.schemas import EMBEDDING, TABLES, Column, Table
 
+DATA_VERSION = "data_version"
+"""What a table's content is known by; kept with it."""
+
 
 def quote(identifier: str) -> str:
     """An SQL identifier in quotes."""
@@ -97,6 +100,17 @@ class Warehouse(dg.ConfigurableResource):
             )
         )
 
+    def remembered(self, catalog: str, table: str) -> dict[str, str]:
+        """What is kept with a table beside its rows; empty where there is no such table."""
+        if not self.path(catalog).exists():
+            return {}
+        rows = self.query(
+            catalog,
+            "select comment from duckdb_tables() where schema_name = 'main' and table_name = ?",
+            [table],
+        )
+        return json.loads(rows[0][0]) if rows and rows[0][0] else {}
+
     def read(self, catalog: str, table: str) -> pa.Table:
         """A whole table.
 
@@ -110,11 +124,7 @@ class Warehouse(dg.ConfigurableResource):
             )
         with self.connect(catalog) as connection:
             data = connection.sql(f"select * from {quote(table)}").to_arrow_table()
-            ((comment,),) = connection.execute(
-                "select comment from duckdb_tables() where schema_name = 'main' and table_name = ?",
-                [table],
-            ).fetchall()
-        return data.replace_schema_metadata(json.loads(comment) if comment else None)
+        return with_memory(data, self.remembered(catalog, table))
 
     def replace(self, catalog: str, table: Table, data: pa.Table) -> list[Column]:
         """Put `data` in the place of a table, all of it or nothing, columns matched by name.
@@ -141,7 +151,7 @@ class Warehouse(dg.ConfigurableResource):
             )
             if data.schema.metadata:
                 connection.execute(
-                    f"comment on table {quote(table.name)} is {_comment(data.schema.metadata)}"
+                    f"comment on table {quote(table.name)} is {_comment(_memory(data))}"
                 )
             connection.execute("commit")
             types = dict(
@@ -154,8 +164,18 @@ class Warehouse(dg.ConfigurableResource):
         return [Column(column.name, types[column.name], column.description) for column in columns]
 
 
-def _comment(metadata: Mapping[bytes, bytes]) -> str:
-    text = json.dumps({key.decode(): value.decode() for key, value in metadata.items()})
+def with_memory(data: pa.Table, memory: Mapping[str, str]) -> pa.Table:
+    """The rows with something to be kept with them, beside what is kept already."""
+    return data.replace_schema_metadata(_memory(data) | dict(memory))
+
+
+def _memory(data: pa.Table) -> dict[str, str]:
+    metadata = data.schema.metadata or {}
+    return {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def _comment(memory: Mapping[str, str]) -> str:
+    text = json.dumps(memory)
     return "'" + text.replace("'", "''") + "'"  # the statement takes no parameters
 
 
@@ -206,7 +226,11 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         catalog, name = context.asset_key.path
         data = self.warehouse.read(catalog, name)
         wants_arrow = context.dagster_type.typing_type is pa.Table
-        return data if wants_arrow else to_pandas(data)
+        if wants_arrow:
+            return data
+        frame = to_pandas(data)
+        frame.attrs[DATA_VERSION] = _memory(data).get(DATA_VERSION)
+        return frame
 
 
 def to_arrow(frame: pd.DataFrame) -> pa.Table:

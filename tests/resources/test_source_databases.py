@@ -1,6 +1,7 @@
 """Tables of databases and queries, and what a column that only grows spares reading again."""
 
 import sqlite3
+from typing import ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -44,7 +45,7 @@ def lite(tmp_path):
 
 
 class TestDuckDB:
-    TABLE = {"database": "shop.duckdb", "table": "orders"}
+    TABLE: ClassVar = {"database": "shop.duckdb", "table": "orders"}
 
     @pytest.mark.usefixtures("duck")
     def test_a_table_keeps_its_types(self, read, tmp_path):
@@ -98,7 +99,7 @@ class TestDuckDB:
 
 
 class TestSQLite:
-    TABLE = {"database": "shop.sqlite", "table": "orders"}
+    TABLE: ClassVar = {"database": "shop.sqlite", "table": "orders"}
 
     def test_a_table(self, read, tmp_path, lite):
         lite("insert into orders values (?, ?, ?)", [("007", 3, 1.5), ("8", 4, 2.0)])
@@ -165,7 +166,7 @@ class TestQueries:
 
 
 class TestWatermark:
-    TABLE = {"database": "shop.duckdb", "table": "orders", "watermark": "bought"}
+    TABLE: ClassVar = {"database": "shop.duckdb", "table": "orders", "watermark": "bought"}
 
     @pytest.fixture
     def again(self, read, tmp_path):
@@ -217,6 +218,21 @@ class TestWatermark:
         duck("update orders set item_id = 'z' where user_id = 1")
         found = again(self.TABLE | {"watermark": "user_id"})
         assert [row[1] for row in own(found.rows)] == ["z", "b"]
+
+    @pytest.mark.usefixtures("duck")
+    def test_another_database_behind_a_variable_reads_everything(
+        self, again, tmp_path, monkeypatch
+    ):
+        with duckdb.connect(str(tmp_path / "other.duckdb")) as connection:
+            connection.execute(
+                "create table orders as "
+                "select 9 as user_id, 'o' as item_id, timestamp '2024-01-05' as bought"
+            )
+        source = self.TABLE | {"database": "${SHOP_DATABASE}"}
+        monkeypatch.setenv("SHOP_DATABASE", "shop.duckdb")
+        again(source)
+        monkeypatch.setenv("SHOP_DATABASE", "other.duckdb")
+        assert [row[1] for row in own(again(source).rows)] == ["o"]
 
     def test_an_empty_table_that_fills(self, again, duck):
         duck("delete from orders")

@@ -130,7 +130,7 @@ class TestFolders:
         (tmp_path / "parts").mkdir()
         (tmp_path / "parts/1.csv").write_text("Item\na\n")
         (tmp_path / "parts/2.csv").write_text("item\nb\n")
-        with pytest.raises(UserError, match="'Item'.*'item'|'item'.*'Item'"):
+        with pytest.raises(UserError, match=r"'Item'.*'item'|'item'.*'Item'"):
             read("parts", tmp_path)
 
 
@@ -244,5 +244,5 @@ class TestAssetValues:
         assert found.rows_read == 2
 
     def test_a_value_that_is_no_table_names_the_asset(self, read, tmp_path):
-        with pytest.raises(UserError, match="asset sales/orders: expected a pandas.* got dict"):
+        with pytest.raises(UserError, match=r"asset sales/orders: expected a pandas.* got dict"):
             read({"asset": "sales/orders"}, tmp_path, asset_value={"item_id": [7]})

@@ -14,12 +14,12 @@ from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.formats import READERS, read_file, suffix_of
 from recsys_dagster.resources.sources.state import (
     SourceRead,
-    digest,
     numbered,
     state_of,
     united,
     with_state,
 )
+from recsys_dagster.versions import digest
 
 
 def find_files(path: str, folder: Path) -> dict[str, Path]:

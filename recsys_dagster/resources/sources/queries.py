@@ -15,14 +15,13 @@ from recsys_dagster.catalog import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.state import (
     SourceRead,
-    content_digest,
-    digest,
     numbered,
     state_of,
     united,
     with_state,
 )
 from recsys_dagster.resources.warehouse import quote, to_arrow
+from recsys_dagster.versions import content_digest, digest
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 

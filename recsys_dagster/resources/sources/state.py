@@ -4,7 +4,6 @@ It travels with the rows as metadata of the Arrow schema, and the warehouse keep
 in one transaction: rows and memory of them never disagree.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,42 +108,3 @@ def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
             )
             table = table.set_column(position, name, text)
     return table
-
-
-def digest(*parts: str) -> str:
-    """A short fingerprint of texts, hexadecimal."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def content_digest(rows: pa.Table) -> str:
-    """A fingerprint of a table's content and column names, hexadecimal."""
-    hasher = hashlib.sha256()
-    sink = pa.PythonFile(_Hashing(hasher), mode="w")
-    table = rows.replace_schema_metadata().combine_chunks()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return hasher.hexdigest()[:32]
-
-
-class _Hashing:
-    """A file that keeps nothing but the hash of what is written to it."""
-
-    closed = False
-
-    def __init__(self, hasher: "hashlib._Hash") -> None:
-        self._hasher = hasher
-        self._written = 0
-
-    def write(self, data: bytes) -> int:
-        self._hasher.update(data)
-        self._written += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._written
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass

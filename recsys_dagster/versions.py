@@ -1,0 +1,151 @@
+"""What each table is made by, settings and code: a change of either makes it out of date."""
+
+import ast
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from recsys_dagster.catalog import Catalog
+
+PACKAGE = Path(__file__).parent
+CODE_ROOMS = ("recsys_dagster.steps", "recsys_dagster.resources", "recsys_dagster.snapshots")
+"""Code whose change may change a table; what is drawn and logged may not."""
+PROVENANCE = ("run_id", "made_at")
+HISTORY = ("users.half_life_days", "users.half_life_positions")
+SPACE = ("similarity", "centre")
+
+MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "raw_interactions": ("raw", ("interactions.source",)),
+    "raw_items": ("raw", ("items.source",)),
+    "raw_users": ("raw", ("users.source",)),
+    "interactions": (
+        "interactions",
+        (
+            "interactions.columns",
+            "interactions.timestamp_format",
+            "interactions.events",
+            "interactions.returns",
+            "interactions.positive",
+            "interactions.repeats",
+            "interactions.weight_scale",
+            "interactions.minimum_per_user",
+            "interactions.minimum_per_item",
+        ),
+    ),
+    "items": ("items", ("items.columns",)),
+    "users": ("users", ("users.columns",)),
+    "item_texts": ("texts", ("items.text",)),
+    "user_texts": ("texts", ("users.text",)),
+    "item_embeddings": ("embeddings", ("encoder",)),
+    "user_embeddings": (
+        "embeddings",
+        ("encoder", "users.vectors", "users.text_share", *HISTORY),
+    ),
+    "similarity_matrix": ("similarity", (*SPACE, "matrix_width")),
+    "item_neighbours": ("similarity", (*SPACE, "neighbours")),
+    "popular_items": ("recommendations", HISTORY),
+    "recommendations": (
+        "recommendations",
+        ("strategy", "models", "recommendations", *SPACE, *HISTORY),
+    ),
+    "published": ("published", ()),
+}
+"""The module in `assets/` and the settings in the YAML that make each asset."""
+TOGETHER = {"rejected_interactions": "interactions", "rejected_items": "items"}
+
+
+def code_version(table: str, catalog: Catalog) -> str:
+    """A short fingerprint of the code and the settings that make a table."""
+    module, settings = MADE_WITH[TOGETHER.get(table, table)]
+    values = catalog.model_dump(mode="json")
+    chosen = {path: _value(values, path) for path in settings}
+    return digest(_code_digest(f"recsys_dagster.assets.{module}"), json.dumps(chosen))
+
+
+def digest(*parts: str) -> str:
+    """A short fingerprint of texts, hexadecimal."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def content_digest(rows: pa.Table) -> str:
+    """A fingerprint of a table's content and columns, hexadecimal.
+
+    Who made a row and when is no part of what it says.
+    """
+    hasher = hashlib.sha256()
+    named = [name for name in rows.column_names if name not in PROVENANCE]
+    table = rows.select(named).replace_schema_metadata().combine_chunks()
+    with pa.ipc.new_stream(pa.PythonFile(_Hashing(hasher), mode="w"), table.schema) as writer:
+        writer.write_table(table)
+    return hasher.hexdigest()[:16]
+
+
+class _Hashing:
+    """A file that keeps nothing but the hash of what is written to it."""
+
+    closed = False
+
+    def __init__(self, hasher: "hashlib._Hash") -> None:
+        self._hasher = hasher
+        self._written = 0
+
+    def write(self, data: bytes) -> int:
+        self._hasher.update(data)
+        self._written += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._written
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _value(values: object, path: str) -> object:
+    for part in path.split("."):
+        values = values[part] if isinstance(values, dict) else None
+    return values
+
+
+@cache
+def _code_digest(module: str) -> str:
+    """Of a module's source and all sources that it uses, directly or not."""
+    reached: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += [used for used in _imports(name) if used.startswith(CODE_ROOMS)]
+    return digest(*(f"{name}\n{_source(name)}" for name in sorted(reached)))
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """The modules of this package that a module imports, those named in `from a import b` too."""
+    names = set()
+    for node in ast.walk(ast.parse(_source(module))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(name for name in names if _file(name) is not None)
+
+
+def _source(module: str) -> str:
+    file = _file(module)
+    return file.read_text(encoding="utf-8") if file is not None else ""
+
+
+@cache
+def _file(module: str) -> Path | None:
+    first, *parts = module.split(".")
+    if first != PACKAGE.name:
+        return None
+    stem = PACKAGE.joinpath(*parts)
+    files = (stem.with_suffix(".py"), stem / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
