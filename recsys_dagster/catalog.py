@@ -44,6 +44,9 @@ def _keys(*names: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+Filled = Annotated[str, Field(min_length=1)]
+
+
 class SourceSettings(Settings):
     """Where rows come from: exactly one of path, function, table, sql, or an asset alone.
 
@@ -51,7 +54,7 @@ class SourceSettings(Settings):
     at the YAML file.
     """
 
-    path: str | None = Field(
+    path: Filled | None = Field(
         default=None,
         description="a file, a folder or a pattern such as `orders/*.parquet`: Parquet, CSV, TSV "
         "or JSON lines, the text formats also as .gz; only new and changed files are read again",
@@ -66,17 +69,17 @@ class SourceSettings(Settings):
     function: str | None = Field(
         default=None, description="`module:function`, which returns a pandas frame"
     )
-    database: str | None = Field(default=None, description="a DuckDB or SQLite file")
-    table: str | None = Field(default=None, description="a table of the database")
-    sql: str | None = Field(
+    database: Filled | None = Field(default=None, description="a DuckDB or SQLite file")
+    table: Filled | None = Field(default=None, description="a table of the database")
+    sql: Filled | None = Field(
         default=None, description="a query that DuckDB runs, inside the database if one is given"
     )
-    watermark: str | None = Field(
+    watermark: Filled | None = Field(
         default=None,
         description="a column that only grows, of a table or query: only rows from its last value "
         "on are fetched; without it everything is, and compared by a fingerprint",
     )
-    asset: str | None = Field(
+    asset: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")] | None = Field(
         default=None,
         description="the key, parts joined by `/`, of the Dagster asset that makes the data; with "
         "path, table or sql it says where the rows lie, alone they come through `io_manager`",
@@ -318,6 +321,15 @@ class Catalog(Settings):
     )
     recommendations: Annotated[int, Field(gt=0)] = Field(default=20, description="rows a user gets")
     folder: Path = Field(default=Path(), exclude=True, description="where the YAML file lies")
+
+    @model_validator(mode="after")
+    def _not_made_of_itself(self) -> Self:
+        for source in (self.interactions.source, self.items.source, self.users.source):
+            if source is not None and source.asset and source.asset.startswith(f"{self.name}/"):
+                raise ValueError(
+                    f"the source {source.asset} is an asset of this catalog, made from its sources"
+                )
+        return self
 
 
 CONDITION = re.compile(r"^\s*(\w+)\s*(>=|<=|==|!=|>|<)\s*(-?\d+(?:\.\d+)?)\s*$")

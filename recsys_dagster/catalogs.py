@@ -66,7 +66,7 @@ def _fault(fault: dict[str, Any]) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f"{where}: this field is required"
-    if fault["type"] == "string_pattern_mismatch":
+    if fault["type"] == "string_pattern_mismatch" and where == "name":
         message = "expected a letter a-z, then letters a-z, digits or _, at most 40 in all"
     if fault["type"] == "literal_error" and isinstance(fault["input"], str):
         expected = [name.strip(" '") for name in fault["ctx"]["expected"].split(" or ")]

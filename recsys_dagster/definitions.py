@@ -16,6 +16,7 @@ from recsys_dagster.assets import (
     texts,
     users,
 )
+from recsys_dagster.assets.common import IO_MANAGER
 from recsys_dagster.assets.raw import raw_assets
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
@@ -51,8 +52,8 @@ def build_defs(
 
     Args:
         catalogs: what to build for; None reads the folder of catalog files.
-        resources: replace the default ones of the same names: warehouse, io_manager, encoder,
-            snapshots.
+        resources: replace the default ones of the same names: warehouse, recsys_io_manager,
+            encoder, snapshots; and those that catalogs name as a source's io_manager.
         loggers: replace Dagster's loggers.
 
     Raises:
@@ -64,7 +65,7 @@ def build_defs(
     defaults: dict[str, Any] = {
         "catalogs": catalogs,
         "warehouse": warehouse,
-        "io_manager": WarehouseIOManager(warehouse=warehouse),
+        IO_MANAGER: WarehouseIOManager(warehouse=warehouse),
         "encoder": TextEncoder(),
         "snapshots": SnapshotStore(folder=str(snapshots_folder())),
     }

@@ -116,6 +116,8 @@ def interactions_know_items(
     Items that the catalogue lacks are learned from and never recommended; a few are a warning.
     """
     name = catalog_of(context, catalogs).name
+    if not warehouse.has(name, "interactions"):
+        return _result(0, "there are no interactions yet")
     pairs, unknown, unknown_items = warehouse.query(
         name,
         "select count(*), count(*) filter (i.item_id is null), "

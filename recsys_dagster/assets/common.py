@@ -17,6 +17,8 @@ from recsys_dagster.versions import code_version, content_digest, digest
 OWNERS = ["team:recommendations"]
 TABLE = {"duckdb", "table"}
 """Kinds of an asset that is a table in the warehouse."""
+IO_MANAGER = "recsys_io_manager"
+"""A name of its own: a project that this is merged into has an `io_manager` already."""
 MADE_FROM = "made_from"
 
 Outputs = Iterator[dg.Output | dg.MaterializeResult]
@@ -33,7 +35,9 @@ def table_asset(
         kinds: what the UI shows the asset to be.
         options: as for `dagster.asset`.
     """
-    define: Any = dg.asset(owners=OWNERS, kinds=kinds, dagster_type=dg.Any, **options)
+    define: Any = dg.asset(
+        owners=OWNERS, kinds=kinds, dagster_type=dg.Any, io_manager_key=IO_MANAGER, **options
+    )
     return lambda function: define(unless_unchanged(function, also_made_with))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.common import OWNERS, TABLE, unless_unchanged
+from recsys_dagster.assets.common import IO_MANAGER, OWNERS, TABLE, unless_unchanged
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import bars, histogram, preview
 from recsys_dagster.resources.run_context import catalog_of
@@ -20,12 +20,14 @@ from recsys_dagster.steps.interactions import parse_interactions
             description="Valid interactions, repeats merged: one row a (user, item) with its "
             "weight, first and last time and count. raw = accepted + merged + rejected.",
             dagster_type=dg.Any,
+            io_manager_key=IO_MANAGER,
         ),
         "rejected_interactions": dg.AssetOut(
             kinds=TABLE,
             owners=OWNERS,
             description="Rows of the source that were not accepted, each with its reason.",
             dagster_type=dg.Any,
+            io_manager_key=IO_MANAGER,
         ),
     }
 )

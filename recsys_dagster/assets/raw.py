@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from recsys_dagster.assets.common import OWNERS, TABLE, unchanged
+from recsys_dagster.assets.common import IO_MANAGER, OWNERS, TABLE, unchanged
 from recsys_dagster.catalog import Catalog, SourceSettings
 from recsys_dagster.metadata import preview
 from recsys_dagster.resources.sources import numbered, read_source
@@ -70,6 +70,7 @@ def _raw_asset(
         kinds=TABLE,
         owners=OWNERS,
         dagster_type=dg.Any,
+        io_manager_key=IO_MANAGER,
     )
 
     if source is not None and source.is_asset_value:

@@ -166,7 +166,7 @@ class Warehouse(dg.ConfigurableResource):
 
 def with_memory(data: pa.Table, memory: Mapping[str, str]) -> pa.Table:
     """The rows with something to be kept with them, beside what is kept already."""
-    return data.replace_schema_metadata(_memory(data) | dict(memory))
+    return data.replace_schema_metadata(_memory(data) | dict(memory) or None)
 
 
 def _memory(data: pa.Table) -> dict[str, str]:

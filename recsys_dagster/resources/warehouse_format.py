@@ -39,9 +39,7 @@ def bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def _format_of(connection: duckdb.DuckDBPyConnection) -> int:
-    has_format = connection.execute(
-        "select 1 from duckdb_tables() where schema_name = 'warehouse' and table_name = 'format'"
-    ).fetchall()
-    if not has_format:
+    try:
+        return connection.execute("select format from warehouse.format").fetchall()[0][0]
+    except duckdb.CatalogException:
         return 1
-    return connection.execute("select format from warehouse.format").fetchall()[0][0]

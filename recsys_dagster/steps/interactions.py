@@ -30,6 +30,10 @@ COMPARISONS: dict[str, Callable[[pd.Series, float], pd.Series]] = {
 }
 CLOCK_SKEW = pd.Timedelta(days=1)
 """Timestamps this far ahead are a matter of clocks and zones, not of bad data."""
+ROUNDING = 1e-9
+"""Share of a sum that is nothing: 0.1 + 0.2 - 0.3 leaves a little."""
+FIRST_UNIX_TIME = 1e8
+"""March 1973 in seconds: columns of smaller numbers are years, days or an order."""
 MOST_WEIGHT = 1e15
 """Sums of such weights leave the range in which float32 tells neighbouring numbers apart."""
 
@@ -189,7 +193,7 @@ def parse_timestamps(values: pd.Series, timestamp_format: str | None = None) -> 
     """Dates, texts or Unix times as naive UTC timestamps; unreadable ones become null.
 
     The unit of Unix times (s, ms, µs or ns) is read off the median's magnitude: in seconds,
-    1e11 is the year 5138.
+    1e11 is the year 5138. A column of small numbers has no Unix times in it.
 
     Args:
         values: one column; dates as texts and Unix times may be mixed in it.
@@ -208,7 +212,7 @@ def parse_timestamps(values: pd.Series, timestamp_format: str | None = None) -> 
             values.astype(object).where(is_text), utc=True, errors="coerce", format="ISO8601"
         ).astype("datetime64[us, UTC]")
         numbers = numbers.where(np.isfinite(numbers))
-        if numbers.notna().any():
+        if numbers.abs().median() >= FIRST_UNIX_TIME:
             unit = _unit_of(float(numbers.abs().median()))
             unix = pd.to_datetime(numbers, unit=unit, utc=True, errors="coerce")
             parsed = parsed.fillna(unix.astype("datetime64[us, UTC]"))
@@ -249,8 +253,10 @@ def merge_repeats(rows: pd.DataFrame, repeats: str) -> pd.DataFrame:
     weight = ordered[counted & ~is_return].groupby(keys, sort=True)["weight"].agg(repeats)
     returned = ordered[is_return].groupby(keys, sort=True)["weight"].sum()
     has_returns = merged.index.isin(returned.index)
-    left = weight.reindex(merged.index).fillna(0.0) + returned.reindex(merged.index).fillna(0.0)
-    merged["weight"] = left.clip(lower=0.0)
+    bought = weight.reindex(merged.index).fillna(0.0)
+    left = bought + returned.reindex(merged.index).fillna(0.0)
+    left = left.mask(left < bought * ROUNDING, 0.0)
+    merged["weight"] = left
     merged["positive"] &= ~has_returns | (left > 0)
     return merged.reset_index().assign(left_out=False)[INTERACTIONS.column_names]
 

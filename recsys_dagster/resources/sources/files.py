@@ -14,7 +14,7 @@ from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.formats import READERS, read_file, suffix_of
 from recsys_dagster.resources.sources.state import (
     SourceRead,
-    numbered,
+    require_distinct,
     state_of,
     united,
     with_state,
@@ -112,7 +112,8 @@ def read_files(
             "columns": columns,
         }
     fingerprint = digest(options, *(f"{name} {state['sha256']}" for name, state in states.items()))
-    rows = united(tables) if tables else numbered(pa.table({}))
+    rows = united(tables)
+    require_distinct(rows.column_names, path)
     return SourceRead(
         with_state(rows, {"options": options, "files": states}), fingerprint, rows_read
     )

@@ -8,6 +8,10 @@ import glob
 import gzip
 import io
 import json
+import re
+import tempfile
+from bisect import bisect_left
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, cast
@@ -18,10 +22,11 @@ import pyarrow as pa
 
 from recsys_dagster.catalog import SourceSettings
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.sources.state import numbered
+from recsys_dagster.resources.sources.state import numbered, require_distinct
 
 LONGEST_HEADER = 1_000_000
 DELIMITERS = (",", ";", "\t", "|")
+BLANK_LINE = re.compile(rb"(?<=\n)\r?\n")
 ROW_FAULTS = {
     "MISSING COLUMNS": "the line has fewer columns than the header",
     "TOO MANY COLUMNS": "the line has more columns than the header",
@@ -66,57 +71,103 @@ def _read_parquet(path: Path, file: str, _: SourceSettings) -> pa.Table:
 def _read_delimited(path: Path, file: str, settings: SourceSettings) -> pa.Table:
     delimiter = "\t" if suffix_of(path) == ".tsv" else settings.delimiter
     names, delimiter = _header(path, delimiter, settings.encoding)
+    try:
+        if settings.encoding == "utf-16":  # the reader knows no characters beyond the first 65,536
+            raise duckdb.InvalidInputException
+        data, faults = _read_csv(path, names, delimiter, settings.encoding)
+    except duckdb.InvalidInputException:
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / "plain.csv"
+            _write_plain(path, plain, settings.encoding)
+            data, faults = _read_csv(plain, names, delimiter, "utf-8")
+    return _with_faults(
+        data, file, [(number, _row_fault(kinds, settings.encoding)) for number, kinds in faults]
+    )
+
+
+def _read_csv(
+    path: Path, names: list[str], delimiter: str, encoding: str
+) -> tuple[pa.Table, list[tuple[int, list[str]]]]:
+    """The readable rows, and the numbers of the others with what is wrong with them."""
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in names)
     # Nothing is guessed: a sniffer that meets malformed lines settles on another format and
     # accepts them silently.
     options = (
         "auto_detect = false, header = true, quote = '\"', escape = '\"', store_rejects = true, "
-        f"delim = {_literal(delimiter)}, encoding = '{settings.encoding}', columns = {{{columns}}}"
+        f"delim = {_literal(delimiter)}, encoding = '{encoding}', columns = {{{columns}}}"
     )
     with duckdb.connect() as connection:
         data = connection.sql(
             f"select * from read_csv(?, {options})", params=[glob.escape(str(path))]
         ).to_arrow_table()
         faults = connection.sql(
-            "select line, list(distinct error_type::varchar order by error_type::varchar) "
+            "select line, min(line_byte_position), "
+            "list(distinct error_type::varchar order by error_type::varchar) "
             "from reject_errors group by line order by line"
         ).fetchall()
-    return _with_faults(
-        data, file, [(line - 1, _row_fault(kinds, settings.encoding)) for line, kinds in faults]
-    )
+    blank = _blank_lines(path, [position for _, position, _ in faults]) if faults else []
+    return data, [
+        (line - 1 - skipped, kinds) for (line, _, kinds), skipped in zip(faults, blank, strict=True)
+    ]
+
+
+def _blank_lines(path: Path, positions: list[int]) -> list[int]:
+    """How many blank lines come before each byte position: they are lines and no rows."""
+    with _open(path) as stream:
+        ends = [match.start() for match in BLANK_LINE.finditer(stream.read(max(positions) + 1))]
+    return [bisect_left(ends, position - 1) for position in positions]
+
+
+def _write_plain(path: Path, plain: Path, encoding: str) -> None:
+    """Copy a text file as UTF-8 with one kind of line end."""
+    with _open(path) as stream:
+        content = stream.read()
+    if encoding != "utf-8":
+        try:
+            content = content.decode(encoding).encode()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path}: the file is not {encoding}: {error}. Say what it is under source: "
+                "{path: …, encoding: latin-1}; utf-8, utf-16 and latin-1 are read."
+            ) from None
+    plain.write_bytes(content.removeprefix(BOM_UTF8).replace(b"\r\n", b"\n"))
+
+
+def _open(path: Path) -> IO[bytes]:
+    opener = gzip.open if path.suffix.lower() == ".gz" else Path.open
+    return cast(IO[bytes], opener(path, "rb"))
 
 
 def _header(path: Path, delimiter: str | None, encoding: str) -> tuple[list[str], str]:
     """The column names and the delimiter."""
-    opened = gzip.open if path.suffix.lower() == ".gz" else Path.open
-    with opened(path, "rb") as stream:
-        codec = "utf-8-sig" if encoding == "utf-8" else encoding
-        text = io.TextIOWrapper(cast(IO[bytes], stream), codec, newline="")
+    hint = (
+        "Say what it is under source: {path: …, encoding: latin-1}; utf-8 and utf-16 are read too."
+    )
+    with _open(path) as stream:
         try:
-            line = text.readline(LONGEST_HEADER)
-        except (UnicodeError, gzip.BadGzipFile, EOFError) as error:
-            raise UserError(
-                f"{path}: the first line is not {encoding}: {error}. Say what it is under source: "
-                "{path: …, encoding: latin-1}; utf-8, utf-16 and latin-1 are read."
-            ) from None
-    if not line.strip():
-        raise UserError(f"{path}: the file is empty: expected a line with the column names first.")
+            if encoding == "utf-16":
+                line = io.TextIOWrapper(stream, encoding, newline="").readline(LONGEST_HEADER)
+            else:
+                # Not through a decoder, which looks far ahead and stumbles over later lines.
+                line = stream.readline(LONGEST_HEADER).removeprefix(BOM_UTF8).decode(encoding)
+        except UnicodeError as error:
+            raise UserError(f"{path}: the first line is not {encoding}: {error}. {hint}") from None
+        except (gzip.BadGzipFile, EOFError) as error:
+            raise UserError(f"{path}: the file cannot be unpacked: {error}.") from None
+        if not line.strip():
+            fault = "the first line is blank" if stream.read(1) else "the file is empty"
+            raise UserError(f"{path}: {fault}: expected a line with the column names.")
     if "\0" in line:
-        raise UserError(
-            f"{path}: the first line is not text in {encoding}. Say what it is under source: "
-            "{path: …, encoding: utf-16}; utf-8, utf-16 and latin-1 are read."
-        )
+        raise UserError(f"{path}: the first line is not text in {encoding}. {hint}")
+    if line.count('"') % 2:
+        raise UserError(f"{path}: a quote in the line with the column names is not closed.")
+    line = line.splitlines()[0]
     delimiter = delimiter or max(DELIMITERS, key=line.count)
     names = [
         name.strip() or f"column{position}"
         for position, name in enumerate(next(csv.reader([line], delimiter=delimiter)), start=1)
     ]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UserError(
-            f"{path}: the header names {', '.join(map(repr, repeated))} more than once: every "
-            "column needs a name of its own."
-        )
+    require_distinct(names, str(path))
     return names, delimiter
 
 
@@ -141,22 +192,37 @@ def _with_faults(data: pa.Table, file: str, faults: list[tuple[int, str]]) -> pa
 
 
 def _read_json_lines(path: Path, file: str, _: SourceSettings) -> pa.Table:
+    with _open(path) as stream:
+        marked = stream.read(len(BOM_UTF8)) == BOM_UTF8
+    if not marked:
+        return _read_json_objects(path, file, path)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.jsonl"
+        _write_plain(path, plain, "utf-8")
+        return _read_json_objects(plain, file, path)
+
+
+def _read_json_objects(readable: Path, file: str, path: Path) -> pa.Table:
     with duckdb.connect() as connection:
         connection.execute(
             "create temp table lines as select row_number() over () as number, json, "
             "json_type(json) = 'OBJECT' as readable "
             "from read_ndjson_objects(?, ignore_errors = true)",
-            [glob.escape(str(path))],
+            [glob.escape(str(readable))],
         )
-        structure = connection.execute(
+        found = connection.execute(
             "select json_group_structure(json) from lines where readable"
         ).fetchall()[0][0]
-        if structure is None:
-            raise UserError(f"{path}: the file is empty, or no line of it is a JSON object.")
+        structure = json.loads(found) if found is not None else None
+        if not isinstance(structure, dict):
+            raise UserError(
+                f"{path}: the file is empty, or no line of it is a JSON object with a value."
+            )
+        require_distinct(list(structure), str(path))
         # A column of several types is text.
         types = {
             name: "VARCHAR" if kind in ("JSON", "NULL") else kind
-            for name, kind in json.loads(structure).items()
+            for name, kind in structure.items()
         }
         data = connection.sql(
             "select unnest(json_transform(case when readable then json end, $types)) "

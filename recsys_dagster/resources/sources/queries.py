@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,13 +15,17 @@ from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.state import (
     SourceRead,
     numbered,
+    require_distinct,
     state_of,
     united,
+    unordered_digest,
     with_state,
 )
-from recsys_dagster.resources.warehouse import quote, to_arrow
-from recsys_dagster.versions import content_digest, digest
+from recsys_dagster.resources.warehouse import quote
+from recsys_dagster.schemas import SOURCE_NAMES
+from recsys_dagster.versions import digest
 
+DUCKDB_MAGIC = b"DUCK"
 SQLITE_MAGIC = b"SQLite format 3\0"
 
 
@@ -41,9 +44,10 @@ def read_query(
     Raises:
         UserError: no such database, table or column, or the query fails.
     """
-    query = expand_variables(settings.sql) if settings.sql else _select(settings, folder)
+    database = _database(settings, folder)
+    query = _one_statement(settings) if settings.sql else _select(settings, database)
     watermark = settings.watermark
-    asked = digest(query, settings.database or "", watermark or "")
+    asked = digest(query, str(database), watermark or "")
     before = previous() if watermark else None
     if watermark is not None and before is not None and state_of(before).get("query") == asked:
         rows, fetched = _appended(settings, folder, query, watermark, before)
@@ -55,7 +59,21 @@ def read_query(
                 f"{did_you_mean(watermark, data.column_names)}"
             )
         rows, fetched = numbered(data), data.num_rows
-    return SourceRead(with_state(rows, {"query": asked}), content_digest(rows), fetched)
+    own = rows.drop_columns(list(SOURCE_NAMES))
+    return SourceRead(with_state(rows, {"query": asked}), unordered_digest(own), fetched)
+
+
+def _one_statement(settings: SourceSettings) -> str:
+    query = expand_variables(settings.sql or "").strip().rstrip(";")
+    try:
+        statements = len(duckdb.extract_statements(query))
+    except duckdb.Error as error:
+        raise UserError(f"source {settings.described}: {error}") from None
+    if statements != 1:
+        raise UserError(
+            f"source {settings.described}: expected one query, found {statements} statements."
+        )
+    return query
 
 
 def _appended(
@@ -64,7 +82,11 @@ def _appended(
     last = pc.call_function("max", [before[watermark]])
     if last.is_valid:
         kept = before.filter(pc.field(watermark) < last)
-        later = f"select * from ({query}) where {quote(watermark)} >= ?"
+        # Without a value nothing says whether a row is new: all of those are fetched again.
+        later = (
+            f"select * from (\n{query}\n) "
+            f"where {quote(watermark)} >= ? or {quote(watermark)} is null"
+        )
         new = _run(settings, folder, later, (last.as_py(),))
     else:
         kept, new = before.slice(0, 0), _run(settings, folder, query, ())
@@ -78,9 +100,9 @@ def _appended(
     return united([kept, numbered(new, row_numbers=numbers)]), new.num_rows
 
 
-def _select(settings: SourceSettings, folder: Path) -> str:
+def _select(settings: SourceSettings, database: Path | None) -> str:
     table = settings.table or ""
-    tables = _tables(_database(settings, folder))
+    tables = _tables(database) if database is not None else []
     if table not in tables:
         raise UserError(
             f"{settings.database}: there is no table {table!r}.{did_you_mean(table, tables)}"
@@ -88,11 +110,17 @@ def _select(settings: SourceSettings, folder: Path) -> str:
     return f"select * from {quote(table)}"
 
 
-def _database(settings: SourceSettings, folder: Path) -> Path:
-    path = folder / Path(expand_variables(settings.database or "")).expanduser()
+def _database(settings: SourceSettings, folder: Path) -> Path | None:
+    if settings.database is None:
+        return None
+    path = (folder / Path(expand_variables(settings.database)).expanduser()).resolve()
     if not path.is_file():
         siblings = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
         raise UserError(f"{path}: there is no such database.{did_you_mean(path.name, siblings)}")
+    with path.open("rb") as file:
+        start = file.read(len(SQLITE_MAGIC))
+    if start != SQLITE_MAGIC and not start[8:].startswith(DUCKDB_MAGIC):
+        raise UserError(f"{path}: this is no DuckDB or SQLite file.")
     return path
 
 
@@ -117,16 +145,17 @@ def _tables(database: Path) -> list[str]:
 
 
 def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequence[Any]) -> pa.Table:
-    database = _database(settings, folder) if settings.database else None
+    database = _database(settings, folder)
     try:
         if database is not None and _is_sqlite(database):
             with closing(_connect_sqlite(database)) as connection:
                 cursor = connection.execute(query, [_for_sqlite(value) for value in parameters])
-                names = [column[0] for column in cursor.description]
-                return to_arrow(pd.DataFrame(cursor.fetchall(), columns=names))
+                return _from_sqlite([column[0] for column in cursor.description], cursor.fetchall())
         with _connect_duckdb(database) as connection:
             connection.execute("set file_search_path = $1", [str(folder)])
-            return connection.sql(query, params=list(parameters)).to_arrow_table()
+            relation = connection.sql(query, params=list(parameters))
+            require_distinct(relation.columns, settings.described)
+            return relation.to_arrow_table()
     except (duckdb.Error, sqlite3.Error) as error:
         raise UserError(f"source {settings.described}: {error}") from None
 
@@ -139,12 +168,31 @@ def _connect_duckdb(database: Path | None) -> duckdb.DuckDBPyConnection:
             f"{database}: the database cannot be opened for reading: another process may be "
             f"writing to it. ({error})"
         ) from None
-    except duckdb.Error as error:
-        raise UserError(f"{database}: this is no DuckDB or SQLite file: {error}") from None
 
 
 def _connect_sqlite(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _from_sqlite(names: list[str], rows: list[tuple[Any, ...]]) -> pa.Table:
+    """Rows as Arrow; SQLite's columns may mix types, and are text then."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    require_distinct(names, "source")
+    return pa.table(dict(zip(names, map(_array, columns), strict=True)))
+
+
+def _array(values: Sequence[Any]) -> pa.Array:
+    try:
+        array = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else _text(value) for value in values])
+    if pa.types.is_binary(array.type):
+        return pa.array([None if value is None else _text(value) for value in values])
+    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _for_sqlite(value: Any) -> Any:

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.schemas import SOURCE_NAMES
+from recsys_dagster.versions import digest
 
 STATE = b"source_state"
 
@@ -61,6 +63,7 @@ def numbered(
     Raises:
         UserError: a column of the source has one of our names.
     """
+    require_distinct(data.column_names, file or "source")
     taken = [name for name in SOURCE_NAMES if name in data.column_names]
     if taken:
         raise UserError(
@@ -77,6 +80,36 @@ def numbered(
     }
     own = {name: data[name] for name in data.column_names}
     return pa.table({name: columns[name] for name in SOURCE_NAMES} | own)
+
+
+def require_distinct(names: Sequence[str], source: str) -> None:
+    """See that every column has a name of its own, also for a reader that ignores case.
+
+    Raises:
+        UserError: two columns have the same name.
+    """
+    advice = "every column needs a name of its own."
+    spelled: dict[str, str] = {}
+    for name in names:
+        other = spelled.get(name.casefold())
+        if other == name:
+            raise UserError(f"{source}: the header names {name!r} more than once: {advice}")
+        if other is not None:
+            raise UserError(
+                f"{source}: the header has {other!r} and {name!r}, which only case tells apart: "
+                f"{advice}"
+            )
+        spelled[name.casefold()] = name
+
+
+def unordered_digest(data: pa.Table) -> str:
+    """A fingerprint of a table whose rows come in any order, hexadecimal."""
+    if not data.column_names:
+        return digest("nothing")
+    with duckdb.connect() as connection:
+        connection.register("data", data.replace_schema_metadata())
+        found = connection.execute("select count(*), sum(hash(data)) from data").fetchall()
+    return digest(*map(str, found[0]), *(f"{field.name} {field.type}" for field in data.schema))
 
 
 def united(tables: Sequence[pa.Table]) -> pa.Table:
