@@ -276,4 +276,4 @@ class TestCatalogs:
         place.warehouse.query("tiny", "drop schema warehouse cascade")
         assert place.run("tiny").success
         assert place.warehouse.query("tiny", "select count(*) from items") == [(10,)]
-        assert snapshot(place).path != before
+        assert snapshot(place).path == before

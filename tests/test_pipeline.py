@@ -10,6 +10,7 @@ from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.resources import encoder
 from recsys_dagster.schemas import EMBEDDING, TABLES
 from recsys_dagster.snapshots import CURRENT, Snapshot
+from recsys_dagster.versions import content_digest
 
 STAGES = {*TABLES, "published"}
 
@@ -31,6 +32,10 @@ def count(place, catalog: str, table: str, where: str = "true") -> int:
 
 def current(place, catalog: str) -> str:
     return (place.snapshots / catalog / CURRENT).read_text()
+
+
+def content(place, catalog: str, table: str) -> str:
+    return content_digest(place.warehouse.read(catalog, table))
 
 
 def failed_checks(result) -> set[str]:
@@ -110,7 +115,7 @@ class TestFinished:
 
 @pytest.mark.usefixtures("no_pictures")
 class TestAgain:
-    def test_a_second_run_encodes_nothing_and_loads_no_model(
+    def test_a_second_run_leaves_everything_as_it_is_and_says_so(
         self, finished_copy, run_facts, monkeypatch
     ):
         def no_model(*_):
@@ -118,16 +123,38 @@ class TestAgain:
 
         monkeypatch.setattr(encoder, "_load_model", no_model)
         before = current(finished_copy, "movies")
+        tables = {name: content(finished_copy, "movies", name) for name in TABLES}
         result = finished_copy.run("movies")
         assert result.success
+        materialised, figures = run_facts
+        assert materialised(result) == {*TABLES, "published"}
+        for stage in materialised(result):
+            assert figures(result, "movies", stage)["unchanged"] is True, stage
+        assert {name: content(finished_copy, "movies", name) for name in TABLES} == tables
+        assert current(finished_copy, "movies") == before
+
+    def test_a_changed_setting_makes_again_what_it_decides_and_nothing_else(
+        self, published, run_facts
+    ):
+        place = published(recommendations=3)
+        result = place.run("tiny")
         _, figures = run_facts
-        seen = figures(result, "movies", "item_embeddings")
-        assert seen["texts_encoded"] == 0
-        distinct = finished_copy.warehouse.query(
-            "movies", "select count(distinct text_hash) from item_texts"
-        )
-        assert [(seen["texts_from_store"],)] == distinct
-        assert current(finished_copy, "movies") != before
+        changed = {
+            stage
+            for stage in [*TABLES, "published"]
+            if not figures(result, "tiny", stage)["unchanged"]
+        }
+        assert changed == {"recommendations", "published"}
+
+    def test_a_table_that_is_lost_is_made_again(self, published, run_facts):
+        place = published()
+        place.warehouse.query("tiny", "drop table item_neighbours")
+        before = current(place, "tiny")
+        result = place.run("tiny")
+        _, figures = run_facts
+        assert figures(result, "tiny", "item_neighbours")["unchanged"] is False
+        assert figures(result, "tiny", "recommendations")["unchanged"] is True
+        assert current(place, "tiny") == before
 
     def test_only_a_changed_text_is_encoded(self, finished_copy, run_facts):
         file = finished_copy.data / "items.parquet"
@@ -170,7 +197,7 @@ class TestAgain:
         place = published()
         _, figures = run_facts
         stages = ["raw_items"]
-        assert figures(place.run("tiny", stages), "tiny", "raw_items")["rows_read"] == 0
+        assert figures(place.run("tiny", stages), "tiny", "raw_items")["unchanged"] is True
         with (place.data / "items.csv").open("a") as file:
             file.write("space6,Late Comet,space comet\n")
         assert figures(place.run("tiny", stages), "tiny", "raw_items")["rows_read"] == 11

@@ -12,7 +12,7 @@ import pyarrow as pa
 from recsys_dagster.assets.common import IO_MANAGER, OWNERS, TABLE, unchanged
 from recsys_dagster.catalog import Catalog, SourceSettings
 from recsys_dagster.metadata import preview
-from recsys_dagster.resources.sources import numbered, read_source
+from recsys_dagster.resources.sources import SourceRead, numbered, read_source
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
     Warehouse,
@@ -21,6 +21,7 @@ from recsys_dagster.resources.warehouse import (
 )
 from recsys_dagster.steps.columns import find_column, own_columns
 
+NO_SOURCE = SourceRead(numbered(pa.table({})), "no source", 0)
 PREVIEW_ROWS = 8
 # Only columns whose meaning is known are shown of these: the others might name a person.
 SHOWN_OF_INTERACTIONS = ("item_id", "weight", "timestamp", "position", "event")
@@ -101,41 +102,33 @@ def _read(
     source: SourceSettings | None,
     asset_value: Any,
 ) -> dg.Output[pa.Table] | dg.MaterializeResult:
-    if source is None:
-        metadata: dict[str, Any] = {"source": "none: users are those of the interactions"}
-        return _versioned(context, numbered(pa.table({})), "none", metadata)
-
     def previous() -> pa.Table | None:
         if config.everything or not warehouse.has(catalog.name, table):
             return None
         return warehouse.read(catalog.name, table)
 
-    found = read_source(source, catalog.folder, previous, asset_value)
-    rows = found.rows
-    if warehouse.remembered(catalog.name, table).get(DATA_VERSION) == found.fingerprint:
-        context.log.info(f"{source.described}: the content is as it was")
+    if source is None:
+        described, found = "none: users are those of the interactions", NO_SOURCE
+    else:
+        described = source.described
+        found = read_source(source, catalog.folder, previous, asset_value)
+    known = warehouse.remembered(catalog.name, table).get(DATA_VERSION)
+    if known == found.fingerprint and not config.everything:
+        context.log.info(f"{described}: the content is as it was")
         return unchanged(context, context.asset_key, found.fingerprint)
-    context.log.info(
-        f"{source.described}: {rows.num_rows:,} rows, {found.rows_read:,} of them read now"
-    )
+    rows = found.rows
+    context.log.info(f"{described}: {rows.num_rows:,} rows, {found.rows_read:,} read now")
     metadata = {
-        "source": source.described,
+        "source": described,
         "rows_read": found.rows_read,
         "unreadable_rows": rows.num_rows - rows["source_error"].null_count,
+        "unchanged": False,
     }
     shown = _shown(table, rows, catalog)
     if shown:
         metadata["preview"] = preview(to_pandas(rows.select(shown).slice(0, PREVIEW_ROWS)))
-    return _versioned(context, rows, found.fingerprint, metadata)
-
-
-def _versioned(
-    context: dg.AssetExecutionContext, rows: pa.Table, version: str, metadata: dict[str, Any]
-) -> dg.Output[pa.Table]:
-    context.set_data_version(context.asset_key, dg.DataVersion(version))
-    return dg.Output(
-        with_memory(rows, {DATA_VERSION: version}), metadata={**metadata, "unchanged": False}
-    )
+    context.set_data_version(context.asset_key, dg.DataVersion(found.fingerprint))
+    return dg.Output(with_memory(rows, {DATA_VERSION: found.fingerprint}), metadata=metadata)
 
 
 def _shown(table: str, rows: pa.Table, catalog: Catalog) -> list[str]:

@@ -104,27 +104,25 @@ class Warehouse(dg.ConfigurableResource):
         """What is kept with a table beside its rows; empty where there is no such table."""
         if not self.path(catalog).exists():
             return {}
-        rows = self.query(
-            catalog,
-            "select comment from duckdb_tables() where schema_name = 'main' and table_name = ?",
-            [table],
-        )
-        return json.loads(rows[0][0]) if rows and rows[0][0] else {}
+        with self.connect(catalog) as connection:
+            return _remembered(connection, table) or {}
 
     def read(self, catalog: str, table: str) -> pa.Table:
-        """A whole table.
+        """A whole table, with what is kept beside its rows.
 
         Raises:
             UserError: the table was never made.
         """
-        if not self.has(catalog, table):
-            raise UserError(
-                f"{self.path(catalog)}: the table {table} is not there yet: materialise "
-                f"{catalog}/{table} first, or run everything with: recsys run {catalog}"
-            )
-        with self.connect(catalog) as connection:
-            data = connection.sql(f"select * from {quote(table)}").to_arrow_table()
-        return with_memory(data, self.remembered(catalog, table))
+        if self.path(catalog).exists():
+            with self.connect(catalog) as connection:
+                memory = _remembered(connection, table)
+                if memory is not None:
+                    data = connection.sql(f"select * from {quote(table)}").to_arrow_table()
+                    return with_memory(data, memory)
+        raise UserError(
+            f"{self.path(catalog)}: the table {table} is not there yet: materialise "
+            f"{catalog}/{table} first, or run everything with: recsys run {catalog}"
+        )
 
     def replace(self, catalog: str, table: Table, data: pa.Table) -> list[Column]:
         """Put `data` in the place of a table, all of it or nothing, columns matched by name.
@@ -162,6 +160,18 @@ class Warehouse(dg.ConfigurableResource):
                 ).fetchall()
             )
         return [Column(column.name, types[column.name], column.description) for column in columns]
+
+
+def _remembered(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str] | None:
+    """What is kept with a table; None where there is no such table."""
+    found = connection.execute(
+        "select comment from duckdb_tables() where schema_name = 'main' and table_name = ?",
+        [table],
+    ).fetchall()
+    if not found:
+        return None
+    ((comment,),) = found
+    return json.loads(comment) if comment else {}
 
 
 def with_memory(data: pa.Table, memory: Mapping[str, str]) -> pa.Table:

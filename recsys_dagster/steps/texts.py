@@ -85,7 +85,8 @@ def _cleaned_once(text: str) -> str:
         text = "".join(parser.parts)
     elif "&" in text:
         text = html.unescape(text)
-    text = unicodedata.normalize("NFKC", text)
+    # Normalised, a trade mark sign would be two letters of the word before it.
+    text = unicodedata.normalize("NFKC", text.replace("\N{TRADE MARK SIGN}", ""))
     if not text.isascii() or not text.isprintable():
         text = "".join(_visible(character) for character in text)
     return PIPE.sub(", ", " ".join(text.split()))

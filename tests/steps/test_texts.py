@@ -270,3 +270,21 @@ def test_an_unknown_column_is_named():
     items = pd.DataFrame({"item_id": ["a"], "title": ["A"], "genres": ["x"]})
     with pytest.raises(UserError, match=r"'genre'.* Did you mean 'genres'"):
         item_texts(items, "{title}. {genre}")
+
+
+def test_a_trade_mark_sign_does_not_become_letters():
+    assert clean_text("DARK SOULS™: Remastered®") == "DARK SOULS: Remastered®"
+
+
+@pytest.mark.parametrize(
+    ("printed", "clean"),
+    [
+        ("""['A red pen', "it's new"]""", "A red pen it's new"),
+        ("Comedy|Drama|Film noir", "Comedy, Drama, Film noir"),
+        ("either | or", "either | or"),
+        ("['not closed'", "['not closed'"),
+        ("[1, 2]", "[1, 2]"),
+    ],
+)
+def test_lists_written_into_a_text_become_their_parts(printed, clean):
+    assert clean_text(printed) == clean
