@@ -3,143 +3,28 @@
 `catalogs.py` reads the files; the reference in the README is made from the descriptions here.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
-from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.operations import (
+    AlertSettings,
+    CheckSettings,
+    KeepSettings,
+    RefreshSettings,
+)
+from recsys_dagster.source import Settings, Source, known_keys
 
 NAME = r"[a-z][a-z0-9_]{0,39}"
 """A catalog's name: it is also part of an asset key, a file and a folder."""
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-
-class Settings(BaseModel):
-    """A part of the YAML: unknown keys are errors, values do not change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _keys(*names: str) -> AfterValidator:
-    """Lets only these names of ours be mapped to columns of the source."""
-
-    def check(columns: dict[str, str]) -> dict[str, str]:
-        for name in columns:
-            if name not in names:
-                raise ValueError(f"{name!r} is not one of ours.{did_you_mean(name, names)}")
-        return columns
-
-    return AfterValidator(check)
-
-
-Filled = Annotated[str, Field(min_length=1)]
-
-
-class SourceSettings(Settings):
-    """Where rows come from: exactly one of path, function, table, sql, or an asset alone.
-
-    `${NAME}` in path, database and sql stands for an environment variable; relative paths start
-    at the YAML file.
-    """
-
-    path: Filled | None = Field(
-        default=None,
-        description="a file, a folder or a pattern such as `orders/*.parquet`: Parquet, CSV, TSV "
-        "or JSON lines, the text formats also as .gz; only new and changed files are read again",
-    )
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
-        default=None,
-        description="of a CSV; the one of , ; | and tab that its header has most, where left out",
-    )
-    encoding: Literal["utf-8", "utf-16", "latin-1"] = Field(
-        default="utf-8", description="of a CSV or TSV"
-    )
-    function: str | None = Field(
-        default=None, description="`module:function`, which returns a pandas frame"
-    )
-    database: Filled | None = Field(default=None, description="a DuckDB or SQLite file")
-    table: Filled | None = Field(default=None, description="a table of the database")
-    sql: Filled | None = Field(
-        default=None, description="a query that DuckDB runs, inside the database if one is given"
-    )
-    watermark: Filled | None = Field(
-        default=None,
-        description="a column that only grows, of a table or query: only rows from its last value "
-        "on are fetched; without it everything is, and compared by a fingerprint",
-    )
-    asset: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")] | None = Field(
-        default=None,
-        description="the key, parts joined by `/`, of the Dagster asset that makes the data; with "
-        "path, table or sql it says where the rows lie, alone they come through `io_manager`",
-    )
-    io_manager: str | None = Field(
-        default=None,
-        description="the resource that loads the asset's value; `io_manager` where left out",
-    )
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        origins = [
-            name for name in ("path", "function", "table", "sql") if getattr(self, name) is not None
-        ]
-        if len(origins) > 1 or not (origins or self.asset):
-            found = " and ".join(origins) or "none of them"
-            raise ValueError(
-                "expected exactly one of path, function, table (with database), sql and asset; "
-                f"found {found}"
-            )
-        needs = {
-            "table": (self.table, "database", self.database),
-            "database": (self.database, "table or sql", self.table or self.sql),
-            "watermark": (self.watermark, "table or sql", self.table or self.sql),
-            "delimiter": (self.delimiter, "path", self.path),
-            "io_manager": (self.io_manager, "asset, and nothing else", not origins),
-        }
-        for name, (value, needed, present) in needs.items():
-            if value is not None and not present:
-                raise ValueError(f"{name} needs {needed}")
-        return self
-
-    @property
-    def described(self) -> str:
-        """One line for people: where the rows come from."""
-        if self.table is not None:
-            return f"{self.database}, table {self.table}"
-        if self.sql is not None:
-            return " ".join(self.sql.split())
-        if self.function is not None:
-            return f"python:{self.function}"
-        return self.path or f"asset {self.asset}"
-
-    @property
-    def is_asset_value(self) -> bool:
-        """Whether the rows are the value of an asset, handed over by Dagster."""
-        return self.path is self.function is self.table is self.sql is None
-
-
-def _source_by_name(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if value.startswith("python:"):
-        return {"function": value.removeprefix("python:")}
-    return {"path": value}
-
-
-Source = Annotated[
-    SourceSettings, BeforeValidator(_source_by_name, json_schema_input_type=str | SourceSettings)
-]
 
 
 class InteractionsSettings(Settings):
@@ -150,7 +35,7 @@ class InteractionsSettings(Settings):
     )
     columns: Annotated[
         dict[str, str],
-        _keys("user_id", "item_id", "weight", "timestamp", "position", "event"),
+        known_keys("user_id", "item_id", "weight", "timestamp", "position", "event"),
     ] = Field(
         default_factory=dict,
         description="our name → the source's, where it is not a known one, for user_id, item_id, "
@@ -206,10 +91,12 @@ class ItemsSettings(Settings):
     """Where items come from and which text stands for one."""
 
     source: Source = Field(description="as for interactions")
-    columns: Annotated[dict[str, str], _keys("item_id", "title", "category", "available")] = Field(
-        default_factory=dict,
-        description="our name → the source's, for item_id, title, category and available (yes or "
-        "no, or a stock count: an item that is not available is never recommended)",
+    columns: Annotated[dict[str, str], known_keys("item_id", "title", "category", "available")] = (
+        Field(
+            default_factory=dict,
+            description="our name → the source's, for item_id, title, category and available (yes "
+            "or no, or a stock count: an item that is not available is never recommended)",
+        )
     )
     text: str | tuple[str, ...] = Field(
         description='a column, columns joined by ". ", or a template such as '
@@ -221,7 +108,7 @@ class UsersSettings(Settings):
     """How a user becomes a vector, and where profile texts come from."""
 
     source: Source | None = Field(default=None, description="a table of users, if there is one")
-    columns: Annotated[dict[str, str], _keys("user_id")] = Field(
+    columns: Annotated[dict[str, str], known_keys("user_id")] = Field(
         default_factory=dict, description="our name → the source's, for user_id"
     )
     text: str | tuple[str, ...] | None = Field(default=None, description="as for items")
@@ -320,6 +207,18 @@ class Catalog(Settings):
         default_factory=ModelSettings, description="knobs of the learned strategies"
     )
     recommendations: Annotated[int, Field(gt=0)] = Field(default=20, description="rows a user gets")
+    refresh: RefreshSettings = Field(
+        default_factory=RefreshSettings, description="when the catalog is run"
+    )
+    checks: CheckSettings = Field(
+        default_factory=CheckSettings, description="what the gate expects"
+    )
+    alert: AlertSettings = Field(
+        default_factory=AlertSettings, description="who is told that a run failed"
+    )
+    keep: KeepSettings = Field(
+        default_factory=KeepSettings, description="how much of the past is kept"
+    )
     folder: Path = Field(default=Path(), exclude=True, description="where the YAML file lies")
 
     @model_validator(mode="after")
@@ -349,22 +248,3 @@ def parse_condition(condition: str) -> tuple[str, str, float]:
         )
     column, comparison, number = match.groups()
     return column, comparison, float(number)
-
-
-def expand_variables(text: str) -> str:
-    """Put environment variables in the place of `${NAME}`.
-
-    Raises:
-        UserError: a variable is not set.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in os.environ:
-            raise UserError(
-                f"{text}: the environment variable {name} is not set."
-                f"{did_you_mean(name, [known for known in os.environ if name[:3] == known[:3]])}"
-            )
-        return os.environ[name]
-
-    return VARIABLE.sub(value, text)

@@ -7,11 +7,12 @@ from typing import TypeVar
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.catalog import Catalog, SourceSettings, expand_variables
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.encoder_models import EncoderError, resolve_model
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.warehouse import to_pandas
+from recsys_dagster.source import SourceSettings, expand_variables
 from recsys_dagster.steps.columns import find_column, own_columns, require_column
 from recsys_dagster.steps.interactions import parse_interactions
 from recsys_dagster.steps.items import parse_items

@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from recsys_dagster.catalog import Catalog, SourceSettings
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import settings_of
+from recsys_dagster.source import SourceSettings
 
 HIDDEN = "folder"
 START, END = "<!-- from `recsys schema --markdown` -->\n", "\n<!-- end -->"

@@ -6,9 +6,10 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from recsys_dagster.catalog import DEFAULT_ENCODER, Catalog, expand_variables, parse_condition
+from recsys_dagster.catalog import DEFAULT_ENCODER, Catalog, parse_condition
 from recsys_dagster.catalogs import Catalogs, catalog_files, catalogs_folder, read_catalog
 from recsys_dagster.errors import UserError
+from recsys_dagster.source import expand_variables
 
 SMALLEST = """\
 name: shop

@@ -4,9 +4,10 @@ import pytest
 from pydantic import BaseModel
 
 from recsys_dagster import versions
-from recsys_dagster.catalog import Catalog, SourceSettings
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import settings_of
 from recsys_dagster.schemas import TABLES
+from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import MADE_WITH, TOGETHER, code_version
 
 SMALLEST = {
@@ -14,7 +15,7 @@ SMALLEST = {
     "interactions": {"source": "i.csv"},
     "items": {"source": "m.csv", "text": "title"},
 }
-SAYS_NOTHING_OF_TABLES = {"name", "description", "folder"}
+SAYS_NOTHING_OF_TABLES = {"name", "description", "folder", "refresh", "checks", "alert", "keep"}
 
 
 def catalog(**settings) -> Catalog:

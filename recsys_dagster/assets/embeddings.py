@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import TABLE, table_asset
-from recsys_dagster.catalog import Catalog, expand_variables
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import bars, plane
 from recsys_dagster.progress import log_progress
@@ -23,6 +23,7 @@ from recsys_dagster.resources.embedding_store import (
 from recsys_dagster.resources.encoder import SentenceEncoder, TextEncoder
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.source import expand_variables
 from recsys_dagster.steps.embeddings import mean_cosine, user_vectors
 from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.tfidf import TfidfEncoder

@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from recsys_dagster.assets.common import IO_MANAGER, OWNERS, TABLE, unchanged
-from recsys_dagster.catalog import Catalog, SourceSettings
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.metadata import preview
 from recsys_dagster.resources.sources import SourceRead, numbered, read_source
 from recsys_dagster.resources.warehouse import (
@@ -19,6 +19,7 @@ from recsys_dagster.resources.warehouse import (
     to_pandas,
     with_memory,
 )
+from recsys_dagster.source import SourceSettings
 from recsys_dagster.steps.columns import find_column, own_columns
 
 NO_SOURCE = SourceRead(numbered(pa.table({})), "no source", 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_dagster.catalog import NAME, SourceSettings
+from recsys_dagster.catalog import NAME
 from recsys_dagster.catalogs import catalogs_folder, read_catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.proposal import Candidate, propose, render
@@ -21,6 +21,7 @@ from recsys_dagster.resources.sources.formats import READERS, suffix_of
 from recsys_dagster.resources.sources.queries import SQLITE_MAGIC
 from recsys_dagster.resources.sources.state import state_of
 from recsys_dagster.resources.warehouse import quote, to_pandas
+from recsys_dagster.source import SourceSettings
 from recsys_dagster.steps.columns import own_columns
 
 DATABASES = (".duckdb", ".sqlite", ".sqlite3", ".db")

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_dagster.catalog import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.formats import READERS, read_file, suffix_of
 from recsys_dagster.resources.sources.state import (
@@ -19,6 +18,7 @@ from recsys_dagster.resources.sources.state import (
     united,
     with_state,
 )
+from recsys_dagster.source import SourceSettings, expand_variables
 from recsys_dagster.versions import digest
 
 

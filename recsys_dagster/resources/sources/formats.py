@@ -20,9 +20,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from recsys_dagster.catalog import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.state import numbered, require_distinct
+from recsys_dagster.source import SourceSettings
 
 LONGEST_HEADER = 1_000_000
 DELIMITERS = (",", ";", "\t", "|")

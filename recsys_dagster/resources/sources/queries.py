@@ -10,7 +10,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_dagster.catalog import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.state import (
     SourceRead,
@@ -23,6 +22,7 @@ from recsys_dagster.resources.sources.state import (
 )
 from recsys_dagster.resources.warehouse import quote
 from recsys_dagster.schemas import SOURCE_NAMES
+from recsys_dagster.source import SourceSettings, expand_variables
 from recsys_dagster.versions import digest
 
 DUCKDB_MAGIC = b"DUCK"

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.catalog import SourceSettings
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.files import read_files
 from recsys_dagster.resources.sources.queries import read_query
 from recsys_dagster.resources.sources.state import SourceRead, numbered
 from recsys_dagster.resources.warehouse import to_arrow
+from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import content_digest
 
 

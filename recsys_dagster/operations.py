@@ -1,0 +1,108 @@
+"""Settings of a catalog's running: when, what the gate expects, who is told, what is kept."""
+
+import re
+from typing import Annotated
+from zoneinfo import available_timezones
+
+from pydantic import Field, field_validator
+
+from recsys_dagster.errors import did_you_mean
+from recsys_dagster.source import Settings
+
+CRON = re.compile(r"^(@(hourly|daily|weekly|monthly|yearly)|\S+( \S+){4})$")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class RefreshSettings(Settings):
+    """When the catalog is run by itself."""
+
+    schedule: str | None = Field(
+        default=None, description='five fields of cron, for example "0 3 * * *", or `@daily`'
+    )
+    timezone: str = Field(default="UTC", description="of the schedule, such as Europe/Berlin")
+    watch: bool = Field(
+        default=True,
+        description="run when the content of a source changes; a python function is not watched",
+    )
+    every_seconds: Annotated[int, Field(ge=5)] = Field(
+        default=30, description="how often the sources are looked at"
+    )
+    settle_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=5, description="a file is taken when nobody has written to it for so long"
+    )
+    fresh_within_hours: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Dagster warns when the last snapshot is older than this"
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_cron(cls, value: str | None) -> str | None:
+        if value is not None and not CRON.match(value):
+            raise ValueError('expected five fields of cron, for example "0 3 * * *", or @daily')
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        zones = available_timezones()
+        if value not in zones:
+            raise ValueError(f"there is no such time zone.{did_you_mean(value, sorted(zones))}")
+        return value
+
+
+class CheckSettings(Settings):
+    """What the gate expects. `least` and `most` that block a snapshot say so."""
+
+    accepted_share: Share = Field(
+        default=0.5, description="least share of rows that are accepted; blocks"
+    )
+    known_share: Share = Field(
+        default=0.95,
+        description="least share of interactions with items of the catalogue; blocks when it is 0",
+    )
+    row_fall: Share = Field(
+        default=0.5, description="most that a table may shrink against the last snapshot; blocks"
+    )
+    text_share: Share = Field(
+        default=0.5, description="least share of items with a text of their own; warns"
+    )
+    mean_cosine: Share = Field(
+        default=0.98, description="above it vectors tell nothing apart; blocks"
+    )
+    coverage: Share = Field(
+        default=0.01, description="least share of the catalogue that is in some list; warns"
+    )
+    concentration: Share = Field(
+        default=0.98,
+        description="most inequality (Gini) of how often items are recommended; warns",
+    )
+    changed_lists: Share = Field(
+        default=0.95,
+        description="most users whose list has another first item than in the last snapshot; warns",
+    )
+
+
+class AlertSettings(Settings):
+    """Who is told that a run failed. Both get JSON: catalog, job, run_id, message."""
+
+    command: tuple[str, ...] | None = Field(
+        default=None, description="a program and its arguments, which reads JSON from its input"
+    )
+    webhook: str | None = Field(
+        default=None, description="an address that JSON is posted to, such as `${ALERT_WEBHOOK}`"
+    )
+
+
+class KeepSettings(Settings):
+    """How much of the past is kept; the job `clean_up` removes the rest once a day."""
+
+    snapshots: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="snapshots, the current one included"
+    )
+    run_days: Annotated[float, Field(gt=0)] = Field(
+        default=30, description="days that finished runs and their logs stay"
+    )
+    encoder_days: Annotated[float, Field(gt=0)] = Field(
+        default=30, description="days that vectors of texts or encoders out of use stay"
+    )

@@ -1,0 +1,146 @@
+"""Where rows come from, as a catalog file says it."""
+
+import os
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from recsys_dagster.errors import UserError, did_you_mean
+
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class Settings(BaseModel):
+    """A part of the YAML: unknown keys are errors, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def known_keys(*names: str) -> AfterValidator:
+    """Lets only these names of ours be mapped to columns of the source."""
+
+    def check(columns: dict[str, str]) -> dict[str, str]:
+        for name in columns:
+            if name not in names:
+                raise ValueError(f"{name!r} is not one of ours.{did_you_mean(name, names)}")
+        return columns
+
+    return AfterValidator(check)
+
+
+Filled = Annotated[str, Field(min_length=1)]
+
+
+class SourceSettings(Settings):
+    """Where rows come from: exactly one of path, function, table, sql, or an asset alone.
+
+    `${NAME}` in path, database and sql stands for an environment variable; relative paths start
+    at the YAML file.
+    """
+
+    path: Filled | None = Field(
+        default=None,
+        description="a file, a folder or a pattern such as `orders/*.parquet`: Parquet, CSV, TSV "
+        "or JSON lines, the text formats also as .gz; only new and changed files are read again",
+    )
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        default=None,
+        description="of a CSV; the one of , ; | and tab that its header has most, where left out",
+    )
+    encoding: Literal["utf-8", "utf-16", "latin-1"] = Field(
+        default="utf-8", description="of a CSV or TSV"
+    )
+    function: str | None = Field(
+        default=None, description="`module:function`, which returns a pandas frame"
+    )
+    database: Filled | None = Field(default=None, description="a DuckDB or SQLite file")
+    table: Filled | None = Field(default=None, description="a table of the database")
+    sql: Filled | None = Field(
+        default=None, description="a query that DuckDB runs, inside the database if one is given"
+    )
+    watermark: Filled | None = Field(
+        default=None,
+        description="a column that only grows, of a table or query: only rows from its last value "
+        "on are fetched; without it everything is, and compared by a fingerprint",
+    )
+    asset: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")] | None = Field(
+        default=None,
+        description="the key, parts joined by `/`, of the Dagster asset that makes the data; with "
+        "path, table or sql it says where the rows lie, alone they come through `io_manager`",
+    )
+    io_manager: str | None = Field(
+        default=None,
+        description="the resource that loads the asset's value; `io_manager` where left out",
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        origins = [
+            name for name in ("path", "function", "table", "sql") if getattr(self, name) is not None
+        ]
+        if len(origins) > 1 or not (origins or self.asset):
+            found = " and ".join(origins) or "none of them"
+            raise ValueError(
+                "expected exactly one of path, function, table (with database), sql and asset; "
+                f"found {found}"
+            )
+        needs = {
+            "table": (self.table, "database", self.database),
+            "database": (self.database, "table or sql", self.table or self.sql),
+            "watermark": (self.watermark, "table or sql", self.table or self.sql),
+            "delimiter": (self.delimiter, "path", self.path),
+            "io_manager": (self.io_manager, "asset, and nothing else", not origins),
+        }
+        for name, (value, needed, present) in needs.items():
+            if value is not None and not present:
+                raise ValueError(f"{name} needs {needed}")
+        return self
+
+    @property
+    def described(self) -> str:
+        """One line for people: where the rows come from."""
+        if self.table is not None:
+            return f"{self.database}, table {self.table}"
+        if self.sql is not None:
+            return " ".join(self.sql.split())
+        if self.function is not None:
+            return f"python:{self.function}"
+        return self.path or f"asset {self.asset}"
+
+    @property
+    def is_asset_value(self) -> bool:
+        """Whether the rows are the value of an asset, handed over by Dagster."""
+        return self.path is self.function is self.table is self.sql is None
+
+
+def _source_by_name(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.startswith("python:"):
+        return {"function": value.removeprefix("python:")}
+    return {"path": value}
+
+
+Source = Annotated[
+    SourceSettings, BeforeValidator(_source_by_name, json_schema_input_type=str | SourceSettings)
+]
+
+
+def expand_variables(text: str) -> str:
+    """Put environment variables in the place of `${NAME}`.
+
+    Raises:
+        UserError: a variable is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise UserError(
+                f"{text}: the environment variable {name} is not set."
+                f"{did_you_mean(name, [known for known in os.environ if name[:3] == known[:3]])}"
+            )
+        return os.environ[name]
+
+    return VARIABLE.sub(value, text)
