@@ -1,7 +1,8 @@
 """The only assembler: catalogs and resources in, Dagster definitions out."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -18,6 +19,11 @@ from recsys_dagster.assets import (
 )
 from recsys_dagster.assets.common import IO_MANAGER
 from recsys_dagster.assets.raw import raw_assets
+from recsys_dagster.automation.alerts import alert_sensor
+from recsys_dagster.automation.jobs import catalog_jobs
+from recsys_dagster.automation.retention import clean_up, clean_up_schedule
+from recsys_dagster.automation.schedules import refresh_schedule
+from recsys_dagster.automation.sensors import watch_sensor
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
 from recsys_dagster.home import snapshots_folder, warehouse_folder
@@ -25,6 +31,10 @@ from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, WarehouseIOManager
 from recsys_dagster.versions import code_version
+
+WAREHOUSE_RETRIES = 3
+"""How often a step that found the warehouse held by another process is tried again."""
+Found = TypeVar("Found")
 
 ASSET_MODULES = [
     interactions,
@@ -36,11 +46,6 @@ ASSET_MODULES = [
     recommendations,
     published,
 ]
-
-
-def refresh_job_name(catalog: str) -> str:
-    """The job that materialises a whole catalog."""
-    return f"refresh_{catalog}"
 
 
 def build_defs(
@@ -61,7 +66,7 @@ def build_defs(
     """
     if catalogs is None:
         catalogs = Catalogs.read(catalogs_folder())
-    warehouse = Warehouse(folder=str(warehouse_folder()))
+    warehouse = Warehouse(folder=str(warehouse_folder()), retries=WAREHOUSE_RETRIES)
     defaults: dict[str, Any] = {
         "catalogs": catalogs,
         "warehouse": warehouse,
@@ -76,14 +81,13 @@ def build_defs(
             for name in catalogs
             for check in dg.load_asset_checks_from_modules([checks], asset_key_prefix=name)
         ],
-        jobs=[
-            dg.define_asset_job(
-                refresh_job_name(name),
-                dg.AssetSelection.groups(name),
-                description=f"Everything from the sources of {name} to its published snapshot.",
-            )
-            for name in catalogs
-        ],
+        jobs=[*(job for name in catalogs for job in catalog_jobs(name)), clean_up],
+        schedules=_there(
+            [*(refresh_schedule(catalog) for catalog in catalogs.values()), clean_up_schedule]
+        ),
+        sensors=_there(
+            [*(watch_sensor(catalog) for catalog in catalogs.values()), alert_sensor(catalogs)]
+        ),
         resources=defaults | dict(resources or {}),
         loggers=loggers,
         # One process a run: a stage takes seconds, starting a process with torch takes ten.
@@ -91,11 +95,21 @@ def build_defs(
     )
 
 
+def _there(found: Iterable[Found | None]) -> list[Found]:
+    return [one for one in found if one is not None]
+
+
 def _assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
-    """The assets of a catalog, each with the version of the code and settings that make it."""
+    """The assets of a catalog: each knows the version of what makes it, the last its freshness."""
 
     def versioned(spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec.replace_attributes(code_version=code_version(spec.key.path[-1], catalog))
+        table = spec.key.path[-1]
+        hours = catalog.refresh.fresh_within_hours
+        policy = dg.FreshnessPolicy.time_window(timedelta(hours=hours)) if hours else None
+        return spec.replace_attributes(
+            code_version=code_version(table, catalog),
+            freshness_policy=policy if table == "published" else None,
+        )
 
     loaded = dg.load_assets_from_modules(
         ASSET_MODULES, key_prefix=catalog.name, group_name=catalog.name

@@ -74,6 +74,27 @@ def publish(
     return home / name
 
 
+def remove_old(folder: Path, catalog: str, keep: int) -> int:
+    """Delete all but the newest snapshots of a catalog and the current one; how many they were.
+
+    Args:
+        folder: where all catalogs' snapshots lie.
+        catalog: whose.
+        keep: how many to keep.
+    """
+    home = folder / catalog
+    if not home.is_dir():
+        return 0
+    current = (home / CURRENT).read_text("utf-8").strip() if (home / CURRENT).exists() else ""
+    # Names begin with the time: their order is that of the snapshots.
+    names = sorted((path.name for path in home.iterdir() if path.is_dir()), reverse=True)
+    whole = [name for name in names if not name.startswith(".")]
+    old = [name for name in whole[keep:] if name != current]
+    for name in old:
+        shutil.rmtree(home / name)
+    return len(old)
+
+
 def make_current(home: Path, name: str) -> None:
     """Let readers of a catalog's folder see the snapshot `name` from now on."""
     beside = home / f".{CURRENT}-{name}"

@@ -20,10 +20,9 @@ from recsys_dagster.resources.embedding_store import (
     vectors_from_arrow,
     vectors_to_arrow,
 )
-from recsys_dagster.resources.encoder import SentenceEncoder, TextEncoder
+from recsys_dagster.resources.encoder import TextEncoder, load_encoder
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.source import expand_variables
 from recsys_dagster.steps.embeddings import mean_cosine, user_vectors
 from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.tfidf import TfidfEncoder
@@ -36,19 +35,7 @@ def _encoder_of(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
     """The fingerprint of the weights: a model's name says nothing of what is behind it."""
     if catalog.encoder.model == "tfidf":
         return ""
-    return _load(arguments["encoder"], catalog, "document").fingerprint
-
-
-def _load(
-    resource: TextEncoder, catalog: Catalog, prompt: Literal["document", "query"]
-) -> SentenceEncoder:
-    settings = catalog.encoder
-    return resource.load(
-        expand_variables(settings.model),
-        catalog.folder,
-        prompt=prompt,
-        max_length=settings.max_length,
-    )
+    return load_encoder(arguments["encoder"], catalog, "document").fingerprint
 
 
 @table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu")
@@ -168,7 +155,7 @@ def _encode(
             encoder.encode(texts["text"].tolist()), encoded=texts["text_hash"].nunique(), reused=0
         )
     else:
-        encoder = _load(resource, catalog, prompt)
+        encoder = load_encoder(resource, catalog, prompt)
         encoded = encode_once(
             texts, encoder, warehouse, catalog.name, log_progress(context.log, "encoded", "texts")
         )

@@ -5,8 +5,9 @@ text, weight file, prompt or number type never meets a vector that is not its ow
 committed as it comes: an interrupted run loses one batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +61,10 @@ class EmbeddingStore:
                 f"create table if not exists {self._table} "
                 f"(text_hash varchar primary key, embedding float[{self.dimension}])"
             )
+            connection.execute(
+                f"alter table {self._table} add column if not exists added_at timestamp "
+                "default current_timestamp"
+            )
 
     def add(self, hashes: Sequence[str], vectors: np.ndarray) -> None:
         """Commit vectors, float32 (len(hashes) × dimension); addresses already there are kept."""
@@ -69,7 +74,8 @@ class EmbeddingStore:
         with self.warehouse.connect(self.catalog) as connection:
             connection.register("incoming", incoming)
             connection.execute(
-                f"insert or ignore into {self._table} select text_hash, embedding from incoming"
+                f"insert or ignore into {self._table} (text_hash, embedding) "
+                "select text_hash, embedding from incoming"
             )
 
     def get(self, hashes: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -125,6 +131,51 @@ def encode_once(
     found, vectors = store.get(hashes)
     order = pd.Index(found).get_indexer(hashes)
     return Encoded(vectors[order], encoded=len(missing), reused=len(stored))
+
+
+def remove_unused(
+    warehouse: Warehouse, catalog: str, fingerprints: Collection[str], before: datetime
+) -> int:
+    """Delete vectors that no text and no encoder of a catalog needs; how many they were.
+
+    Args:
+        warehouse: where the store lies.
+        catalog: whose.
+        fingerprints: of the encoders in use.
+        before: only vectors added before this time, with a zone, are deleted.
+    """
+    if not warehouse.path(catalog).exists():
+        return 0
+    added_before = before.astimezone(UTC).replace(tzinfo=None)
+    removed = 0
+    with warehouse.connect(catalog) as connection:
+        tables = {
+            (schema, name)
+            for schema, name in connection.execute(
+                "select schema_name, table_name from duckdb_tables()"
+            ).fetchall()
+        }
+        hashes = [
+            f"select text_hash from {name}"
+            for name in ("item_texts", "user_texts")
+            if ("main", name) in tables
+        ]
+        for schema, name in sorted(tables):
+            if schema != SCHEMA:
+                continue
+            store = f"{quote(SCHEMA)}.{quote(name)}"
+            unused = "added_at < $1"
+            if name in fingerprints and hashes:
+                unused += f" and text_hash not in ({' union '.join(hashes)})"
+            connection.execute(
+                f"alter table {store} add column if not exists added_at timestamp "
+                "default current_timestamp"
+            )
+            found = connection.execute(
+                f"delete from {store} where {unused} returning 1", [added_before]
+            ).fetchall()
+            removed += len(found)
+    return removed
 
 
 def vectors_to_arrow(vectors: np.ndarray) -> pa.FixedSizeListArray:

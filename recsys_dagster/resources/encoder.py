@@ -18,6 +18,7 @@ import dagster as dg
 import numpy as np
 from pydantic import Field
 
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.resources.encoder_batches import Batch, in_batches, in_chunks, reporting
 from recsys_dagster.resources.encoder_models import (
     EncoderError,
@@ -28,6 +29,7 @@ from recsys_dagster.resources.encoder_models import (
     read_prompt,
     resolve_model,
 )
+from recsys_dagster.source import expand_variables
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -298,4 +300,19 @@ def _cpu_has_bfloat16() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     return cpuinfo.is_file() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(
         cpuinfo.read_text(encoding="utf-8", errors="replace").split()
+    )
+
+
+def load_encoder(resource: TextEncoder, catalog: Catalog, prompt: Side) -> SentenceEncoder:
+    """The sentence encoder of a catalog, for its items ("document") or its users ("query").
+
+    Raises:
+        EncoderError: no such model, or no such device.
+    """
+    settings = catalog.encoder
+    return resource.load(
+        expand_variables(settings.model),
+        catalog.folder,
+        prompt=prompt,
+        max_length=settings.max_length,
     )

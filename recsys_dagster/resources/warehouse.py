@@ -19,6 +19,7 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.warehouse_format import bring_up_to_date
 from recsys_dagster.schemas import EMBEDDING, TABLES, Column, Table
 
+RETRY_SECONDS = 20
 DATA_VERSION = "data_version"
 """What a table's content is known by; kept with it."""
 
@@ -36,6 +37,8 @@ class Warehouse(dg.ConfigurableResource):
     """
 
     folder: str
+    retries: int = 0
+    """How often Dagster tries a step again that found the file held by another process."""
 
     def path(self, catalog: str) -> Path:
         """The catalog's DuckDB file, which may not exist yet."""
@@ -46,7 +49,8 @@ class Warehouse(dg.ConfigurableResource):
         """A connection, closed at the end come what may.
 
         Raises:
-            UserError: another process keeps the file open.
+            UserError: another process keeps the file open; or dagster.RetryRequested, where steps
+                are tried again.
         """
         path = self.path(catalog)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +59,10 @@ class Warehouse(dg.ConfigurableResource):
             context = resource.get_connection()
             connection = context.__enter__()
         except duckdb.IOException as error:
-            raise self._locked(catalog, error) from error
+            fault = self._locked(catalog, error)
+            if self.retries:
+                raise dg.RetryRequested(self.retries, RETRY_SECONDS) from fault
+            raise fault from error
         try:
             bring_up_to_date(connection, path)
             yield connection

@@ -93,7 +93,7 @@ def read_files(
         size, modified = _stat(file)
         state = known.get(name)
         unchanged = state is not None and (size, modified) == (state["size"], state["modified"])
-        content = state["sha256"] if state and unchanged else _sha256(file)
+        content = state["sha256"] if state and unchanged else sha256(file)
         if before is not None and state is not None and content == state["sha256"]:
             tables.append(_kept(before, name, state))
         else:
@@ -145,6 +145,7 @@ def _stat(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

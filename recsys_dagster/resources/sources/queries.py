@@ -44,7 +44,7 @@ def read_query(
     Raises:
         UserError: no such database, table or column, or the query fails.
     """
-    database = _database(settings, folder)
+    database = database_file(settings, folder) if settings.database else None
     query = _one_statement(settings) if settings.sql else _select(settings, database)
     watermark = settings.watermark
     asked = digest(query, str(database), watermark or "")
@@ -61,6 +61,16 @@ def read_query(
         rows, fetched = numbered(data), data.num_rows
     own = rows.drop_columns(list(SOURCE_NAMES))
     return SourceRead(with_state(rows, {"query": asked}), unordered_digest(own), fetched)
+
+
+def query_digest(settings: SourceSettings, folder: Path) -> str:
+    """A fingerprint of what a query outside a database gives now; its rows stay in DuckDB.
+
+    Raises:
+        UserError: the query fails.
+    """
+    counted = f"select count(*), sum(hash(rows)) from (\n{_one_statement(settings)}\n) as rows"
+    return digest(str(_run(settings, folder, counted, ()).to_pylist()))
 
 
 def _one_statement(settings: SourceSettings) -> str:
@@ -110,10 +120,13 @@ def _select(settings: SourceSettings, database: Path | None) -> str:
     return f"select * from {quote(table)}"
 
 
-def _database(settings: SourceSettings, folder: Path) -> Path | None:
-    if settings.database is None:
-        return None
-    path = (folder / Path(expand_variables(settings.database)).expanduser()).resolve()
+def database_file(settings: SourceSettings, folder: Path) -> Path:
+    """The DuckDB or SQLite file of a source.
+
+    Raises:
+        UserError: there is no such file, or it is something else.
+    """
+    path = (folder / Path(expand_variables(settings.database or "")).expanduser()).resolve()
     if not path.is_file():
         siblings = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
         raise UserError(f"{path}: there is no such database.{did_you_mean(path.name, siblings)}")
@@ -145,7 +158,7 @@ def _tables(database: Path) -> list[str]:
 
 
 def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequence[Any]) -> pa.Table:
-    database = _database(settings, folder)
+    database = database_file(settings, folder) if settings.database else None
     try:
         if database is not None and _is_sqlite(database):
             with closing(_connect_sqlite(database)) as connection:

@@ -1,0 +1,1 @@
+"""What makes catalogs run by themselves: jobs, schedules, sensors, alerts, cleaning up."""

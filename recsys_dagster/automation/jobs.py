@@ -1,0 +1,45 @@
+"""A job for a whole catalog, and one for each stage of it."""
+
+from typing import Any
+
+import dagster as dg
+
+CATALOG_TAG = "recsys/catalog"
+"""Tag of a run: whose it is. The run queue lets one run a catalog in at a time."""
+
+STAGES: dict[str, tuple[str, ...]] = {
+    "read": ("raw_interactions", "raw_items", "raw_users"),
+    "clean": ("interactions", "rejected_interactions", "items", "rejected_items", "users"),
+    "compose": ("item_texts", "user_texts"),
+    "embed": ("item_embeddings", "user_embeddings"),
+    "compare": ("similarity_matrix", "item_neighbours"),
+    "recommend": ("popular_items", "recommendations"),
+    "publish": ("published",),
+}
+"""The verb that names a stage's job, and the assets that it makes, in flow order."""
+
+
+def refresh_job_name(catalog: str) -> str:
+    """The job that materialises a whole catalog."""
+    return f"refresh_{catalog}"
+
+
+def catalog_jobs(catalog: str) -> list[Any]:
+    """The jobs `refresh_<catalog>`, `read_<catalog>`, …, `publish_<catalog>`."""
+    tags = {CATALOG_TAG: catalog}
+    refresh = dg.define_asset_job(
+        refresh_job_name(catalog),
+        dg.AssetSelection.groups(catalog),
+        description=f"Everything from the sources of {catalog} to its published snapshot.",
+        tags=tags,
+    )
+    stages = [
+        dg.define_asset_job(
+            f"{verb}_{catalog}",
+            dg.AssetSelection.assets(*(dg.AssetKey([catalog, table]) for table in tables)),
+            description=f"{', '.join(tables)} of {catalog}, from the tables before them.",
+            tags=tags,
+        )
+        for verb, tables in STAGES.items()
+    ]
+    return [refresh, *stages]

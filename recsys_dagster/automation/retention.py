@@ -1,0 +1,83 @@
+"""Removing what nobody needs any more: old snapshots, runs and their logs, unused vectors."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from recsys_dagster.automation.jobs import CATALOG_TAG
+from recsys_dagster.automation.sensors import UNFINISHED
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.resources.embedding_store import remove_unused
+from recsys_dagster.resources.encoder import TextEncoder, load_encoder
+from recsys_dagster.resources.snapshot_store import SnapshotStore
+from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.snapshots import remove_old
+
+JOB = "clean_up"
+
+
+@dg.op
+def remove_what_is_old(
+    context: dg.OpExecutionContext,
+    catalogs: dg.ResourceParam[Catalogs],
+    warehouse: Warehouse,
+    snapshots: SnapshotStore,
+    encoder: TextEncoder,
+) -> None:
+    """For each catalog, as its `keep` settings say."""
+    now = datetime.now(UTC)
+    for name, catalog in catalogs.items():
+        keep = catalog.keep
+        removed = remove_old(Path(snapshots.folder), name, keep.snapshots)
+        runs = remove_runs(context.instance, name, now - timedelta(days=keep.run_days))
+        vectors = remove_unused(
+            warehouse,
+            name,
+            encoders_in_use(catalog, encoder),
+            now - timedelta(days=keep.encoder_days),
+        )
+        context.log.info(
+            f"{name}: removed {removed:,} snapshots, {runs:,} runs, {vectors:,} vectors of texts"
+        )
+
+
+def encoders_in_use(catalog: Catalog, encoder: TextEncoder) -> set[str]:
+    """The fingerprints of what encodes a catalog's items and users."""
+    if catalog.encoder.model == "tfidf":
+        return set()
+    return {load_encoder(encoder, catalog, side).fingerprint for side in ("document", "query")}
+
+
+def remove_runs(instance: dg.DagsterInstance, catalog: str, before: datetime) -> int:
+    """Delete a catalog's finished runs with their logs, but for its last one; how many they were.
+
+    The events of the last run are what the UI shows of the assets.
+    """
+    filters = dg.RunsFilter(tags={CATALOG_TAG: catalog}, created_before=before)
+    last = instance.get_runs(dg.RunsFilter(tags={CATALOG_TAG: catalog}), limit=1)
+    kept = {run.run_id for run in last}
+    old = [
+        run
+        for run in instance.get_runs(filters)
+        if run.run_id not in kept and run.status not in UNFINISHED
+    ]
+    for run in old:
+        instance.compute_log_manager.delete_logs(prefix=[run.run_id])
+        instance.delete_run(run.run_id)
+    return len(old)
+
+
+@dg.job(name=JOB, description="Removes what is older than the `keep` settings of each catalog.")
+def clean_up() -> None:
+    """The job of `clean_up_schedule`."""
+    remove_what_is_old()
+
+
+clean_up_schedule = dg.ScheduleDefinition(
+    name="clean_up_schedule",
+    job=clean_up,
+    cron_schedule="30 4 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

@@ -1,0 +1,111 @@
+"""Runs when the content of a source changed: one run a change, none for a file only touched."""
+
+import json
+from typing import Any
+
+import dagster as dg
+
+from recsys_dagster.automation.jobs import CATALOG_TAG, refresh_job_name
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources.watching import can_be_watched, observe_source
+from recsys_dagster.source import SourceSettings
+from recsys_dagster.versions import digest
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
+    """The sensor of a catalog, running from the start; None where there is nothing to watch.
+
+    Its cursor holds what the sources looked like when a run was last asked for, and how many runs
+    were: the run key is made of both, so that a tick that is repeated after a crash asks for the
+    same run, and content that comes back after a while for a new one.
+    """
+    sources = _watched(catalog)
+    if not catalog.refresh.watch or not sources:
+        return None
+
+    @dg.sensor(
+        name=f"watch_{catalog.name}",
+        job_name=refresh_job_name(catalog.name),
+        minimum_interval_seconds=catalog.refresh.every_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Asks for {refresh_job_name(catalog.name)} when a source has changed.",
+    )
+    def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
+        files: dict[str, Any] = {}
+        fingerprints = []
+        try:
+            for name, source in sources.items():
+                found = observe_source(
+                    source,
+                    catalog.folder,
+                    cursor.get("files", {}).get(name, {}),
+                    catalog.refresh.settle_seconds,
+                    _asset_version(context.instance, source),
+                )
+                if found.being_written:
+                    return _nothing(f"{found.being_written} is still being written", context.cursor)
+                files[name] = found.files
+                fingerprints.append(f"{name} {found.fingerprint}")
+        except (UserError, OSError) as error:
+            return _nothing(str(error), context.cursor)
+        fingerprint = digest(*fingerprints)
+        runs = cursor.get("runs", 0)
+        if fingerprint == cursor.get("fingerprint"):
+            return _nothing("no content has changed", _cursor(files, fingerprint, runs))
+        filters = dg.RunsFilter(tags={CATALOG_TAG: catalog.name}, statuses=UNFINISHED)
+        if context.instance.get_runs_count(filters):
+            reason = "content has changed; a run is under way, and this is taken up after it"
+            return _nothing(reason, context.cursor)
+        return dg.SensorResult(
+            run_requests=[
+                dg.RunRequest(
+                    run_key=f"{catalog.name}-{runs + 1}-{fingerprint}",
+                    tags={CATALOG_TAG: catalog.name},
+                )
+            ],
+            cursor=_cursor(files, fingerprint, runs + 1),
+        )
+
+    return watch
+
+
+def _watched(catalog: Catalog) -> dict[str, SourceSettings]:
+    sources = {
+        "interactions": catalog.interactions.source,
+        "items": catalog.items.source,
+        "users": catalog.users.source,
+    }
+    return {
+        name: source
+        for name, source in sources.items()
+        if source is not None and can_be_watched(source)
+    }
+
+
+def _asset_version(instance: dg.DagsterInstance, source: SourceSettings) -> str:
+    """What the last materialisation of the source's asset is known by: its data version or run."""
+    if source.asset is None:
+        return ""
+    event = instance.get_latest_materialization_event(dg.AssetKey(source.asset.split("/")))
+    if event is None or event.asset_materialization is None:
+        return "never materialised"
+    tags = event.asset_materialization.tags or {}
+    return tags.get("dagster/data_version", event.run_id)
+
+
+def _cursor(files: dict[str, Any], fingerprint: str, runs: int) -> str:
+    return json.dumps({"files": files, "fingerprint": fingerprint, "runs": runs})
+
+
+def _nothing(reason: str, cursor: str | None) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=reason, cursor=cursor)

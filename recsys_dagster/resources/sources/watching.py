@@ -1,0 +1,76 @@
+"""Has the content of a source changed? Answered without reading rows where that can be."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recsys_dagster.resources.sources.files import find_files, sha256
+from recsys_dagster.resources.sources.queries import database_file, query_digest
+from recsys_dagster.source import SourceSettings
+from recsys_dagster.versions import digest
+
+FileState = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a source looks like now.
+
+    Attributes:
+        fingerprint: of the content.
+        files: size, time and content hash of each file, to be handed to the next look.
+        being_written: a file that somebody wrote to a moment ago, if there is one.
+    """
+
+    fingerprint: str
+    files: dict[str, FileState]
+    being_written: str | None = None
+
+
+def can_be_watched(settings: SourceSettings) -> bool:
+    """Whether a source can be looked at without running anybody's code."""
+    return settings.function is None
+
+
+def observe_source(
+    settings: SourceSettings,
+    folder: Path,
+    known: Mapping[str, FileState],
+    settle_seconds: float,
+    asset_version: str = "",
+) -> Observation:
+    """Look at a source. A file of the same size and time as before is not opened.
+
+    Args:
+        settings: the source as the catalog names it.
+        folder: where the catalog's YAML file lies.
+        known: the `files` of the last look.
+        settle_seconds: how long nobody must have written to a file.
+        asset_version: what the last materialisation of the source's asset is known by.
+
+    Raises:
+        UserError: the source is not there.
+    """
+    if settings.path is not None:
+        files = find_files(settings.path, folder)
+    elif settings.database is not None:
+        database = database_file(settings, folder)
+        log = database.with_name(f"{database.name}-wal")  # SQLite's newest rows are there
+        files = {file.name: file for file in (database, log) if file.is_file()}
+    elif settings.sql is not None:
+        return Observation(digest(asset_version, query_digest(settings, folder)), {})
+    else:
+        return Observation(digest(asset_version), {})
+    states: dict[str, FileState] = {}
+    for name, file in files.items():
+        found = file.stat()
+        if time.time() - found.st_mtime < settle_seconds:
+            return Observation("", {}, being_written=str(file))
+        before = known.get(name)
+        seen = {"size": found.st_size, "modified": found.st_mtime_ns}
+        same = before is not None and all(before[key] == value for key, value in seen.items())
+        states[name] = seen | {"sha256": before["sha256"] if before and same else sha256(file)}
+    contents = (f"{name} {state['sha256']}" for name, state in states.items())
+    return Observation(digest(asset_version, *contents), states)
