@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test ui lint bench reference setup clean
+.PHONY: demo test ui lint bench live reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -25,6 +25,9 @@ lint: setup $(DAGSTER_HOME)/dagster.yaml  ## style and types
 
 bench: setup  ## the figures of the README
 	$(BIN)/python -m benchmarks.foundation
+
+live: setup  ## dagster dev for real: seconds from a dropped file to a snapshot, memory
+	$(BIN)/python -m benchmarks.live
 
 reference: setup  ## the YAML reference in the README, made again from the catalog model
 	$(BIN)/python -m recsys_dagster.reference README.md

@@ -101,7 +101,8 @@ def _run() -> dict[str, float]:
     from recsys_dagster.home import prepare_dagster_home
 
     prepare_dagster_home()
-    from recsys_dagster.definitions import build_defs, refresh_job_name
+    from recsys_dagster.automation.jobs import refresh_job_name
+    from recsys_dagster.build import build_defs
 
     job = build_defs().resolve_job_def(refresh_job_name(CATALOG))
     with dg.DagsterInstance.get() as instance:

@@ -2,12 +2,14 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
+
+from recsys_dagster.catalog import Catalog
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +18,62 @@ if TYPE_CHECKING:
 INK, ACCENT, MUTED = "#1f2937", "#4f43dd", "#9ca3af"
 CELL_LENGTH = 160
 PERSONAL = ("user_id",)
+STAGE = "recsys/stage"
+"""Tag of an asset: where in the flow it is, the same in every catalog."""
+ENCODER, FINGERPRINT = "encoder", "encoder_fingerprint"
+"""What is kept with a table of vectors, and shown of everything that rests on it."""
+COLUMN_LINEAGE = "dagster/column_lineage"
+DECIDE_LISTS = {
+    "encoder": True,
+    "users": {"vectors", "text_share", "half_life_days", "half_life_positions"},
+    "similarity": True,
+    "centre": True,
+    "matrix_width": True,
+    "neighbours": True,
+    "strategy": True,
+    "models": True,
+    "recommendations": True,
+}
+"""Settings of the YAML that decide vectors and lists: none of them names a source."""
+
+
+def column_lineage(
+    catalog: str, origins: Mapping[str, Iterable[str]]
+) -> dict[str, dg.MetadataValue]:
+    """What each column is made of, as the UI draws it.
+
+    Args:
+        catalog: whose tables they are.
+        origins: column → `table.column` of each one it is made of.
+    """
+    return {
+        COLUMN_LINEAGE: dg.MetadataValue.column_lineage(
+            dg.TableColumnLineage(
+                {
+                    column: [
+                        dg.TableColumnDep(dg.AssetKey([catalog, table]), name)
+                        for table, _, name in (origin.partition(".") for origin in made_of)
+                    ]
+                    for column, made_of in origins.items()
+                }
+            )
+        )
+    }
+
+
+def rests_on(catalog: Catalog, vectors: Mapping[str, str]) -> dict[str, dg.MetadataValue]:
+    """What lists were made by: the encoder of the vectors, a link to them, and the settings.
+
+    Args:
+        catalog: whose lists.
+        vectors: what is kept with the table `item_embeddings`.
+    """
+    return {
+        "item_embeddings": dg.MetadataValue.asset(dg.AssetKey([catalog.name, "item_embeddings"])),
+        ENCODER: dg.MetadataValue.text(vectors.get(ENCODER, "")),
+        FINGERPRINT: dg.MetadataValue.text(vectors.get(FINGERPRINT, "")),
+        "settings": dg.MetadataValue.json(catalog.model_dump(mode="json", include=DECIDE_LISTS)),
+    }
 
 
 def preview(table: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:

@@ -26,7 +26,7 @@ class RefreshSettings(Settings):
         description="run when the content of a source changes; a python function is not watched",
     )
     every_seconds: Annotated[int, Field(ge=5)] = Field(
-        default=30, description="how often the sources are looked at"
+        default=15, description="how often the sources are looked at"
     )
     settle_seconds: Annotated[int, Field(ge=0)] = Field(
         default=5, description="a file is taken when nobody has written to it for so long"

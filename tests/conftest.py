@@ -73,7 +73,7 @@ class Place:
         with pytest.MonkeyPatch.context() as patch:
             self.environment(patch)
             # Imported late: the module reads $RECSYS_CATALOGS when it is imported.
-            from recsys_dagster.definitions import build_defs
+            from recsys_dagster.build import build_defs
 
             return build_defs(Catalogs.read(self.catalogs))
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from recsys_dagster.build import build_defs
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.definitions import build_defs
 
 ORDERS = dg.AssetKey(["sales", "orders"])
 ROWS = [("ann", "space1", 5), ("ann", "space2", 4), ("bob", "love1", 5)]

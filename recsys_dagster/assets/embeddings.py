@@ -12,7 +12,7 @@ import pyarrow as pa
 from recsys_dagster.assets.common import TABLE, table_asset
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import bars, plane
+from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, bars, column_lineage, plane
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import (
     Encoded,
@@ -22,8 +22,8 @@ from recsys_dagster.resources.embedding_store import (
 )
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
 from recsys_dagster.resources.run_context import catalog_of
-from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.embeddings import mean_cosine, user_vectors
+from recsys_dagster.resources.warehouse import Warehouse, with_memory
+from recsys_dagster.steps.embeddings import UserVectors, mean_cosine, user_vectors
 from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.tfidf import TfidfEncoder
 
@@ -38,7 +38,7 @@ def _encoder_of(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
     return load_encoder(arguments["encoder"], catalog, "document").fingerprint
 
 
-@table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu")
+@table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu", tags={STAGE: "embeddings"})
 def item_embeddings(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
@@ -48,6 +48,9 @@ def item_embeddings(
 ) -> dg.Output[pa.Table]:
     """A vector an item: its text encoded by the catalog's encoder, float32, as the encoder gives
     it. Only texts that this encoder never saw are encoded.
+
+    `v_i = encoder(text_i)`, kept under `(fingerprint, text_hash)`; the fingerprint covers weights,
+    prompt, length, dimension and number format.
     """
     catalog = catalog_of(context, catalogs)
     encoded, metadata = _encode(
@@ -61,12 +64,17 @@ def item_embeddings(
     )
     sample = _sample(len(item_texts))
     lengths = item_texts["text"].str.len().to_numpy()[sample]
+    kept = {name: str(metadata[name].value) for name in (ENCODER, FINGERPRINT)}
     return dg.Output(
-        table,
+        with_memory(table, kept),
         metadata=metadata
         | {
             "dimension": encoded.vectors.shape[1],
             "mean_cosine": mean_cosine(encoded.vectors),
+            **column_lineage(
+                catalog.name,
+                {"item_id": ["item_texts.item_id"], "embedding": ["item_texts.text"]},
+            ),
             "plot": plane(
                 encoded.vectors[sample],
                 np.log10(np.maximum(lengths, 1)),
@@ -77,7 +85,7 @@ def item_embeddings(
     )
 
 
-@table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu")
+@table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu", tags={STAGE: "embeddings"})
 def user_embeddings(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
@@ -89,9 +97,13 @@ def user_embeddings(
     item_texts: pd.DataFrame,
     item_embeddings: pa.Table,
 ) -> dg.Output[pa.Table]:
-    """A vector a user, in the space of the items: Σ w·decay·v / Σ w·decay over the items they
-    like, their encoded profile text, or a blend of the two. The decay halves an interaction's
-    weight for every half-life before the user's own last one.
+    """A vector a user, in the space of the items: of the items they like, of their encoded profile
+    text, or a blend of the two.
+
+    - history: `v_u = Σ w_ui·d_ui·v_i / Σ w_ui·d_ui` over the items i they like, where the decay
+      `d_ui` halves for every half-life before the user's own last interaction
+    - text: `v_u = encoder(profile_u)`
+    - blend: `text_share · text + (1 − text_share) · history`
     """
     catalog = catalog_of(context, catalogs)
     settings = catalog.users
@@ -132,6 +144,7 @@ def user_embeddings(
         metadata=metadata
         | {
             "mean_cosine": mean_cosine(made.vectors),
+            **column_lineage(catalog.name, _origins_of_users(settings.vectors)),
             "plot": bars(counts, "What users' vectors are made of", "users"),
         },
     )
@@ -160,12 +173,26 @@ def _encode(
             texts, encoder, warehouse, catalog.name, log_progress(context.log, "encoded", "texts")
         )
     return encoded, {
-        "encoder": dg.MetadataValue.text(settings.model),
-        "encoder_fingerprint": dg.MetadataValue.text(encoder.fingerprint),
+        ENCODER: dg.MetadataValue.text(settings.model),
+        FINGERPRINT: dg.MetadataValue.text(encoder.fingerprint),
         "texts_encoded": dg.MetadataValue.int(encoded.encoded),
         "texts_from_store": dg.MetadataValue.int(encoded.reused),
         "encoding_seconds": dg.MetadataValue.float(time.monotonic() - started),
     }
+
+
+def _origins_of_users(kind: UserVectors) -> dict[str, list[str]]:
+    """The columns that each column of `user_embeddings` is made of."""
+    history = [
+        "item_embeddings.embedding",
+        *(
+            f"interactions.{name}"
+            for name in ("item_id", "weight", "positive", "last_timestamp", "last_position")
+        ),
+    ]
+    # Each of the two stands in for the other where that is missing.
+    made_of = history if kind == "history" else [*history, "user_texts.text"]
+    return {"user_id": ["users.user_id"], "embedding": made_of, "vector_source": made_of}
 
 
 def _sample(n: int) -> np.ndarray:

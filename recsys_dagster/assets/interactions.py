@@ -6,9 +6,11 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.common import IO_MANAGER, OWNERS, TABLE, unless_unchanged
+from recsys_dagster.catalog import InteractionsSettings, parse_condition
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import bars, histogram, preview
+from recsys_dagster.metadata import STAGE, bars, column_lineage, histogram, preview
 from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.steps.columns import find_column, own_columns
 from recsys_dagster.steps.interactions import parse_interactions
 
 
@@ -17,14 +19,19 @@ from recsys_dagster.steps.interactions import parse_interactions
         "interactions": dg.AssetOut(
             kinds=TABLE,
             owners=OWNERS,
+            tags={STAGE: "interactions"},
             description="Valid interactions, repeats merged: one row a (user, item) with its "
-            "weight, first and last time and count. raw = accepted + merged + rejected.",
+            "weight, first and last time and count.\n\n"
+            "`rows of raw_interactions = interactions + merged + rejected_interactions`\n\n"
+            "Every pair counts as seen; models learn from the `positive` ones, which "
+            "`interactions: positive` and the minimums of the YAML decide.",
             dagster_type=dg.Any,
             io_manager_key=IO_MANAGER,
         ),
         "rejected_interactions": dg.AssetOut(
             kinds=TABLE,
             owners=OWNERS,
+            tags={STAGE: "interactions"},
             description="Rows of the source that were not accepted, each with its reason.",
             dagster_type=dg.Any,
             io_manager_key=IO_MANAGER,
@@ -38,7 +45,8 @@ def parse_raw_interactions(
     raw_interactions: pd.DataFrame,
 ) -> Iterator[dg.Output[pd.DataFrame]]:
     """Type, validate and merge the raw interactions."""
-    settings = catalog_of(context, catalogs).interactions
+    catalog = catalog_of(context, catalogs)
+    settings = catalog.interactions
     parsed = parse_interactions(
         raw_interactions, settings, now=pd.Timestamp.now("UTC").tz_localize(None)
     )
@@ -55,6 +63,7 @@ def parse_raw_interactions(
             "items": accepted["item_id"].nunique(),
             "left_out_pairs": int(accepted["left_out"].sum()),
             "positive_share": float(accepted["positive"].mean()) if len(accepted) else 0.0,
+            **column_lineage(catalog.name, _origins(raw_interactions, settings)),
             "preview": preview(accepted),
             "plot": histogram(
                 per_user, "How much users interact", "items a user", "users", log=True
@@ -71,3 +80,26 @@ def parse_raw_interactions(
             ),
         },
     )
+
+
+def _origins(raw: pd.DataFrame, settings: InteractionsSettings) -> dict[str, list[str]]:
+    """The source's columns that each column of the table is made of."""
+    names = own_columns(raw.columns)
+
+    def origin(ours: str) -> list[str]:
+        column = find_column(ours, names, settings.columns, "raw_interactions")
+        return [f"raw_interactions.{column}"] if column else []
+
+    weight = origin("weight") + (origin("event") if settings.events is not None else [])
+    positive = weight if settings.positive else []
+    if settings.positive and parse_condition(settings.positive)[0] in names:
+        positive = [f"raw_interactions.{parse_condition(settings.positive)[0]}"]
+    return {
+        "user_id": origin("user_id"),
+        "item_id": origin("item_id"),
+        "weight": weight,
+        "positive": positive,
+        "first_timestamp": origin("timestamp"),
+        "last_timestamp": origin("timestamp"),
+        "last_position": origin("position"),
+    }

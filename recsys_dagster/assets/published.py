@@ -9,17 +9,20 @@ import pyarrow as pa
 from recsys_dagster.assets.common import OWNERS, data_version, unchanged
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
+from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, rests_on
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.snapshot_store import SnapshotStore
+from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.snapshots import Snapshot, publish
 from recsys_dagster.versions import code_version, digest
 
 
-@dg.asset(kinds={"parquet", "file"}, owners=OWNERS)
+@dg.asset(kinds={"parquet", "file"}, owners=OWNERS, tags={STAGE: "published"})
 def published(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
     snapshots: SnapshotStore,
+    warehouse: Warehouse,
     recommendations: pa.Table,
     item_neighbours: pa.Table,
     popular_items: pa.Table,
@@ -27,6 +30,9 @@ def published(
 ) -> dg.MaterializeResult:
     """A snapshot folder of lists, neighbours, popular items and titles with a manifest of run,
     counts and checksums, written beside the current one and made current by one atomic rename.
+
+    Nothing is published unless every blocking check passed; the checks of the next run compare
+    its counts and first items with what is published here.
     """
     catalog = catalog_of(context, catalogs)
     tables = {
@@ -35,21 +41,33 @@ def published(
         "popular_items": popular_items,
         "items": items.select(["item_id", "title", "category"]),
     }
+    counts = _counts(warehouse, catalog.name)
     made_from = digest(
         code_version("published", catalog),
         *(f"{name} {data_version(table)}" for name, table in tables.items()),
+        # The manifest says them, and the next run's checks go by what it says.
+        *(f"{name} {count}" for name, count in counts.items()),
     )
     folder = Path(snapshots.folder)
     if _is_current(folder, catalog.name, made_from):
         context.log.info("the current snapshot is kept: nothing in it has changed")
         return unchanged(context, context.asset_key, made_from)
+    vectors = warehouse.remembered(catalog.name, "item_embeddings")
     path = publish(
         folder,
         catalog.name,
         context.run.run_id,
         pd.Timestamp.now("UTC").tz_localize(None),
         tables,
-        {"made_from": made_from, "settings": catalog.model_dump(mode="json")},
+        {
+            "made_from": made_from,
+            "counts": counts,
+            "encoder": {
+                "model": vectors.get(ENCODER, ""),
+                "fingerprint": vectors.get(FINGERPRINT, ""),
+            },
+            "settings": catalog.model_dump(mode="json"),
+        },
     )
     size = sum(file.stat().st_size for file in path.iterdir())
     return dg.MaterializeResult(
@@ -59,8 +77,19 @@ def published(
             "snapshot": dg.MetadataValue.path(str(path)),
             "dagster/row_count": recommendations.num_rows,
             "size_bytes": size,
+            "lists": dg.MetadataValue.asset(dg.AssetKey([catalog.name, "recommendations"])),
+            **rests_on(catalog, vectors),
         },
     )
+
+
+def _counts(warehouse: Warehouse, catalog: str) -> dict[str, int]:
+    """How much went into the snapshot, for the next run to compare with."""
+    ((interactions, users, items),) = warehouse.query(
+        catalog,
+        "select count(*), count(distinct user_id), (select count(*) from items) from interactions",
+    )
+    return {"interactions": interactions, "users": users, "items": items}
 
 
 def _is_current(folder: Path, catalog: str, made_from: str) -> bool:

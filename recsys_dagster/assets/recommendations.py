@@ -7,10 +7,11 @@ import pyarrow as pa
 
 from recsys_dagster.assets.common import TABLE, table_asset
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import bars, curve, preview
+from recsys_dagster.metadata import STAGE, bars, column_lineage, curve, preview, rests_on
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps import recommendations as step
 from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.models.popular import popularity
@@ -18,7 +19,18 @@ from recsys_dagster.steps.similarity_tables import to_sparse
 from recsys_dagster.steps.strategies import Evidence, fit
 
 
-@table_asset()
+LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
+LEARNED_FROM = {
+    "popular": LIKES,
+    "content": ["similarity_matrix.similarity", "item_embeddings.embedding", "interactions.weight"],
+    "similar_items": ["item_neighbours.similarity"],
+    "ease": LIKES,
+    "hybrid": [*LIKES, "item_embeddings.embedding"],
+}
+"""The columns that each strategy looks at; all fill short lists by likes."""
+
+
+@table_asset(tags={STAGE: "recommendations"})
 def popular_items(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
@@ -26,7 +38,10 @@ def popular_items(
     items: pd.DataFrame,
     users: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
-    """Every item by the share of users who like it: what unknown users get."""
+    """Every item by the share of users who like it: what unknown users get.
+
+    `p_i = |{u : x_ui = 1}| / |users|`
+    """
     catalog = catalog_of(context, catalogs)
     behaviour = Behaviour.of(
         interactions,
@@ -48,10 +63,11 @@ def popular_items(
     )
 
 
-@table_asset(kinds={*TABLE, "scikitlearn"})
+@table_asset(kinds={*TABLE, "scikitlearn"}, tags={STAGE: "recommendations"})
 def recommendations(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
+    warehouse: Warehouse,
     interactions: pd.DataFrame,
     items: pd.DataFrame,
     users: pd.DataFrame,
@@ -61,6 +77,15 @@ def recommendations(
 ) -> dg.Output[pa.Table]:
     """Every user's list by the catalog's strategy: seen items left out, ranked, filled up from
     popular items, each row with the history items that contributed most.
+
+    With X (users × items) ones for positive pairs and S the kept similarities:
+
+    - popular: `r_ui = p_i`
+    - content: `r_ui = S_ui` of the similarity matrix
+    - similar_items: `r_ui = Σ S_ji` over the items j that u likes
+    - ease: `r = X·B`, `P = (XᵀX + λI)⁻¹`, `B_ij = −P_ij / P_jj`, `B_jj = 0` (Steck, 2019)
+    - hybrid: `r = X·B`, B of L3AE (Moon, Park and Lee, 2025): learned from X, near the weights
+      that texts alone give; items without interactions take over their neighbours' columns
     """
     catalog = catalog_of(context, catalogs)
     behaviour = Behaviour.of(
@@ -97,7 +122,26 @@ def recommendations(
         context.run.run_id,
         pd.Timestamp.now("UTC").tz_localize(None),
     )
-    return dg.Output(table, metadata=_described(table, items, len(users)))
+    return dg.Output(
+        table,
+        metadata=_described(table, items, len(users))
+        | rests_on(catalog, warehouse.remembered(catalog.name, "item_embeddings"))
+        | column_lineage(catalog.name, _origins(catalog.strategy)),
+    )
+
+
+def _origins(strategy: str) -> dict[str, list[str]]:
+    """The columns that each column of the lists is made of."""
+    scored = list(dict.fromkeys([*LEARNED_FROM[strategy], *LIKES]))
+    chosen = ["items.item_id", "items.available", *scored]
+    return {
+        "user_id": ["users.user_id"],
+        "item_id": chosen,
+        "score": scored,
+        "rank": chosen,
+        "strategy": scored,
+        "because": scored,
+    }
 
 
 def _described(table: pa.Table, items: pd.DataFrame, users: int) -> dict[str, dg.MetadataValue]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from recsys_dagster.assets.common import table_asset
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import curve, histogram, preview
+from recsys_dagster.metadata import STAGE, column_lineage, curve, histogram, preview
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.run_context import catalog_of
@@ -17,7 +17,7 @@ from recsys_dagster.steps import similarity_tables as step
 from recsys_dagster.steps.similarity import Space
 
 
-@table_asset()
+@table_asset(tags={STAGE: "similarity"})
 def similarity_matrix(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
@@ -26,8 +26,12 @@ def similarity_matrix(
     item_embeddings: pa.Table,
 ) -> dg.Output[pa.Table]:
     """For each user the nearest items, seen ones included, so wide that `matrix_width` unseen
-    ones are left. cosine of vectors centred by the mean item vector, 1 / (1 + distance), or the
-    inner product; exact, computed in blocks.
+    ones are left; exact, computed in blocks.
+
+    - cosine: `S_ui = cos(v_u − μ, v_i − μ)` with μ the mean item vector, or 0 where `centre` is
+      false
+    - euclidean: `S_ui = 1 / (1 + ‖v_u − v_i‖)`
+    - dot: `S_ui = v_u · v_i`
     """
     catalog = catalog_of(context, catalogs)
     items, space = _projected_items(item_embeddings, catalog)
@@ -49,6 +53,15 @@ def similarity_matrix(
     return dg.Output(
         table,
         metadata=_described(table, catalog)
+        | column_lineage(
+            catalog.name,
+            {
+                "user_id": ["user_embeddings.user_id"],
+                "item_id": ["item_embeddings.item_id"],
+                "similarity": ["user_embeddings.embedding", "item_embeddings.embedding"],
+                "rank": ["user_embeddings.embedding", "item_embeddings.embedding"],
+            },
+        )
         | {
             "plot": _similarity_by_rank(
                 entries, catalog.matrix_width, f"{catalog.similarity} of user and item by rank"
@@ -57,14 +70,16 @@ def similarity_matrix(
     )
 
 
-@table_asset()
+@table_asset(tags={STAGE: "similarity"})
 def item_neighbours(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],
     items: pd.DataFrame,
     item_embeddings: pa.Table,
 ) -> dg.Output[pa.Table]:
-    """For each item the nearest other items, by the same similarity in the same space."""
+    """For each item the nearest other items, by the same similarity in the same space: `S_ij` is
+    `S_ui` of the similarity matrix with an item in the user's place.
+    """
     catalog = catalog_of(context, catalogs)
     vectors, _ = _projected_items(item_embeddings, catalog)
     entries = step.item_neighbours(
@@ -88,6 +103,15 @@ def item_neighbours(
     return dg.Output(
         table,
         metadata=_described(table, catalog)
+        | column_lineage(
+            catalog.name,
+            {
+                "item_id": ["item_embeddings.item_id"],
+                "neighbour_item_id": ["item_embeddings.item_id"],
+                "similarity": ["item_embeddings.embedding"],
+                "rank": ["item_embeddings.embedding"],
+            },
+        )
         | {
             "preview": preview(readable),
             "plot": histogram(

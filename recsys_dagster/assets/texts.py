@@ -5,23 +5,37 @@ import pandas as pd
 
 from recsys_dagster.assets.common import table_asset
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import histogram, preview
+from recsys_dagster.metadata import STAGE, column_lineage, histogram, preview
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.steps import texts as step
 
 
-@table_asset()
+@table_asset(tags={STAGE: "texts"})
 def item_texts(
     context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs], items: pd.DataFrame
 ) -> dg.Output[pd.DataFrame]:
     """The text that stands for an item: markup and entities to text, Unicode NFKC, controls out,
     white space folded, composed by the catalog's template without its missing parts.
+
+    `text` is the template of `items: text` in the YAML; where nothing is left of it, the title,
+    else the id (`is_fallback`). `text_hash = SHA-256(text)`: a text is encoded once, ever.
     """
-    table = step.item_texts(items, catalog_of(context, catalogs).items.text)
-    return dg.Output(table, metadata=_described(table, "Length of item texts", "items"))
+    catalog = catalog_of(context, catalogs)
+    template = catalog.items.text
+    table = step.item_texts(items, template)
+    used = step.Template.parse(template).columns
+    text = [f"items.{name}" for name in dict.fromkeys([*used, "title", "item_id"])]
+    origins = {"item_id": ["items.item_id"], "text": text, "text_hash": text}
+    return dg.Output(
+        table,
+        metadata=_described(table, "Length of item texts", "items")
+        | column_lineage(
+            catalog.name, origins | {"is_fallback": [f"items.{name}" for name in used]}
+        ),
+    )
 
 
-@table_asset()
+@table_asset(tags={STAGE: "texts"})
 def user_texts(
     context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs], users: pd.DataFrame
 ) -> dg.Output[pd.DataFrame]:

@@ -5,12 +5,12 @@ import pandas as pd
 
 from recsys_dagster.assets.common import table_asset
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import histogram
+from recsys_dagster.metadata import STAGE, histogram
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.steps.users import collect_users
 
 
-@table_asset()
+@table_asset(tags={STAGE: "users"})
 def users(
     context: dg.AssetExecutionContext,
     catalogs: dg.ResourceParam[Catalogs],

@@ -32,6 +32,7 @@ def catalog_jobs(catalog: str) -> list[Any]:
         dg.AssetSelection.groups(catalog),
         description=f"Everything from the sources of {catalog} to its published snapshot.",
         tags=tags,
+        executor_def=dg.in_process_executor,
     )
     stages = [
         dg.define_asset_job(
@@ -39,6 +40,7 @@ def catalog_jobs(catalog: str) -> list[Any]:
             dg.AssetSelection.assets(*(dg.AssetKey([catalog, table]) for table in tables)),
             description=f"{', '.join(tables)} of {catalog}, from the tables before them.",
             tags=tags,
+            executor_def=dg.in_process_executor,
         )
         for verb, tables in STAGES.items()
     ]

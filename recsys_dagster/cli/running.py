@@ -100,7 +100,7 @@ def run_catalog(name: str, stages: list[str], *, everything: bool = False) -> No
     Warehouse(folder=str(warehouse_folder())).require_free(name)
     prepare_dagster_home()
     from recsys_dagster.automation.jobs import refresh_job_name
-    from recsys_dagster.definitions import build_defs
+    from recsys_dagster.build import build_defs
 
     started = time.monotonic()
     with _live_progress() as progress:

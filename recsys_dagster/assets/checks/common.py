@@ -1,0 +1,162 @@
+"""What checks have in common: the tables they look at, and how they say what they found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.snapshot_store import SnapshotStore
+from recsys_dagster.resources.warehouse import Warehouse, quote
+from recsys_dagster.schemas import TABLES
+from recsys_dagster.snapshots import Snapshot
+
+CatalogsParam = dg.ResourceParam[Catalogs]
+Figures = Mapping[str, int | float | str | dg.MetadataValue]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The tables and the settings of the catalog that a check looks at."""
+
+    catalog: Catalog
+    warehouse: Warehouse
+
+    @classmethod
+    def of(
+        cls, context: dg.AssetCheckExecutionContext, catalogs: Catalogs, warehouse: Warehouse
+    ) -> "Checked":
+        """What the running check looks at."""
+        return cls(catalog_of(context, catalogs), warehouse)
+
+    def rows(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        return self.warehouse.query(self.catalog.name, sql, parameters)
+
+    def numbers(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> tuple[Any, ...]:
+        """The only row of a query."""
+        (row,) = self.rows(sql, parameters)
+        return row
+
+    def has(self, table: str) -> bool:
+        """Whether the table was made: a check may run before what is not upstream of its asset."""
+        return self.warehouse.has(self.catalog.name, table)
+
+    def published(self, snapshots: SnapshotStore) -> Snapshot | None:
+        """What the catalog serves now; None where that is nothing, or cannot be read."""
+        try:
+            return Snapshot.current(Path(snapshots.folder), self.catalog.name)
+        except UserError:
+            return None
+
+
+def blocking(passed: bool, found: str, figures: Figures) -> dg.AssetCheckResult:
+    """A result that, where it failed, stops the run before anything is published."""
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=found,
+        metadata=dict(figures),
+    )
+
+
+def warning(passed: bool, found: str, figures: Figures) -> dg.AssetCheckResult:
+    """A result that a person should look at, and that stops nothing."""
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=found,
+        metadata=dict(figures),
+    )
+
+
+def keys_unique(checked: Checked, table: str) -> dg.AssetCheckResult:
+    """There are rows, one a key."""
+    key = ", ".join(map(quote, TABLES[table].key))
+    rows, repeated = checked.numbers(
+        "select coalesce(sum(n), 0)::bigint, (count(*) filter (n > 1))::bigint from "
+        f"(select count(*) as n from {quote(table)} group by {key})"
+    )
+    return blocking(
+        rows > 0 and repeated == 0,
+        f"{rows:,} rows, {repeated:,} repeated keys ({key}); at least one row and no repeated key "
+        "expected",
+        {"rows": rows, "repeated_keys": repeated},
+    )
+
+
+def accepted_share(checked: Checked, table: str) -> dg.AssetCheckResult:
+    """Most rows of the source are accepted; what a setting leaves out is no fault of a row."""
+    least = checked.catalog.checks.accepted_share
+    raw, faulty, by_setting = checked.numbers(
+        f"select (select count(*) from {quote('raw_' + table)}), "
+        "count(*) filter (not by_setting), count(*) filter (by_setting) "
+        f"from {quote('rejected_' + table)}"
+    )
+    judged = raw - by_setting
+    share = 1 - faulty / judged if judged else 0.0
+    found = f"{share:.1%} of {judged:,} rows accepted, at least {least:.0%} expected"
+    if share < least:
+        found += (
+            f"; the reasons are in rejected_{table}: mend the source or {table}: columns in the "
+            "YAML, or lower checks: accepted_share"
+        )
+    return blocking(
+        share >= least,
+        found,
+        {
+            "accepted_share": share,
+            "expected_share": least,
+            "rejected_rows": faulty,
+            "left_out_by_settings": by_setting,
+        },
+    )
+
+
+def not_fallen(
+    checked: Checked, snapshots: SnapshotStore, found_now: Mapping[str, int]
+) -> dg.AssetCheckResult:
+    """Counts are not much below those that the published snapshot was made of.
+
+    Args:
+        checked: the catalog.
+        snapshots: where it publishes.
+        found_now: counts by the names that the manifest has them under.
+    """
+    most = checked.catalog.checks.row_fall
+    snapshot = checked.published(snapshots)
+    before = snapshot.manifest.get("counts", {}) if snapshot else {}
+    falls = {
+        name: 1 - now / before[name] for name, now in found_now.items() if before.get(name, 0) > 0
+    }
+    fallen = [name for name, fall in falls.items() if fall > most]
+    said = ", ".join(
+        f"{now:,} {name}" + (f" ({before[name]:,} published)" if name in before else "")
+        for name, now in found_now.items()
+    )
+    if not before:
+        said += "; nothing is published that they could be compared with"
+    else:
+        said += f"; a fall of at most {most:.0%} expected"
+    if fallen:
+        said += (
+            f"; {' and '.join(fallen)} fell by more: look whether the source is whole; if it is "
+            "meant so, raise checks: row_fall in the YAML for one run"
+        )
+    return blocking(
+        not fallen,
+        said,
+        {**found_now}
+        | {f"published_{name}": before[name] for name in found_now if name in before}
+        | {f"fall_of_{name}": fall for name, fall in falls.items()}
+        | {"allowed_fall": most},
+    )

@@ -1,0 +1,90 @@
+"""Embeddings: one vector each, finite, and different enough to tell items apart."""
+
+import dagster as dg
+import numpy as np
+
+from recsys_dagster.assets.checks.common import CatalogsParam, Checked, blocking, keys_unique
+from recsys_dagster.resources.embedding_store import vectors_from_arrow
+from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.steps.embeddings import mean_cosine, norms_of
+
+
+@dg.asset_check(asset="item_embeddings", blocking=True)
+def one_vector_per_item(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Every item of the catalogue has one vector, and nothing else has."""
+    checked = Checked.of(context, catalogs, warehouse)
+    vectors, missing, unknown = checked.numbers(
+        "select (select count(*) from item_embeddings), "
+        "(select count(*) from items anti join item_embeddings using (item_id)), "
+        "(select count(*) from item_embeddings anti join items using (item_id))"
+    )
+    keys = keys_unique(checked, "item_embeddings")
+    return blocking(
+        keys.passed and not missing and not unknown,
+        f"{vectors:,} vectors, {missing:,} items without one, {unknown:,} of unknown items; "
+        f"{keys.description}",
+        {"vectors": vectors, "items_without_vector": missing, "vectors_of_unknown_items": unknown},
+    )
+
+
+@dg.asset_check(asset="item_embeddings", blocking=True)
+def item_embeddings_sound(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Vectors are finite, not all zero, and not collapsed into one direction."""
+    checked = Checked.of(context, catalogs, warehouse)
+    most = checked.catalog.checks.mean_cosine
+    vectors = vectors_from_arrow(
+        warehouse.read(checked.catalog.name, "item_embeddings")["embedding"]
+    )
+    not_finite = int((~np.isfinite(vectors)).any(axis=1).sum())
+    finite = np.nan_to_num(vectors, posinf=0.0, neginf=0.0)
+    norms = norms_of(finite)
+    zero = int((norms == 0).sum())
+    alike = mean_cosine(finite)
+    says_nothing = zero == len(vectors)
+    collapsed = len(vectors) > 1 and alike > most
+    found = (
+        f"{len(vectors):,} vectors of {vectors.shape[1]} numbers, {not_finite:,} not finite, "
+        f"{zero:,} zero; mean cosine of all pairs {alike:.3f}, at most {most:.2f} expected"
+    )
+    if not_finite or says_nothing:
+        found += "; the encoder does not work on this machine: see encoder: model in the YAML"
+    elif collapsed:
+        found += (
+            "; they no longer tell items apart: take another encoder: model, or other columns "
+            "under items: text; where items are meant to be so alike, raise checks: mean_cosine"
+        )
+    return blocking(
+        not (not_finite or says_nothing or collapsed),
+        found,
+        {
+            "mean_norm": float(norms.mean()) if len(norms) else 0.0,
+            "mean_cosine": alike,
+            "allowed_mean_cosine": most,
+            "not_finite": not_finite,
+            "zero_vectors": zero,
+        },
+    )
+
+
+@dg.asset_check(asset="user_embeddings", blocking=True)
+def user_embeddings_finite(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Every vector is finite, and every user who likes something of the catalogue has one."""
+    vectors, not_finite, missing = Checked.of(context, catalogs, warehouse).numbers(
+        "select (select count(*) from user_embeddings), "
+        "(select count(*) from user_embeddings "
+        "where not list_bool_and(list_transform(embedding::float[], lambda x: isfinite(x)))), "
+        "(select count(distinct user_id) from interactions semi join items using (item_id) "
+        "anti join user_embeddings using (user_id) where positive and weight > 0)"
+    )
+    return blocking(
+        not not_finite and not missing,
+        f"{vectors:,} vectors, {not_finite:,} not finite, {missing:,} users with likes lack one; "
+        "none of either expected",
+        {"vectors": vectors, "not_finite": not_finite, "users_without_vector": missing},
+    )

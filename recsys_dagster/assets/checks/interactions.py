@@ -1,0 +1,44 @@
+"""Interactions: unique, mostly accepted, not far fewer than those last published."""
+
+import dagster as dg
+
+from recsys_dagster.assets.checks.common import (
+    CatalogsParam,
+    Checked,
+    accepted_share,
+    keys_unique,
+    not_fallen,
+)
+from recsys_dagster.resources.snapshot_store import SnapshotStore
+from recsys_dagster.resources.warehouse import Warehouse
+
+
+@dg.asset_check(asset="interactions", blocking=True)
+def interactions_keys_unique(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """There are interactions, one row a (user, item)."""
+    return keys_unique(Checked.of(context, catalogs, warehouse), "interactions")
+
+
+@dg.asset_check(asset="interactions", blocking=True)
+def interactions_accepted_share(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Most rows of the source are accepted: otherwise a column was misread."""
+    return accepted_share(Checked.of(context, catalogs, warehouse), "interactions")
+
+
+@dg.asset_check(asset="interactions", blocking=True)
+def interactions_not_fallen(
+    context: dg.AssetCheckExecutionContext,
+    catalogs: CatalogsParam,
+    warehouse: Warehouse,
+    snapshots: SnapshotStore,
+) -> dg.AssetCheckResult:
+    """Interactions and their users are not far fewer than those of the published snapshot:
+    otherwise the source was read while it was being written, or a part of it is missing.
+    """
+    checked = Checked.of(context, catalogs, warehouse)
+    pairs, users = checked.numbers("select count(*), count(distinct user_id) from interactions")
+    return not_fallen(checked, snapshots, {"interactions": pairs, "users": users})

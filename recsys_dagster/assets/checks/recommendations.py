@@ -1,0 +1,203 @@
+"""Lists: ranked, unseen, for everybody, not the same few items, not turned upside down."""
+
+import glob
+
+import dagster as dg
+import duckdb
+import numpy as np
+
+from recsys_dagster.assets.checks.common import CatalogsParam, Checked, blocking, warning
+from recsys_dagster.resources.snapshot_store import SnapshotStore
+from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.steps.list_statistics import Spread
+
+
+@dg.asset_check(asset="recommendations", blocking=True)
+def recommendations_ranked(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Each user's ranks are 1..n without a repeated item."""
+    users, broken = Checked.of(context, catalogs, warehouse).numbers(
+        "select count(*), count(*) filter "
+        "(first <> 1 or last <> n or distinct_ranks <> n or distinct_items <> n) from ("
+        "select count(*) as n, min(rank) as first, max(rank) as last, "
+        "count(distinct rank) as distinct_ranks, count(distinct item_id) as distinct_items "
+        "from recommendations group by user_id)"
+    )
+    return blocking(
+        not broken,
+        f"{users:,} lists, {broken:,} with broken ranks; none expected",
+        {"lists": users, "broken_lists": broken},
+    )
+
+
+@dg.asset_check(asset="recommendations", blocking=True)
+def no_seen_item_recommended(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Nobody is recommended an item they had, or one that the catalogue lacks."""
+    seen, unknown = Checked.of(context, catalogs, warehouse).numbers(
+        "select (select count(*) from recommendations semi join interactions "
+        "using (user_id, item_id)), "
+        "(select count(*) from recommendations anti join items using (item_id))"
+    )
+    return blocking(
+        not seen and not unknown,
+        f"{seen:,} seen items and {unknown:,} unknown ones recommended; none expected",
+        {"seen_items": seen, "unknown_items": unknown},
+    )
+
+
+@dg.asset_check(asset="recommendations", blocking=True)
+def every_user_served(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Every user has a list, unless they have seen the whole catalogue."""
+    users, missing = Checked.of(context, catalogs, warehouse).numbers(
+        "select (select count(*) from users), (select count(*) from "
+        "(select user_id, count(*) filter (i.available) as seen from users as u "
+        "left join interactions as x using (user_id) left join items as i using (item_id) "
+        "group by user_id) anti join recommendations using (user_id) "
+        "where seen < (select count(*) from items where available))"
+    )
+    return blocking(
+        not missing,
+        f"{users:,} users, {missing:,} without a list; none expected",
+        {"users": users, "users_without_list": missing},
+    )
+
+
+@dg.asset_check(asset="recommendations")
+def recommendations_cover_items(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Lists hold a fair part of the items that they have room for: otherwise everybody gets the
+    same ones.
+    """
+    checked = Checked.of(context, catalogs, warehouse)
+    least = checked.catalog.checks.coverage
+    items, spread = _spread(checked)
+    found = (
+        f"{spread.recommended:,} of {items:,} available items are in some list; of the "
+        f"{spread.reachable:,} that lists have room for {spread.coverage:.1%}, at least "
+        f"{least:.1%} expected"
+    )
+    if spread.coverage < least:
+        found += (
+            "; try another strategy or more recommendations in the YAML, or lower checks: coverage"
+        )
+    return warning(
+        spread.coverage >= least,
+        found,
+        {
+            "coverage": spread.coverage,
+            "expected_coverage": least,
+            "items_recommended": spread.recommended,
+            "items_reachable": spread.reachable,
+            "items_available": items,
+        },
+    )
+
+
+@dg.asset_check(asset="recommendations")
+def recommendations_not_concentrated(
+    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Lists do not repeat a few items over and over: the Gini coefficient of how often each of the
+    items that lists have room for is recommended.
+    """
+    checked = Checked.of(context, catalogs, warehouse)
+    most = checked.catalog.checks.concentration
+    _, spread = _spread(checked)
+    found = (
+        f"Gini coefficient {spread.concentration:.3f} of how often {spread.reachable:,} items are "
+        f"recommended, at most {most:.2f} expected (0: all alike, 1: one item is everywhere)"
+    )
+    if spread.concentration > most:
+        found += (
+            "; try another strategy or a weaker regularisation under models in the YAML, or raise "
+            "checks: concentration"
+        )
+    return warning(
+        spread.concentration <= most,
+        found,
+        {
+            "concentration": spread.concentration,
+            "allowed_concentration": most,
+            "items_reachable": spread.reachable,
+        },
+    )
+
+
+@dg.asset_check(asset="recommendations")
+def lists_not_upset(
+    context: dg.AssetCheckExecutionContext,
+    catalogs: CatalogsParam,
+    warehouse: Warehouse,
+    snapshots: SnapshotStore,
+) -> dg.AssetCheckResult:
+    """Most users who have a published list keep its first item: if hardly anybody does, data or
+    settings changed more than a refresh does.
+    """
+    checked = Checked.of(context, catalogs, warehouse)
+    most = checked.catalog.checks.changed_lists
+    snapshot = checked.published(snapshots)
+    if snapshot is None:
+        return warning(
+            True,
+            "nothing is published that the lists could be compared with",
+            {"allowed_share": most},
+        )
+    file = snapshot.path / "recommendations.parquet"
+    try:
+        compared, changed, new, gone = checked.numbers(
+            "select count(*) filter (now.item_id is not null and before.item_id is not null), "
+            "count(*) filter (now.item_id <> before.item_id), "
+            "count(*) filter (before.item_id is null), count(*) filter (now.item_id is null) "
+            "from (select user_id, item_id from recommendations where rank = 1) as now "
+            "full join (select user_id, item_id from read_parquet($published) where rank = 1) "
+            "as before using (user_id)",
+            # Escaped, because DuckDB reads paths as patterns.
+            {"published": glob.escape(str(file))},
+        )
+    except (duckdb.IOException, duckdb.InvalidInputException):
+        # What is published is damaged. To fail would keep it: nothing new could take its place.
+        return warning(
+            False,
+            f"{file} could not be read: there is nothing that the lists could be compared with; "
+            "the next snapshot takes its place",
+            {"allowed_share": most},
+        )
+    share = changed / compared if compared else 0.0
+    found = (
+        f"{share:.1%} of {compared:,} users have another first item than in the published "
+        f"snapshot, at most {most:.0%} expected; {new:,} users are new, {gone:,} are gone"
+    )
+    if share > most:
+        found += (
+            "; look at what changed in the sources and the YAML before others do; if it is meant "
+            "so, raise checks: changed_lists"
+        )
+    return warning(
+        share <= most,
+        found,
+        {
+            "changed_share": share,
+            "allowed_share": most,
+            "users_compared": compared,
+            "new_users": new,
+            "users_gone": gone,
+        },
+    )
+
+
+def _spread(checked: Checked) -> tuple[int, Spread]:
+    """How many items may be recommended, and how lists spread over them."""
+    (available,) = checked.numbers("select count(*) from items where available")
+    # By how often first: as many rows as there are different counts, not as there are items.
+    frequencies = checked.rows(
+        "select times, count(*) from "
+        "(select count(*) as times from recommendations group by item_id) group by times"
+    )
+    times, items = np.array(frequencies, dtype=np.int64).reshape(-1, 2).T
+    return available, Spread.of(np.repeat(times, items), available)

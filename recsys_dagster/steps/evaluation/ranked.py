@@ -1,0 +1,71 @@
+"""Lists of the users to test, as positions: ranked and filled like those that are published."""
+
+import numpy as np
+from scipy import sparse
+
+from recsys_dagster.steps.matrices import Behaviour
+from recsys_dagster.steps.models.base import NOT_RANKED, Model, UserBlock
+from recsys_dagster.steps.models.popular import popularity
+from recsys_dagster.steps.ranking import top_n
+from recsys_dagster.steps.recommendations import BLOCK_CELLS, _filled_up, _take_out
+
+NO_ITEM = -1
+"""In the places of a list that is shorter than asked for."""
+
+
+def rank_for_evaluation(
+    model: Model,
+    behaviour_train: Behaviour,
+    users: np.ndarray,
+    mask: sparse.csr_matrix,
+    k: int,
+    block: int | None = None,
+) -> np.ndarray:
+    """The best k items of each user among all of the catalogue: no sampled negatives.
+
+    Sampled negatives change which strategy looks best (Krichene & Rendle, On Sampled Metrics for
+    Item Recommendation, KDD 2020).
+
+    Unlike published lists these may hold items that are not available: what is sold out today
+    could be had at the time that the test asks for.
+
+    Args:
+        model: the fitted strategy.
+        behaviour_train: the matrices it was fitted on.
+        users: int64 (users,), positions of the users to test.
+        mask: bool csr (all users × items), what is left out of lists: `behaviour_train.seen`, and
+            the validation pairs where they are to be masked too.
+        k: places of a list, at least 1.
+        block: users at a time; where None, as many as keep their scores small.
+
+    Returns:
+        int64 (users × k), item positions, best first; -1 where the catalogue has no more.
+    """
+    items = behaviour_train.seen.shape[1]
+    step = block or max(1, BLOCK_CELLS // max(1, items))
+    positives, weights = behaviour_train.positives, behaviour_train.weights
+    fallback = popularity(positives)
+    ranked = np.full((len(users), k), NO_ITEM, dtype=np.int64)
+    for start in range(0, len(users), step):
+        own = users[start : start + step]
+        scores = model.score(UserBlock(own, positives[own], weights[own]))
+        lists = _lists(scores, fallback, mask[own], behaviour_train.in_catalogue, k)
+        ranked[start : start + step, : lists.shape[1]] = lists
+    return ranked
+
+
+def _lists(
+    scores: np.ndarray,
+    fallback: np.ndarray,
+    mask: sparse.csr_matrix,
+    candidates: np.ndarray,
+    k: int,
+) -> np.ndarray:
+    """Int64 (b × min(k, items)), as `recommendations` makes them, without reasons."""
+    _take_out(scores, mask, candidates)
+    items, best = top_n(scores, k)
+    short = np.flatnonzero((best == NOT_RANKED).any(axis=1))
+    left = np.tile(fallback, (len(short), 1))
+    _take_out(left, mask[short], candidates)
+    items[short], best[short], _ = _filled_up(items[short], best[short], left)
+    return np.where(best > NOT_RANKED, items, NO_ITEM)

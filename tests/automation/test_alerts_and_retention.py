@@ -1,0 +1,169 @@
+"""Who is told of a failed run, and what is removed when it is old."""
+
+import http.server
+import json
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from recsys_dagster.automation.alerts import alert_sensor, tell
+from recsys_dagster.automation.jobs import CATALOG_TAG
+from recsys_dagster.automation.retention import remove_runs
+from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.operations import AlertSettings
+from recsys_dagster.resources.embedding_store import SCHEMA, remove_unused
+from recsys_dagster.snapshots import Snapshot, make_current, remove_old
+
+MESSAGE = {"catalog": "tiny", "job": "refresh_tiny", "run_id": "1", "message": "it failed"}
+
+
+def command_that_writes(file):
+    code = f"import sys, pathlib; pathlib.Path({str(file)!r}).write_text(sys.stdin.read())"
+    return [sys.executable, "-c", code]
+
+
+def test_a_command_reads_the_message(tmp_path):
+    tell(AlertSettings(command=tuple(command_that_writes(tmp_path / "told"))), MESSAGE)
+    assert json.loads((tmp_path / "told").read_text()) == MESSAGE
+
+
+def test_a_webhook_named_by_a_variable_gets_the_message(monkeypatch):
+    got = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    monkeypatch.setenv("ALERT_WEBHOOK", f"http://127.0.0.1:{server.server_port}/secret")
+    tell(AlertSettings(webhook="${ALERT_WEBHOOK}"), MESSAGE)
+    server.server_close()
+    assert got == [MESSAGE]
+
+
+def test_other_addresses_than_http_are_refused(tmp_path):
+    with pytest.raises(OSError, match="no http address"):
+        tell(AlertSettings(webhook=f"file://{tmp_path}/x"), MESSAGE)
+
+
+def test_a_failed_run_is_told_once_and_of_its_own_catalog_alone(tiny, tmp_path):
+    tiny("other")
+    place = tiny(alert={"command": command_that_writes(tmp_path / "told")})
+    (place.data / "items.csv").unlink()
+    sensor = alert_sensor(Catalogs.read(place.catalogs))
+    for name in ("other", "tiny"):
+        instance = dg.DagsterInstance.ephemeral()
+        result = place.run(name, instance=instance)
+        assert not result.success
+        context = dg.build_run_status_sensor_context(
+            sensor_name="alert_on_failure",
+            dagster_event=result.get_run_failure_event(),
+            dagster_instance=instance,
+            dagster_run=result.dagster_run,
+        ).for_run_failure()
+        sensor(context)
+        assert (tmp_path / "told").exists() == (name == "tiny")
+    told = json.loads((tmp_path / "told").read_text())
+    assert told["catalog"] == "tiny"
+    assert told["run_id"] == result.dagster_run.run_id
+
+
+def test_there_is_no_alert_sensor_where_nobody_is_to_be_told(tiny):
+    assert alert_sensor(Catalogs.read(tiny().catalogs)) is None
+
+
+def snapshots(place):
+    return sorted(path.name for path in (place.snapshots / "tiny").iterdir() if path.is_dir())
+
+
+def test_the_newest_snapshots_and_the_current_one_are_kept(published):
+    place = published()
+    home = place.snapshots / "tiny"
+    (first,) = snapshots(place)
+    for number in range(5):
+        (home / f"9999010{number}T000000-{number}").mkdir()
+    make_current(home, first)
+    assert remove_old(place.snapshots, "tiny", keep=2) == 3
+    assert snapshots(place) == [first, "99990103T000000-3", "99990104T000000-4"]
+    Snapshot.current(place.snapshots, "tiny").verify()
+
+
+def test_nothing_is_removed_where_nothing_was_published(tmp_path):
+    assert remove_old(tmp_path, "tiny", keep=1) == 0
+
+
+def test_old_runs_go_and_the_last_one_stays(tiny):
+    place = tiny()
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = place.definitions().resolve_job_def("refresh_tiny")
+        tags = {CATALOG_TAG: "tiny"}
+        runs = [
+            instance.create_run_for_job(job, status=status, tags=tags)
+            for status in (
+                dg.DagsterRunStatus.SUCCESS,
+                dg.DagsterRunStatus.STARTED,
+                dg.DagsterRunStatus.FAILURE,
+            )
+        ]
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        assert remove_runs(instance, "tiny", tomorrow - timedelta(days=2)) == 0
+        assert remove_runs(instance, "other", tomorrow) == 0
+        assert remove_runs(instance, "tiny", tomorrow) == 1
+        left = {run.run_id for run in instance.get_runs()}
+        assert left == {run.run_id for run in runs[1:]}
+
+
+class TestVectors:
+    LATER = datetime.now(UTC) + timedelta(days=1)
+
+    @pytest.fixture
+    def stored(self, tiny):
+        """Texts a (in use), b and c of the encoder `used`, and a of the encoder `gone`."""
+        warehouse = tiny().warehouse
+        with warehouse.connect("tiny") as connection:
+            connection.execute(f"create schema {SCHEMA}")
+            for name, hashes in (("used", "abc"), ("gone", "a")):
+                table = f'{SCHEMA}."{name}"'
+                connection.execute(
+                    f"create table {table} (text_hash varchar primary key, embedding float[1])"
+                )
+                for text in hashes:
+                    connection.execute(f"insert into {table} values (?, [1.0])", [text])
+            connection.execute("create table item_texts as select 'a' as text_hash")
+        return warehouse
+
+    def left(self, warehouse, name):
+        rows = warehouse.query("tiny", f'select text_hash from {SCHEMA}."{name}" order by 1')
+        return "".join(text for (text,) in rows)
+
+    def test_what_no_text_and_no_encoder_needs_goes(self, stored):
+        assert remove_unused(stored, "tiny", {"used"}, self.LATER) == 3
+        assert self.left(stored, "used") == "a"
+        assert self.left(stored, "gone") == ""
+
+    def test_what_is_young_stays(self, stored):
+        yesterday = self.LATER - timedelta(days=2)
+        assert remove_unused(stored, "tiny", {"used"}, yesterday) == 0
+
+    def test_a_catalog_that_never_ran_has_nothing_to_remove(self, tiny):
+        assert remove_unused(tiny().warehouse, "tiny", set(), self.LATER) == 0
+
+
+def test_the_job_cleans_every_catalog_up(published):
+    place = published()
+    home = place.snapshots / "tiny"
+    for number in range(12):
+        (home / f"199901{number:02}T000000-{number}").mkdir()
+    job = place.definitions().resolve_job_def("clean_up")
+    assert job.execute_in_process(instance=dg.DagsterInstance.ephemeral()).success
+    assert len(snapshots(place)) == 10
+    Snapshot.current(place.snapshots, "tiny").verify()

@@ -1,0 +1,131 @@
+"""Jobs, schedules, queue, retries and freshness, as Dagster sees them."""
+
+from importlib.resources import files
+
+import dagster as dg
+import duckdb
+import pytest
+import yaml
+
+from recsys_dagster.automation.jobs import CATALOG_TAG, STAGES
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources import warehouse as warehouse_module
+from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.schemas import TABLES
+
+
+def test_every_asset_has_a_stage_and_every_stage_a_job(tiny):
+    assert sorted(table for tables in STAGES.values() for table in tables) == sorted(
+        [*TABLES, "published"]
+    )
+    defs = tiny().definitions()
+    for verb, tables in STAGES.items():
+        job = defs.resolve_job_def(f"{verb}_tiny")
+        assert {key.path[-1] for key in job.asset_layer.executable_asset_keys} == set(tables)
+        assert job.tags[CATALOG_TAG] == "tiny"
+
+
+def test_a_stage_can_be_run_alone(published):
+    job = published().definitions().resolve_job_def("recommend_tiny")
+    result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
+    made = {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
+    assert made == {"popular_items", "recommendations"}
+
+
+def test_a_schedule_runs_from_the_start_in_its_time_zone(tiny):
+    place = tiny(refresh={"schedule": "15 3 * * 1-5", "timezone": "Europe/Berlin"})
+    schedule = place.definitions().resolve_schedule_def("refresh_tiny_schedule")
+    assert schedule.cron_schedule == "15 3 * * 1-5"
+    assert schedule.execution_timezone == "Europe/Berlin"
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    (request,) = schedule.evaluate_tick(dg.build_schedule_context()).run_requests
+    assert request.tags[CATALOG_TAG] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("refresh", "told"),
+    [
+        ({"schedule": "every day"}, "five fields of cron"),
+        ({"timezone": "Europe/Berln"}, "Did you mean 'Europe/Berlin'"),
+        ({"every_seconds": 0}, "greater than or equal to 5"),
+    ],
+)
+def test_mistakes_of_the_schedule_are_named(tiny, refresh, told):
+    place = tiny(refresh=refresh)
+    with pytest.raises(UserError, match=told):
+        place.catalog("tiny")
+
+
+def test_the_run_queue_lets_one_run_a_catalog_in_at_a_time():
+    settings = yaml.safe_load(files("recsys_dagster").joinpath("dagster.yaml").read_text())
+    (limit,) = settings["concurrency"]["runs"]["tag_concurrency_limits"]
+    assert limit == {
+        "key": CATALOG_TAG,
+        "value": {"applyLimitPerUniqueValue": True},
+        "limit": 1,
+    }
+
+
+def test_freshness_is_asked_of_what_is_published(tiny):
+    place = tiny(refresh={"fresh_within_hours": 26})
+    graph = place.definitions().resolve_asset_graph()
+    policies = {
+        key.path[-1]
+        for key in graph.get_all_asset_keys()
+        if graph.get(key).freshness_policy is not None
+    }
+    assert policies == {"published"}
+
+
+def test_code_versions_follow_the_settings(tiny):
+    def versions(place):
+        graph = place.definitions().resolve_asset_graph()
+        return {key.path[-1]: graph.get(key).code_version for key in graph.get_all_asset_keys()}
+
+    before, after = versions(tiny()), versions(tiny(neighbours=7))
+    assert None not in before.values()
+    assert {table for table in before if before[table] != after[table]} == {"item_neighbours"}
+
+
+class TestRetries:
+    @pytest.fixture
+    def impatient(self, monkeypatch):
+        """Dagster-duckdb waits for a held file for a hundred seconds: not here."""
+        calls = []
+
+        def held(*_, **__):
+            calls.append(1)
+            raise duckdb.IOException("Could not set lock on file")
+
+        monkeypatch.setattr(warehouse_module.DuckDBResource, "get_connection", held)
+        monkeypatch.setattr(warehouse_module, "RETRY_SECONDS", 0)
+        return calls
+
+    def test_a_step_that_finds_the_warehouse_held_is_tried_again(self, published, impatient):
+        job = published().definitions().resolve_job_def("refresh_tiny")
+        result = job.execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            asset_selection=[dg.AssetKey(["tiny", "popular_items"])],
+            raise_on_error=False,
+        )
+        restarts = [event for event in result.all_events if event.is_step_restarted]
+        assert not result.success
+        assert len(restarts) == 3
+
+    def test_outside_of_a_run_it_is_said_at_once(self, tmp_path, impatient):
+        with pytest.raises(UserError, match="could not be opened"):
+            Warehouse(folder=str(tmp_path)).query("tiny", "select 1")
+
+    def test_bad_data_is_not_tried_again(self, published):
+        place = published()
+        (place.data / "items.csv").write_text("nothing,of,use\n1,2,3\n")
+        result = place.run("tiny")
+        assert not result.success
+        assert not [event for event in result.all_events if event.is_step_up_for_retry]
+
+
+def test_two_catalogs_do_not_share_a_queue(tiny):
+    tiny("other")
+    defs = tiny().definitions()
+    tags = {defs.resolve_job_def(f"refresh_{name}").tags[CATALOG_TAG] for name in ("tiny", "other")}
+    assert tags == {"tiny", "other"}
