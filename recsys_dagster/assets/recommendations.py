@@ -18,7 +18,6 @@ from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.similarity_tables import to_sparse
 from recsys_dagster.steps.strategies import Evidence, fit
 
-
 LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
 LEARNED_FROM = {
     "popular": LIKES,

@@ -19,6 +19,10 @@ class Behaviour:
         item_ids: item of each column, sorted: the catalogue's and those only interacted with.
         seen: bool csr (users × items), every pair.
         weights: float32 csr (users × items), recency-decayed weights of the positive pairs.
+        recency: float32 csr of the same pairs, 1 / (1 + how many of the user's positive pairs came
+            later), by time, by position where there is no time; 1 where there is neither.
+        ages: float32 csr of the same pairs, days before the newest interaction of all; NaN where
+            a pair has no time.
         in_catalogue: bool (items,), whether the items table has the item.
         recommendable: bool (items,), whether an item of the catalogue is available.
         cold: bool (items,), items that no interaction says anything of: there is none, or all
@@ -29,6 +33,8 @@ class Behaviour:
     item_ids: pd.Index
     seen: sparse.csr_matrix
     weights: sparse.csr_matrix
+    recency: sparse.csr_matrix
+    ages: sparse.csr_matrix
     in_catalogue: np.ndarray
     recommendable: np.ndarray
     cold: np.ndarray
@@ -72,7 +78,11 @@ class Behaviour:
         half_lives = _half_lives(interactions, half_life_days, half_life_positions)
         decay = 0.5 ** np.minimum(half_lives, MOST_HALF_LIVES)
         positive = interactions["positive"].to_numpy(dtype=bool)
-        weights = (interactions["weight"].to_numpy() * decay)[positive].astype(np.float32)
+        liked, pairs = interactions[positive], (rows[positive], columns[positive])
+
+        def of_liked(values: np.ndarray) -> sparse.csr_matrix:
+            return sparse.csr_matrix((values.astype(np.float32), pairs), shape=shape)
+
         left_out = interactions["left_out"].to_numpy(dtype=bool)
         unavailable = items.loc[~items["available"].astype(bool), "item_id"]
         in_catalogue = item_ids.isin(catalogue)
@@ -80,7 +90,9 @@ class Behaviour:
             users,
             item_ids,
             sparse.csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape),
-            sparse.csr_matrix((weights, (rows[positive], columns[positive])), shape=shape),
+            of_liked((interactions["weight"].to_numpy() * decay)[positive]),
+            of_liked(1 / (1 + _later(liked))),
+            of_liked(_days(interactions["last_timestamp"].max() - liked["last_timestamp"])),
             in_catalogue,
             in_catalogue & ~item_ids.isin(unavailable),
             np.bincount(columns[~left_out], minlength=len(item_ids)) == 0,
@@ -93,9 +105,23 @@ def _half_lives(
     """How many half-lives each interaction lies before the user's last one, float64."""
     by_user = interactions["user_id"]
     time = interactions["last_timestamp"]
-    days = (time.groupby(by_user).transform("max") - time).dt.total_seconds() / 86_400
+    days = _days(time.groupby(by_user).transform("max") - time)
     steps = interactions["last_position"].groupby(by_user).rank("dense", ascending=False) - 1
     return (days / half_life_days).fillna(steps / half_life_positions).fillna(0.0).to_numpy()
+
+
+def _later(pairs: pd.DataFrame) -> np.ndarray:
+    """How many of a user's pairs came after each one, float64; ties came together."""
+    by_user = pairs["user_id"]
+    by_time, by_position = (
+        pairs[order].groupby(by_user).rank("min", ascending=False) - 1
+        for order in ("last_timestamp", "last_position")
+    )
+    return by_time.fillna(by_position).fillna(0.0).to_numpy()
+
+
+def _days(durations: pd.Series) -> pd.Series:
+    return durations.dt.total_seconds() / 86_400
 
 
 def align(ids: pd.Index, table_ids: pd.Series, vectors: np.ndarray) -> np.ndarray:

@@ -1,17 +1,23 @@
 """The strategy's name → the fitted model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog import Catalog, ModelSettings
 from recsys_dagster.steps.matrices import Behaviour
-from recsys_dagster.steps.models.base import Model
+from recsys_dagster.steps.models.als import fit_als
+from recsys_dagster.steps.models.base import ItemWeightsModel, Model
 from recsys_dagster.steps.models.content import ContentModel
 from recsys_dagster.steps.models.ease import fit_ease
+from recsys_dagster.steps.models.gfcf import fit_gfcf
 from recsys_dagster.steps.models.hybrid import fit_hybrid
+from recsys_dagster.steps.models.item_knn import fit_item_knn
+from recsys_dagster.steps.models.l3ae import fit_l3ae
 from recsys_dagster.steps.models.popular import PopularModel, popularity
+from recsys_dagster.steps.models.recent import fit_recent
 from recsys_dagster.steps.models.similar_items import fit_similar_items
 from recsys_dagster.steps.similarity import Space
 
@@ -34,29 +40,67 @@ class Evidence:
 
 
 def fit(catalog: Catalog, evidence: Evidence) -> Model:
-    """The catalog's strategy, fitted."""
-    positives, settings = evidence.behaviour.positives, catalog.models
+    """The catalog's strategy, fitted.
+
+    Raises:
+        UserError: the strategy needs more memory than there is, or a package that is missing.
+    """
+    behaviour, settings = evidence.behaviour, catalog.models
     match catalog.strategy:
         case "popular":
-            return PopularModel(popularity(positives))
+            return PopularModel(popularity(behaviour.positives))
+        case "recent":
+            return fit_recent(behaviour.positives, behaviour.ages, settings.recent_days)
         case "content":
             # Only the catalogue's items have vectors and take part in the mean.
-            known = evidence.behaviour.in_catalogue
+            known = behaviour.in_catalogue
             space = Space.of(evidence.item_vectors[known], catalog.similarity, catalog.centre)
             projected = np.zeros_like(evidence.item_vectors)
             projected[known] = space.project(evidence.item_vectors[known])
             return ContentModel(evidence.similarity_matrix, projected)
         case "similar_items":
             return fit_similar_items(evidence.item_neighbours)
+        case "als":
+            return fit_als(
+                behaviour.positives,
+                settings.als_factors,
+                settings.als_regularisation,
+                settings.als_confidence,
+            )
+        case learned:
+            model = _fit_item_weights(learned, evidence, settings)
+            return replace(model, recency_power=settings.recency_power)
+
+
+def _fit_item_weights(
+    strategy: Literal["item_knn", "ease", "l3ae", "gfcf", "hybrid"],
+    evidence: Evidence,
+    settings: ModelSettings,
+) -> ItemWeightsModel:
+    positives, cold = evidence.behaviour.positives, evidence.behaviour.cold
+    l3ae = {
+        "regularisation": settings.hybrid_regularisation,
+        "semantic_weight": settings.semantic_weight,
+        "semantic_regularisation": settings.semantic_regularisation,
+        "dropout": settings.dropout,
+        "user_weighting": settings.user_weighting,
+        "item_weighting": settings.item_weighting,
+    }
+    match strategy:
+        case "item_knn":
+            return fit_item_knn(positives, settings.knn_neighbours, settings.knn_shrinkage)
         case "ease":
-            return fit_ease(positives, settings.ease_regularisation)
+            return fit_ease(positives, settings.ease_regularisation, settings.dropout)
+        case "gfcf":
+            return fit_gfcf(positives)
+        case "l3ae":
+            return fit_l3ae(positives, evidence.item_vectors, cold, **l3ae)
         case "hybrid":
             return fit_hybrid(
                 positives,
                 evidence.item_vectors,
-                cold=evidence.behaviour.cold,
-                regularisation=settings.hybrid_regularisation,
-                semantic_weight=settings.semantic_weight,
-                semantic_regularisation=settings.semantic_regularisation,
+                cold,
+                gfcf_weight=settings.hybrid_gfcf_weight,
                 cold_boost=settings.cold_boost,
+                **l3ae,
             )

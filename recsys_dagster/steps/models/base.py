@@ -14,20 +14,35 @@ NOT_RANKED = np.float32(-np.inf)
 class UserBlock:
     """Some users' histories.
 
+    Models score these histories and not the users: one that was not in the fit is scored by the
+    same call, and alike. Only `content` looks users up, by their positions.
+
     Attributes:
-        positions: int64 (b,), the users' rows in the matrices the model was fitted on.
+        positions: int64 (b,), the users' rows in the matrices the model was fitted on; anything
+            where they have none.
         positives: float32 csr (b × items) of ones.
         weights: float32 csr (b × items), decayed weights of the same pairs, in the same order.
+        recency: float32 csr (b × items), how recent the same pairs are, as `Behaviour` has it;
+            None where no order is known.
     """
 
     positions: np.ndarray
     positives: sparse.csr_matrix
     weights: sparse.csr_matrix
+    recency: sparse.csr_matrix | None = None
 
     @property
     def lengths(self) -> np.ndarray:
         """How many items each history has, int (b,)."""
         return np.diff(self.positives.indptr)
+
+    def discounted(self, power: float) -> sparse.csr_matrix:
+        """The histories with each pair as recency ** power, float32 csr (b × items)."""
+        if self.recency is None or not power:
+            return self.positives
+        histories = self.recency.copy()
+        histories.data **= np.float32(power)
+        return histories
 
     def entries(self, rows: np.ndarray) -> np.ndarray:
         """Where the histories of the users `rows`, one after the other, lie in the csr arrays.
@@ -78,15 +93,17 @@ class ItemWeightsModel:
         weights: B, float32 (h × items), dense or csr; B_ji is what history item j says of i.
         history_items: int64 (h,), the items that the rows of B stand for; a history's other items
             say nothing.
+        recency_power: x is recency ** recency_power; 0 counts all of a history alike.
     """
 
     strategy: str
     weights: np.ndarray | sparse.csr_matrix
     history_items: np.ndarray
+    recency_power: float = 0.0
 
     def score(self, block: UserBlock) -> np.ndarray:
         """x·B; users without a history are not ranked, nor is an item that nothing speaks for."""
-        histories = block.positives[:, self.history_items]
+        histories = block.discounted(self.recency_power)[:, self.history_items]
         scores = histories @ self.weights
         if sparse.issparse(scores):
             dense = np.full(scores.shape, NOT_RANKED, dtype=np.float32)
@@ -98,13 +115,15 @@ class ItemWeightsModel:
         return scores
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """B_ji for history items j."""
+        """x_j·B_ji for history items j."""
         row_of_item = np.full(block.positives.shape[1], -1)
         row_of_item[self.history_items] = np.arange(len(self.history_items))
-        history = row_of_item[block.positives.indices[block.entries(rows)]]
+        entries = block.entries(rows)
+        history = row_of_item[block.positives.indices[entries]]
         items = np.repeat(items, block.lengths[rows])
         known = history >= 0
         parts = np.zeros(len(history), dtype=np.float32)
         if known.any():  # of a csr matrix, no entries would come as a matrix
             parts[known] = np.asarray(self.weights[history[known], items[known]]).ravel()
+            parts *= block.discounted(self.recency_power).data[entries]
         return parts

@@ -3,6 +3,8 @@
 Harald Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import sparse
 
@@ -13,8 +15,10 @@ from recsys_dagster.steps.models.memory import require_memory
 GRAM_ROWS = 512
 
 
-def fit_ease(positives: sparse.csr_matrix, regularisation: float) -> ItemWeightsModel:
-    """P = (XᵀX + λI)⁻¹, B_ij = −P_ij / P_jj, zero diagonal.
+def fit_ease(
+    positives: sparse.csr_matrix, regularisation: float, dropout: float = 0.0
+) -> ItemWeightsModel:
+    """P = (XᵀX + diag λ)⁻¹, B_ij = −P_ij / P_jj, zero diagonal.
 
     Items without a positive pair have zero rows and columns in B, whatever λ: they are left out of
     the inverse.
@@ -22,6 +26,7 @@ def fit_ease(positives: sparse.csr_matrix, regularisation: float) -> ItemWeights
     Args:
         positives: X, csr (users × items).
         regularisation: λ > 0.
+        dropout: p, see `regularised_gram_inverse`.
 
     Raises:
         UserError: there is not the memory for it.
@@ -29,7 +34,7 @@ def fit_ease(positives: sparse.csr_matrix, regularisation: float) -> ItemWeights
     items = positives.shape[1]
     liked = np.flatnonzero(np.bincount(positives.indices, minlength=items))
     require_memory("ease", len(liked), items)
-    inverse = regularised_inverse(gram(positives[:, liked]), regularisation)
+    inverse = regularised_gram_inverse(positives[:, liked], regularisation, dropout)
     inverse /= -np.diag(inverse).copy()
     np.fill_diagonal(inverse, 0)
     weights = np.zeros((len(liked), items), dtype=np.float32)
@@ -37,13 +42,42 @@ def fit_ease(positives: sparse.csr_matrix, regularisation: float) -> ItemWeights
     return ItemWeightsModel("ease", weights, liked)
 
 
+def regularised_gram_inverse(
+    positives: sparse.csr_matrix, regularisation: float, dropout: float
+) -> np.ndarray:
+    """(XᵀX + diag λ_j)⁻¹ with λ_j = λ + n_j p / (1 − p), n_j = (XᵀX)_jj, float32 (items × items).
+
+    The second part is what learning from histories in which a share p is hidden at random comes
+    to, on average (RDLAE: Steck, Autoencoders that don't overfit towards the Identity, NeurIPS
+    2020; Moon, Kim, Lee, It's Enough: Relaxing Diagonal Constraints in Linear Autoencoders for
+    Recommendation, SIGIR 2023).
+
+    Args:
+        positives: X, csr (users × items).
+        regularisation: λ > 0.
+        dropout: p, 0 ≤ p < 1.
+    """
+    products = gram(positives)
+    return regularised_inverse(
+        products, regularisation + np.diag(products) * np.float32(dropout / (1 - dropout))
+    )
+
+
 def gram(positives: sparse.csr_matrix) -> np.ndarray:
     """XᵀX, dense float32 (items × items)."""
     items = positives.shape[1]
     product = np.empty((items, items), dtype=np.float32)
-    transposed = positives.T.tocsr()
-    # By blocks: the sparse product of a much used catalog is three times the size of the dense.
-    for start in range(0, items, GRAM_ROWS):
-        rows = slice(start, start + GRAM_ROWS)
-        product[rows] = (transposed[rows] @ positives).toarray()
+    for rows, block in gram_rows(positives):
+        product[rows] = block
     return product
+
+
+def gram_rows(positives: sparse.csr_matrix) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some rows of XᵀX at a time: which, and dense float32 (rows × items).
+
+    By blocks: the sparse product of a much used catalog is three times the size of the dense.
+    """
+    transposed = positives.T.tocsr()
+    for start in range(0, positives.shape[1], GRAM_ROWS):
+        rows = slice(start, start + GRAM_ROWS)
+        yield rows, (transposed[rows] @ positives).toarray()

@@ -1,13 +1,15 @@
-"""hybrid: L3AE for the items people know, semantic transfer for the cold ones."""
+"""hybrid: L3AE and GF-CF for the items people know, semantic transfer for the cold ones."""
 
 import numpy as np
 from scipy import sparse
 
 from recsys_dagster.steps.models.base import ItemWeightsModel
+from recsys_dagster.steps.models.gfcf import gfcf_weights
 from recsys_dagster.steps.models.l3ae import l3ae_weights
 from recsys_dagster.steps.models.memory import require_memory
 from recsys_dagster.steps.similarity import Space, top_k
 
+SAMPLE_USERS = 1000
 TRANSFER_NEIGHBOURS = 100
 TRANSFER_SHARPNESS = 3
 TRANSFER_ROWS = 128
@@ -18,10 +20,9 @@ def fit_hybrid(
     item_vectors: np.ndarray,
     cold: np.ndarray,
     *,
-    regularisation: float,
-    semantic_weight: float,
-    semantic_regularisation: float,
+    gfcf_weight: float,
     cold_boost: float,
+    **settings: float,
 ) -> ItemWeightsModel:
     """Weights learned from the warm items, and transferred to the cold ones.
 
@@ -32,29 +33,47 @@ def fit_hybrid(
         positives: X, csr (users × items).
         item_vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
         cold: bool (items,), items that no interaction says anything of.
-        regularisation: λ of L3AE.
-        semantic_weight: λ_E of L3AE.
-        semantic_regularisation: λ_F of L3AE.
+        gfcf_weight: share of GF-CF in the blend; 0 leaves it out.
         cold_boost: factor on the cold columns, > 0.
+        settings: those of `l3ae_weights`.
 
     Raises:
         UserError: there is not the memory for it.
     """
     warm = np.flatnonzero(~cold)
     require_memory("hybrid", len(warm), len(cold))
-    learned = l3ae_weights(
-        positives[:, warm],
-        item_vectors[warm],
-        regularisation=regularisation,
-        semantic_weight=semantic_weight,
-        semantic_regularisation=semantic_regularisation,
-    )
+    learned = l3ae_weights(positives[:, warm], item_vectors[warm], **settings)
+    if gfcf_weight:
+        blend_in(learned, gfcf_weights(positives[:, warm]), gfcf_weight, positives[:, warm])
     weights = np.zeros((len(warm), len(cold)), dtype=np.float32)
     weights[:, warm] = learned
     if cold.any() and len(warm):
         shares = transfer_shares(item_vectors[cold], item_vectors[warm])
         transfer_to_cold(weights, learned, shares, np.flatnonzero(cold), cold_boost)
     return ItemWeightsModel("hybrid", weights, warm)
+
+
+def blend_in(
+    weights: np.ndarray, others: np.ndarray, share: float, positives: sparse.csr_matrix
+) -> None:
+    """B + share·(σ / σ')·B' in place, σ and σ' the standard deviations of scores x·B and x·B'.
+
+    Scores of both have then one scale, and their sum is a single matrix: what scores histories and
+    names contributions need not know of two models.
+
+    Args:
+        weights: B, float32 (items × items).
+        others: B', float32 (items × items); overwritten.
+        share: weight of B' in the blend.
+        positives: X, csr (users × items); the deviations are those over at most 1,000 of its users
+            with a history, evenly spread.
+    """
+    users = np.flatnonzero(np.diff(positives.indptr))
+    sample = positives[users[:: max(1, len(users) // SAMPLE_USERS)][:SAMPLE_USERS]]
+    deviation, other = (np.std(sample @ matrix, dtype=np.float64) for matrix in (weights, others))
+    if other > 0:
+        others *= np.float32(share * deviation / other)
+        weights += others
 
 
 def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> sparse.csr_matrix:

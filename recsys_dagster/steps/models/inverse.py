@@ -7,8 +7,8 @@ from threadpoolctl import threadpool_limits
 LEAF = 1024
 
 
-def regularised_inverse(matrix: np.ndarray, regularisation: float) -> np.ndarray:
-    """(A + λI)⁻¹ of a symmetric positive semidefinite A, in A's memory.
+def regularised_inverse(matrix: np.ndarray, regularisation: float | np.ndarray) -> np.ndarray:
+    """(A + diag λ)⁻¹ of a symmetric positive semidefinite A, in A's memory.
 
     By 2 × 2 blocks, with Cholesky on the leaves. It does a third more arithmetic than LAPACK's
     potrf and potri, but nearly all of it is large matrix products, which stay fast when other
@@ -16,10 +16,10 @@ def regularised_inverse(matrix: np.ndarray, regularisation: float) -> np.ndarray
 
     Args:
         matrix: float32 or float64 (n × n), C-contiguous; overwritten by the result.
-        regularisation: λ ≥ 0.
+        regularisation: λ ≥ 0, one for all or (n,), one for each place of the diagonal.
 
     Raises:
-        ValueError: A + λI is not positive definite.
+        ValueError: A + diag λ is not positive definite.
     """
     matrix[np.diag_indices_from(matrix)] += regularisation
     _invert(matrix)
