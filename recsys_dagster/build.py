@@ -9,6 +9,7 @@ import dagster as dg
 from recsys_dagster.assets import (
     checks,
     embeddings,
+    evaluation,
     interactions,
     items,
     published,
@@ -45,6 +46,7 @@ ASSET_MODULES = [
     similarity,
     recommendations,
     published,
+    evaluation,
 ]
 
 
@@ -57,8 +59,9 @@ def build_defs(
 
     Args:
         catalogs: what to build for; None reads the folder of catalog files.
-        resources: replace the default ones of the same names: warehouse, recsys_io_manager,
-            encoder, snapshots; and those that catalogs name as a source's io_manager.
+        resources: replace the default ones of the same names: recsys_warehouse,
+            recsys_io_manager, recsys_encoder, recsys_snapshots; and add those that catalogs name
+            as a source's io_manager.
         loggers: replace Dagster's loggers.
 
     Raises:
@@ -68,11 +71,11 @@ def build_defs(
         catalogs = Catalogs.read(catalogs_folder())
     warehouse = Warehouse(folder=str(warehouse_folder()), retries=WAREHOUSE_RETRIES)
     defaults: dict[str, Any] = {
-        "catalogs": catalogs,
-        "warehouse": warehouse,
+        "recsys_catalogs": catalogs,
+        "recsys_warehouse": warehouse,
         IO_MANAGER: WarehouseIOManager(warehouse=warehouse),
-        "encoder": TextEncoder(),
-        "snapshots": SnapshotStore(folder=str(snapshots_folder())),
+        "recsys_encoder": TextEncoder(),
+        "recsys_snapshots": SnapshotStore(folder=str(snapshots_folder())),
     }
     return dg.Definitions(
         assets=[asset for catalog in catalogs.values() for asset in _assets(catalog)],
@@ -81,7 +84,14 @@ def build_defs(
             for name in catalogs
             for check in dg.load_asset_checks_from_modules([checks], asset_key_prefix=name)
         ],
-        jobs=[*(job for name in catalogs for job in catalog_jobs(name)), clean_up],
+        jobs=[
+            *(
+                job
+                for name, catalog in catalogs.items()
+                for job in catalog_jobs(name, evaluate_on_refresh=catalog.evaluation.on_refresh)
+            ),
+            clean_up,
+        ],
         schedules=_there(
             [*(refresh_schedule(catalog) for catalog in catalogs.values()), clean_up_schedule]
         ),

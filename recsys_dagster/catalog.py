@@ -5,7 +5,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -14,9 +14,11 @@ from pydantic import (
     model_validator,
 )
 
+from recsys_dagster.errors import did_you_mean
 from recsys_dagster.operations import (
     AlertSettings,
     CheckSettings,
+    EvaluationSettings,
     KeepSettings,
     RefreshSettings,
 )
@@ -254,6 +256,9 @@ class Catalog(Settings):
     checks: CheckSettings = Field(
         default_factory=CheckSettings, description="what the gate expects"
     )
+    evaluation: EvaluationSettings = Field(
+        default_factory=EvaluationSettings, description="how strategies are measured"
+    )
     alert: AlertSettings = Field(
         default_factory=AlertSettings, description="who is told that a run failed"
     )
@@ -261,6 +266,15 @@ class Catalog(Settings):
         default_factory=KeepSettings, description="how much of the past is kept"
     )
     folder: Path = Field(default=Path(), exclude=True, description="where the YAML file lies")
+
+    @field_validator("evaluation")
+    @classmethod
+    def _strategies_known(cls, value: EvaluationSettings) -> EvaluationSettings:
+        known = get_args(cls.model_fields["strategy"].annotation)
+        for name in value.strategies:
+            if name not in known:
+                raise ValueError(f"{name!r} is no strategy.{did_you_mean(name, known)}")
+        return value
 
     @model_validator(mode="after")
     def _not_made_of_itself(self) -> Self:

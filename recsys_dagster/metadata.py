@@ -84,7 +84,19 @@ def preview(table: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n".join(lines))
 
 
+def markdown_table_as_html(table: str) -> str:
+    """What `preview` made, for a page."""
+    head, _, *rows = (line.strip("| ").split(" | ") for line in table.splitlines())
+
+    def row(cells: list[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+
+    return f"<table>{row(head, 'th')}{''.join(row(cells, 'td') for cells in rows)}</table>"
+
+
 def _cell(value: Any) -> str:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return ""
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
     return text if len(text) <= CELL_LENGTH else text[: CELL_LENGTH - 1] + "…"
@@ -144,6 +156,52 @@ def plane(
     bar.set_label(colour_label, fontsize=8, color=INK)
     bar.ax.tick_params(labelsize=7)
     axes.set_axis_off()
+    return _picture(figure, title)
+
+
+def intervals(
+    figures: Mapping[str, tuple[float, float, float]], title: str, x_label: str
+) -> dg.MarkdownMetadataValue:
+    """A point a name with its interval, in the order given.
+
+    Args:
+        figures: value, low and high of each name.
+        title: of the picture.
+        x_label: what the values are.
+    """
+    figure, axes = _canvas(title, x_label, "")
+    names = list(figures)[::-1]
+    value, low, high = np.array([figures[name] for name in names], dtype=np.float64).T
+    axes.errorbar(value, names, xerr=(value - low, high - value), fmt="o", color=ACCENT, capsize=3)
+    axes.set_xlim(left=0)
+    axes.margins(y=0.15)
+    return _picture(figure, title)
+
+
+def named_points(
+    points: Mapping[str, tuple[float, float]], title: str, x_label: str, y_label: str
+) -> dg.MarkdownMetadataValue:
+    """A point a name on a plane, with its name beside it."""
+    figure, axes = _canvas(title, x_label, y_label)
+    for name, (x, y) in points.items():
+        axes.scatter([x], [y], color=ACCENT)
+        axes.annotate(name, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
+    axes.margins(0.2)
+    return _picture(figure, title)
+
+
+def grouped_bars(
+    groups: Mapping[str, Mapping[str, float]], title: str, y_label: str
+) -> dg.MarkdownMetadataValue:
+    """Bars side by side: a group a name, in each a bar of every inner name."""
+    figure, axes = _canvas(title, "", y_label)
+    names = list(next(iter(groups.values()), {}))
+    width = 0.8 / max(1, len(names))
+    for place, name in enumerate(names):
+        heights = [group[name] for group in groups.values()]
+        axes.bar(np.arange(len(groups)) + place * width, heights, width, label=name)
+    axes.set_xticks(np.arange(len(groups)) + 0.4 - width / 2, list(groups))
+    axes.legend(fontsize=7, frameon=False)
     return _picture(figure, title)
 
 

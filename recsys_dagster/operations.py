@@ -1,7 +1,7 @@
 """Settings of a catalog's running: when, what the gate expects, who is told, what is kept."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator
@@ -74,12 +74,39 @@ class CheckSettings(Settings):
         default=0.01, description="least share of the catalogue that is in some list; warns"
     )
     concentration: Share = Field(
-        default=0.98,
+        default=0.99,
         description="most inequality (Gini) of how often items are recommended; warns",
     )
     changed_lists: Share = Field(
         default=0.95,
         description="most users whose list has another first item than in the last snapshot; warns",
+    )
+
+
+class EvaluationSettings(Settings):
+    """How strategies are measured."""
+
+    split: Literal["time", "last", "random", "column"] | None = Field(
+        default=None,
+        description="what is held back: the newest interactions, each user's last, a share by "
+        "chance, or as a column says; time where nine in ten have a timestamp, else last",
+    )
+    column: str = Field(
+        default="split",
+        description="of the interactions' source, with train, valid or test, for `split: column`",
+    )
+    mask: Literal["train", "train+valid"] = Field(
+        default="train+valid", description="what lists must not contain when they are measured"
+    )
+    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(10, 20), min_length=1, description="places of a list that count"
+    )
+    strategies: tuple[str, ...] = Field(
+        default=("content", "similar_items", "ease"),
+        description="what the catalog's own strategy is compared with, beside popular",
+    )
+    on_refresh: bool = Field(
+        default=True, description="measure at every refresh; else only in evaluate_<catalog>"
     )
 
 

@@ -181,6 +181,37 @@ RECOMMENDATIONS = Table(
     ),
 )
 
+EVALUATION_SPLIT = Table(
+    "evaluation_split",
+    ("user_id", "item_id"),
+    (
+        USER_ID,
+        ITEM_ID,
+        Column("part", "VARCHAR", "train, valid or test; null: of no part in the measurement"),
+    ),
+)
+EVALUATION = Table(
+    "evaluation",
+    ("strategy", "slice", "metric"),
+    (
+        Column("strategy", "VARCHAR", "what was measured"),
+        Column("slice", "VARCHAR", "all, or the part of users or items that counts"),
+        Column("metric", "VARCHAR", "such as recall@20"),
+        Column("users", "BIGINT", "users who count"),
+        Column("value", "DOUBLE", "mean over users; of the whole catalogue for coverage and gini"),
+        Column("low", "DOUBLE", "lower end of the 95 % interval, by paired bootstrap over users"),
+        Column("high", "DOUBLE", "its upper end"),
+        Column("to_popular", "DOUBLE", "difference to popular, user by user"),
+        Column("to_popular_low", "DOUBLE", "lower end of its interval"),
+        Column("to_popular_high", "DOUBLE", "upper end of its interval"),
+        Column("to_popular_p_holm", "DOUBLE", "p, corrected for all strategies of the metric"),
+        Column("to_champion", "DOUBLE", "difference to the catalog's own strategy"),
+        Column("to_champion_low", "DOUBLE", "lower end of its interval"),
+        Column("to_champion_high", "DOUBLE", "upper end of its interval"),
+        Column("to_champion_p_holm", "DOUBLE", "p, corrected for all strategies of the metric"),
+    ),
+)
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -200,5 +231,7 @@ TABLES: dict[str, Table] = {
         ITEM_NEIGHBOURS,
         POPULAR_ITEMS,
         RECOMMENDATIONS,
+        EVALUATION_SPLIT,
+        EVALUATION,
     )
 }

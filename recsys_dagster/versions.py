@@ -52,6 +52,25 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
         ("strategy", "models", "recommendations", *SPACE, *HISTORY),
     ),
     "published": ("published", ()),
+    "evaluation_split": (
+        "evaluation",
+        ("evaluation.split", "evaluation.column", "interactions.columns"),
+    ),
+    "evaluation": (
+        "evaluation",
+        (
+            "strategy",
+            "models",
+            "encoder",
+            "users",
+            "evaluation.split",
+            "evaluation.mask",
+            "evaluation.k",
+            "evaluation.strategies",
+            "matrix_width",
+            *SPACE,
+        ),
+    ),
 }
 """The module in `assets/` and the settings in the YAML that make each asset."""
 TOGETHER = {"rejected_interactions": "interactions", "rejected_items": "items"}

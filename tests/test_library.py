@@ -29,7 +29,10 @@ def test_the_example_project_recommends_from_its_own_asset(tmp_path, monkeypatch
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     defs = definitions_of(EXAMPLES / "existing_project" / "definitions.py")
     dg.Definitions.validate_loadable(defs)
-    orders, raw = dg.AssetKey(["films", "ratings"]), dg.AssetKey(["recent_films", "raw_interactions"])
+    orders, raw = (
+        dg.AssetKey(["films", "ratings"]),
+        dg.AssetKey(["recent_films", "raw_interactions"]),
+    )
     graph = defs.resolve_asset_graph()
     assert graph.get(raw).parent_keys == {orders}
     job = defs.resolve_implicit_global_asset_job_def()

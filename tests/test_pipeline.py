@@ -231,8 +231,12 @@ class TestGate:
 
         result = place.run("tiny")
         assert not result.success
-        # The second one warns: interactions are with items that were lost.
-        assert failed_checks(result) == {"items_accepted_share", "interactions_know_items"}
+        # The last one warns: interactions are with items that were lost.
+        assert failed_checks(result) == {
+            "items_accepted_share",
+            "items_not_fallen",
+            "interactions_know_items",
+        }
         assert "published" not in materialised(result)
         assert "item_texts" not in materialised(result)
         assert current(place, "tiny") == before

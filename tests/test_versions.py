@@ -15,7 +15,16 @@ SMALLEST = {
     "interactions": {"source": "i.csv"},
     "items": {"source": "m.csv", "text": "title"},
 }
-SAYS_NOTHING_OF_TABLES = {"name", "description", "folder", "refresh", "checks", "alert", "keep"}
+SAYS_NOTHING_OF_TABLES = {
+    "name",
+    "description",
+    "folder",
+    "refresh",
+    "checks",
+    "alert",
+    "keep",
+    "evaluation.on_refresh",
+}
 
 
 def catalog(**settings) -> Catalog:
@@ -48,8 +57,8 @@ def test_every_setting_makes_some_table():
 @pytest.mark.parametrize(
     ("settings", "changed"),
     [
-        ({"strategy": "ease"}, {"recommendations"}),
-        ({"encoder": "tfidf"}, {"item_embeddings", "user_embeddings"}),
+        ({"strategy": "ease"}, {"recommendations", "evaluation"}),
+        ({"encoder": "tfidf"}, {"item_embeddings", "user_embeddings", "evaluation"}),
         ({"neighbours": 7}, {"item_neighbours"}),
         ({"items": {"source": "m.csv", "text": "name"}}, {"item_texts"}),
         ({"items": {"source": "n.csv", "text": "title"}}, {"raw_items"}),

@@ -124,7 +124,7 @@ def test_the_graph_is_served_and_a_stage_runs_alone(server):
         tuple(node["assetKey"]["path"]): {tuple(key["path"]) for key in node["dependencyKeys"]}
         for node in repository["assetNodes"]
     }
-    assert len(depends_on) == 17
+    assert len(depends_on) == 19
     assert {key[0] for key in depends_on} == {"movies"}
     assert {node["groupName"] for node in repository["assetNodes"]} == {"movies"}
     assert depends_on[("movies", "interactions")] == {("movies", "raw_interactions")}

@@ -16,7 +16,7 @@ from recsys_dagster.versions import code_version, content_digest, digest
 
 OWNERS = ["team:recommendations"]
 TABLE = {"duckdb", "table"}
-"""Kinds of an asset that is a table in the warehouse."""
+"""Kinds of an asset that is a table in the recsys_warehouse."""
 IO_MANAGER = "recsys_io_manager"
 """A name of its own: a project that this is merged into has an `io_manager` already."""
 MADE_FROM = "made_from"
@@ -54,8 +54,8 @@ def unless_unchanged(
 
     @wraps(function)
     def compute(context: dg.AssetExecutionContext, **arguments: Any) -> Outputs:
-        warehouse: Warehouse = arguments["warehouse"]
-        catalog = catalog_of(context, arguments["catalogs"])
+        recsys_warehouse: Warehouse = arguments["recsys_warehouse"]
+        catalog = catalog_of(context, arguments["recsys_catalogs"])
         tables = [key.path[-1] for key in sorted(context.assets_def.keys)]
         inputs = [
             f"{name} {data_version(value)}"
@@ -67,14 +67,14 @@ def unless_unchanged(
             *sorted(inputs),
             also_made_with(catalog, arguments) if also_made_with else "",
         )
-        memories = [warehouse.remembered(catalog.name, table) for table in tables]
+        memories = [recsys_warehouse.remembered(catalog.name, table) for table in tables]
         if all(memory.get(MADE_FROM) == made_from for memory in memories):
             context.log.info("left as it is: nothing that it is made from has changed")
             for table, memory in zip(tables, memories, strict=True):
                 yield unchanged(context, dg.AssetKey([catalog.name, table]), memory[DATA_VERSION])
             return
-        if "warehouse" not in signature.parameters:
-            del arguments["warehouse"]
+        if "recsys_warehouse" not in signature.parameters:
+            del arguments["recsys_warehouse"]
         made = function(context, **arguments)
         for output in [made] if isinstance(made, dg.Output) else made:
             yield _remembering(context, output, made_from)
@@ -84,15 +84,15 @@ def unless_unchanged(
 
 
 def _take_warehouse_too(compute: Any, signature: inspect.Signature) -> None:
-    """Tell Dagster what to hand over: what the function asks for, and the warehouse."""
+    """Tell Dagster what to hand over: what the function asks for, and the recsys_warehouse."""
     parameters = dict(signature.parameters)
-    parameters["warehouse"] = inspect.Parameter(
-        "warehouse", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Warehouse
+    parameters["recsys_warehouse"] = inspect.Parameter(
+        "recsys_warehouse", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Warehouse
     )
     compute.__signature__ = inspect.Signature(list(parameters.values()))
     compute.__annotations__ = {
         name: hint for name, hint in compute.__annotations__.items() if name != "return"
-    } | {"warehouse": Warehouse}
+    } | {"recsys_warehouse": Warehouse}
 
 
 def unchanged(

@@ -35,15 +35,15 @@ def _encoder_of(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
     """The fingerprint of the weights: a model's name says nothing of what is behind it."""
     if catalog.encoder.model == "tfidf":
         return ""
-    return load_encoder(arguments["encoder"], catalog, "document").fingerprint
+    return load_encoder(arguments["recsys_encoder"], catalog, "document").fingerprint
 
 
 @table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu", tags={STAGE: "embeddings"})
 def item_embeddings(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
-    encoder: TextEncoder,
-    warehouse: Warehouse,
+    recsys_catalogs: dg.ResourceParam[Catalogs],
+    recsys_encoder: TextEncoder,
+    recsys_warehouse: Warehouse,
     item_texts: pd.DataFrame,
 ) -> dg.Output[pa.Table]:
     """A vector an item: its text encoded by the catalog's encoder, float32, as the encoder gives
@@ -52,9 +52,9 @@ def item_embeddings(
     `v_i = encoder(text_i)`, kept under `(fingerprint, text_hash)`; the fingerprint covers weights,
     prompt, length, dimension and number format.
     """
-    catalog = catalog_of(context, catalogs)
-    encoded, metadata = _encode(
-        context, catalog, encoder, warehouse, item_texts, item_texts, "document"
+    catalog = catalog_of(context, recsys_catalogs)
+    encoded, metadata = encode_texts(
+        context, catalog, recsys_encoder, recsys_warehouse, item_texts, item_texts, "document"
     )
     table = pa.table(
         {
@@ -88,9 +88,9 @@ def item_embeddings(
 @table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu", tags={STAGE: "embeddings"})
 def user_embeddings(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
-    encoder: TextEncoder,
-    warehouse: Warehouse,
+    recsys_catalogs: dg.ResourceParam[Catalogs],
+    recsys_encoder: TextEncoder,
+    recsys_warehouse: Warehouse,
     interactions: pd.DataFrame,
     users: pd.DataFrame,
     user_texts: pd.DataFrame,
@@ -105,7 +105,7 @@ def user_embeddings(
     - text: `v_u = encoder(profile_u)`
     - blend: `text_share · text + (1 − text_share) · history`
     """
-    catalog = catalog_of(context, catalogs)
+    catalog = catalog_of(context, recsys_catalogs)
     settings = catalog.users
     item_ids = item_embeddings["item_id"].to_pandas()
     behaviour = Behaviour.of(
@@ -119,8 +119,8 @@ def user_embeddings(
     metadata: dict[str, dg.MetadataValue] = {}
     text_vectors = None
     if len(user_texts):
-        encoded, metadata = _encode(
-            context, catalog, encoder, warehouse, user_texts, item_texts, "query"
+        encoded, metadata = encode_texts(
+            context, catalog, recsys_encoder, recsys_warehouse, user_texts, item_texts, "query"
         )
         text_vectors = align(behaviour.user_ids, user_texts["user_id"], encoded.vectors)
     made = user_vectors(
@@ -150,7 +150,7 @@ def user_embeddings(
     )
 
 
-def _encode(
+def encode_texts(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
     resource: TextEncoder,
@@ -159,6 +159,19 @@ def _encode(
     corpus: pd.DataFrame,
     prompt: Literal["document", "query"],
 ) -> tuple[Encoded, dict[str, dg.MetadataValue]]:
+    """Vectors of texts by a catalog's encoder, in their order, and what the UI shows of it.
+
+    Only texts whose vector is not stored are encoded.
+
+    Args:
+        context: of the running asset.
+        catalog: whose texts they are.
+        resource: the encoder.
+        warehouse: where vectors are stored.
+        texts: columns text and text_hash.
+        corpus: what tfidf is fitted on.
+        prompt: "document" for items, "query" for users.
+    """
     started = time.monotonic()
     settings = catalog.encoder
     if settings.model == "tfidf":

@@ -41,11 +41,11 @@ from recsys_dagster.steps.interactions import parse_interactions
 @unless_unchanged
 def parse_raw_interactions(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
+    recsys_catalogs: dg.ResourceParam[Catalogs],
     raw_interactions: pd.DataFrame,
 ) -> Iterator[dg.Output[pd.DataFrame]]:
     """Type, validate and merge the raw interactions."""
-    catalog = catalog_of(context, catalogs)
+    catalog = catalog_of(context, recsys_catalogs)
     settings = catalog.interactions
     parsed = parse_interactions(
         raw_interactions, settings, now=pd.Timestamp.now("UTC").tz_localize(None)

@@ -38,11 +38,11 @@ from recsys_dagster.steps.items import parse_items
 @unless_unchanged
 def parse_raw_items(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
+    recsys_catalogs: dg.ResourceParam[Catalogs],
     raw_items: pd.DataFrame,
 ) -> Iterator[dg.Output[pd.DataFrame]]:
     """Validate the raw items and keep one row each."""
-    catalog = catalog_of(context, catalogs)
+    catalog = catalog_of(context, recsys_catalogs)
     columns = catalog.items.columns
     parsed = parse_items(raw_items, columns=columns)
     filled = {

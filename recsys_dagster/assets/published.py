@@ -20,9 +20,9 @@ from recsys_dagster.versions import code_version, digest
 @dg.asset(kinds={"parquet", "file"}, owners=OWNERS, tags={STAGE: "published"})
 def published(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
-    snapshots: SnapshotStore,
-    warehouse: Warehouse,
+    recsys_catalogs: dg.ResourceParam[Catalogs],
+    recsys_snapshots: SnapshotStore,
+    recsys_warehouse: Warehouse,
     recommendations: pa.Table,
     item_neighbours: pa.Table,
     popular_items: pa.Table,
@@ -34,25 +34,25 @@ def published(
     Nothing is published unless every blocking check passed; the checks of the next run compare
     its counts and first items with what is published here.
     """
-    catalog = catalog_of(context, catalogs)
+    catalog = catalog_of(context, recsys_catalogs)
     tables = {
         "recommendations": recommendations,
         "item_neighbours": item_neighbours,
         "popular_items": popular_items,
         "items": items.select(["item_id", "title", "category"]),
     }
-    counts = _counts(warehouse, catalog.name)
+    counts = _counts(recsys_warehouse, catalog.name)
     made_from = digest(
         code_version("published", catalog),
         *(f"{name} {data_version(table)}" for name, table in tables.items()),
         # The manifest says them, and the next run's checks go by what it says.
         *(f"{name} {count}" for name, count in counts.items()),
     )
-    folder = Path(snapshots.folder)
+    folder = Path(recsys_snapshots.folder)
     if _is_current(folder, catalog.name, made_from):
         context.log.info("the current snapshot is kept: nothing in it has changed")
         return unchanged(context, context.asset_key, made_from)
-    vectors = warehouse.remembered(catalog.name, "item_embeddings")
+    vectors = recsys_warehouse.remembered(catalog.name, "item_embeddings")
     path = publish(
         folder,
         catalog.name,
@@ -83,9 +83,9 @@ def published(
     )
 
 
-def _counts(warehouse: Warehouse, catalog: str) -> dict[str, int]:
+def _counts(recsys_warehouse: Warehouse, catalog: str) -> dict[str, int]:
     """How much went into the snapshot, for the next run to compare with."""
-    ((interactions, users, items),) = warehouse.query(
+    ((interactions, users, items),) = recsys_warehouse.query(
         catalog,
         "select count(*), count(distinct user_id), (select count(*) from items) from interactions",
     )

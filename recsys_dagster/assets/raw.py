@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from recsys_dagster.assets.common import IO_MANAGER, OWNERS, TABLE, unchanged
 from recsys_dagster.catalog import Catalog
-from recsys_dagster.metadata import preview
+from recsys_dagster.metadata import STAGE, preview
 from recsys_dagster.resources.sources import SourceRead, numbered, read_source
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
@@ -73,23 +73,27 @@ def _raw_asset(
         owners=OWNERS,
         dagster_type=dg.Any,
         io_manager_key=IO_MANAGER,
+        tags={STAGE: "raw"},
     )
 
     if source is not None and source.is_asset_value:
 
         @define(ins={"value": dg.AssetIn(upstream, input_manager_key=source.io_manager)})
         def raw_from_asset(  # noqa: ANN202, Dagster reads annotations of what is returned
-            context: dg.AssetExecutionContext, config: ReadConfig, warehouse: Warehouse, value: Any
+            context: dg.AssetExecutionContext,
+            config: ReadConfig,
+            recsys_warehouse: Warehouse,
+            value: Any,
         ):
-            return _read(context, config, warehouse, catalog, table, source, value)
+            return _read(context, config, recsys_warehouse, catalog, table, source, value)
 
         return raw_from_asset
 
     @define(deps=[upstream] if upstream else [])
     def raw(  # noqa: ANN202
-        context: dg.AssetExecutionContext, config: ReadConfig, warehouse: Warehouse
+        context: dg.AssetExecutionContext, config: ReadConfig, recsys_warehouse: Warehouse
     ):
-        return _read(context, config, warehouse, catalog, table, source, None)
+        return _read(context, config, recsys_warehouse, catalog, table, source, None)
 
     return raw
 
@@ -97,23 +101,23 @@ def _raw_asset(
 def _read(
     context: dg.AssetExecutionContext,
     config: ReadConfig,
-    warehouse: Warehouse,
+    recsys_warehouse: Warehouse,
     catalog: Catalog,
     table: str,
     source: SourceSettings | None,
     asset_value: Any,
 ) -> dg.Output[pa.Table] | dg.MaterializeResult:
     def previous() -> pa.Table | None:
-        if config.everything or not warehouse.has(catalog.name, table):
+        if config.everything or not recsys_warehouse.has(catalog.name, table):
             return None
-        return warehouse.read(catalog.name, table)
+        return recsys_warehouse.read(catalog.name, table)
 
     if source is None:
         described, found = "none: users are those of the interactions", NO_SOURCE
     else:
         described = source.described
         found = read_source(source, catalog.folder, previous, asset_value)
-    known = warehouse.remembered(catalog.name, table).get(DATA_VERSION)
+    known = recsys_warehouse.remembered(catalog.name, table).get(DATA_VERSION)
     if known == found.fingerprint and not config.everything:
         context.log.info(f"{described}: the content is as it was")
         return unchanged(context, context.asset_key, found.fingerprint)

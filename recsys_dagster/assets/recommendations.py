@@ -21,9 +21,14 @@ from recsys_dagster.steps.strategies import Evidence, fit
 LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
 LEARNED_FROM = {
     "popular": LIKES,
+    "recent": [*LIKES, "interactions.last_timestamp"],
     "content": ["similarity_matrix.similarity", "item_embeddings.embedding", "interactions.weight"],
     "similar_items": ["item_neighbours.similarity"],
+    "item_knn": LIKES,
     "ease": LIKES,
+    "gfcf": LIKES,
+    "als": LIKES,
+    "l3ae": [*LIKES, "item_embeddings.embedding"],
     "hybrid": [*LIKES, "item_embeddings.embedding"],
 }
 """The columns that each strategy looks at; all fill short lists by likes."""
@@ -32,7 +37,7 @@ LEARNED_FROM = {
 @table_asset(tags={STAGE: "recommendations"})
 def popular_items(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
+    recsys_catalogs: dg.ResourceParam[Catalogs],
     interactions: pd.DataFrame,
     items: pd.DataFrame,
     users: pd.DataFrame,
@@ -41,7 +46,7 @@ def popular_items(
 
     `p_i = |{u : x_ui = 1}| / |users|`
     """
-    catalog = catalog_of(context, catalogs)
+    catalog = catalog_of(context, recsys_catalogs)
     behaviour = Behaviour.of(
         interactions,
         users["user_id"],
@@ -65,8 +70,8 @@ def popular_items(
 @table_asset(kinds={*TABLE, "scikitlearn"}, tags={STAGE: "recommendations"})
 def recommendations(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
-    warehouse: Warehouse,
+    recsys_catalogs: dg.ResourceParam[Catalogs],
+    recsys_warehouse: Warehouse,
     interactions: pd.DataFrame,
     items: pd.DataFrame,
     users: pd.DataFrame,
@@ -86,7 +91,7 @@ def recommendations(
     - hybrid: `r = X·B`, B of L3AE (Moon, Park and Lee, 2025): learned from X, near the weights
       that texts alone give; items without interactions take over their neighbours' columns
     """
-    catalog = catalog_of(context, catalogs)
+    catalog = catalog_of(context, recsys_catalogs)
     behaviour = Behaviour.of(
         interactions,
         users["user_id"],
@@ -124,7 +129,7 @@ def recommendations(
     return dg.Output(
         table,
         metadata=_described(table, items, len(users))
-        | rests_on(catalog, warehouse.remembered(catalog.name, "item_embeddings"))
+        | rests_on(catalog, recsys_warehouse.remembered(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, _origins(catalog.strategy)),
     )
 

@@ -20,7 +20,7 @@ from recsys_dagster.steps.similarity import Space
 @table_asset(tags={STAGE: "similarity"})
 def similarity_matrix(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
+    recsys_catalogs: dg.ResourceParam[Catalogs],
     interactions: pd.DataFrame,
     user_embeddings: pa.Table,
     item_embeddings: pa.Table,
@@ -33,7 +33,7 @@ def similarity_matrix(
     - euclidean: `S_ui = 1 / (1 + ‖v_u − v_i‖)`
     - dot: `S_ui = v_u · v_i`
     """
-    catalog = catalog_of(context, catalogs)
+    catalog = catalog_of(context, recsys_catalogs)
     items, space = _projected_items(item_embeddings, catalog)
     seen = interactions.loc[
         interactions["item_id"].isin(item_embeddings["item_id"].to_pandas()), "user_id"
@@ -73,14 +73,14 @@ def similarity_matrix(
 @table_asset(tags={STAGE: "similarity"})
 def item_neighbours(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
+    recsys_catalogs: dg.ResourceParam[Catalogs],
     items: pd.DataFrame,
     item_embeddings: pa.Table,
 ) -> dg.Output[pa.Table]:
     """For each item the nearest other items, by the same similarity in the same space: `S_ij` is
     `S_ui` of the similarity matrix with an item in the user's place.
     """
-    catalog = catalog_of(context, catalogs)
+    catalog = catalog_of(context, recsys_catalogs)
     vectors, _ = _projected_items(item_embeddings, catalog)
     entries = step.item_neighbours(
         vectors,

@@ -12,7 +12,9 @@ from recsys_dagster.steps import texts as step
 
 @table_asset(tags={STAGE: "texts"})
 def item_texts(
-    context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs], items: pd.DataFrame
+    context: dg.AssetExecutionContext,
+    recsys_catalogs: dg.ResourceParam[Catalogs],
+    items: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
     """The text that stands for an item: markup and entities to text, Unicode NFKC, controls out,
     white space folded, composed by the catalog's template without its missing parts.
@@ -20,7 +22,7 @@ def item_texts(
     `text` is the template of `items: text` in the YAML; where nothing is left of it, the title,
     else the id (`is_fallback`). `text_hash = SHA-256(text)`: a text is encoded once, ever.
     """
-    catalog = catalog_of(context, catalogs)
+    catalog = catalog_of(context, recsys_catalogs)
     template = catalog.items.text
     table = step.item_texts(items, template)
     used = step.Template.parse(template).columns
@@ -37,10 +39,12 @@ def item_texts(
 
 @table_asset(tags={STAGE: "texts"})
 def user_texts(
-    context: dg.AssetExecutionContext, catalogs: dg.ResourceParam[Catalogs], users: pd.DataFrame
+    context: dg.AssetExecutionContext,
+    recsys_catalogs: dg.ResourceParam[Catalogs],
+    users: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
     """The profile text of a user, cleaned as item texts are; none where there is no profile."""
-    table = step.user_texts(users, catalog_of(context, catalogs).users.text)
+    table = step.user_texts(users, catalog_of(context, recsys_catalogs).users.text)
     # Profile texts speak of persons: their lengths may be shown, they themselves may not.
     metadata = _described(table, "Length of profile texts", "users")
     return dg.Output(table, metadata={k: v for k, v in metadata.items() if k != "preview"})

@@ -13,12 +13,12 @@ from recsys_dagster.steps.users import collect_users
 @table_asset(tags={STAGE: "users"})
 def users(
     context: dg.AssetExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
+    recsys_catalogs: dg.ResourceParam[Catalogs],
     interactions: pd.DataFrame,
     raw_users: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
     """One row a user: how much they did and when, and their profile where there is one."""
-    settings = catalog_of(context, catalogs).users
+    settings = catalog_of(context, recsys_catalogs).users
     table = collect_users(interactions, raw_users, columns=settings.columns)
     return dg.Output(
         table,

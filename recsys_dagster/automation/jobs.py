@@ -15,6 +15,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "compare": ("similarity_matrix", "item_neighbours"),
     "recommend": ("popular_items", "recommendations"),
     "publish": ("published",),
+    "evaluate": ("evaluation_split", "evaluation"),
 }
 """The verb that names a stage's job, and the assets that it makes, in flow order."""
 
@@ -24,12 +25,15 @@ def refresh_job_name(catalog: str) -> str:
     return f"refresh_{catalog}"
 
 
-def catalog_jobs(catalog: str) -> list[Any]:
-    """The jobs `refresh_<catalog>`, `read_<catalog>`, …, `publish_<catalog>`."""
+def catalog_jobs(catalog: str, *, evaluate_on_refresh: bool) -> list[Any]:
+    """The jobs `refresh_<catalog>`, `read_<catalog>`, …, `evaluate_<catalog>`."""
+    refreshed = dg.AssetSelection.groups(catalog)
+    if not evaluate_on_refresh:
+        refreshed -= _tables(catalog, STAGES["evaluate"])
     tags = {CATALOG_TAG: catalog}
     refresh = dg.define_asset_job(
         refresh_job_name(catalog),
-        dg.AssetSelection.groups(catalog),
+        refreshed,
         description=f"Everything from the sources of {catalog} to its published snapshot.",
         tags=tags,
         executor_def=dg.in_process_executor,
@@ -37,7 +41,7 @@ def catalog_jobs(catalog: str) -> list[Any]:
     stages = [
         dg.define_asset_job(
             f"{verb}_{catalog}",
-            dg.AssetSelection.assets(*(dg.AssetKey([catalog, table]) for table in tables)),
+            _tables(catalog, tables),
             description=f"{', '.join(tables)} of {catalog}, from the tables before them.",
             tags=tags,
             executor_def=dg.in_process_executor,
@@ -45,3 +49,7 @@ def catalog_jobs(catalog: str) -> list[Any]:
         for verb, tables in STAGES.items()
     ]
     return [refresh, *stages]
+
+
+def _tables(catalog: str, tables: tuple[str, ...]) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*(dg.AssetKey([catalog, table]) for table in tables))

@@ -21,21 +21,21 @@ JOB = "clean_up"
 @dg.op
 def remove_what_is_old(
     context: dg.OpExecutionContext,
-    catalogs: dg.ResourceParam[Catalogs],
-    warehouse: Warehouse,
-    snapshots: SnapshotStore,
-    encoder: TextEncoder,
+    recsys_catalogs: dg.ResourceParam[Catalogs],
+    recsys_warehouse: Warehouse,
+    recsys_snapshots: SnapshotStore,
+    recsys_encoder: TextEncoder,
 ) -> None:
     """For each catalog, as its `keep` settings say."""
     now = datetime.now(UTC)
-    for name, catalog in catalogs.items():
+    for name, catalog in recsys_catalogs.items():
         keep = catalog.keep
-        removed = remove_old(Path(snapshots.folder), name, keep.snapshots)
+        removed = remove_old(Path(recsys_snapshots.folder), name, keep.snapshots)
         runs = remove_runs(context.instance, name, now - timedelta(days=keep.run_days))
         vectors = remove_unused(
-            warehouse,
+            recsys_warehouse,
             name,
-            encoders_in_use(catalog, encoder),
+            encoders_in_use(catalog, recsys_encoder),
             now - timedelta(days=keep.encoder_days),
         )
         context.log.info(

@@ -106,6 +106,32 @@ def status() -> None:
 
 
 @app.command()
+def evaluate(
+    catalog: CatalogName,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="compare with this one; may be repeated")
+    ] = None,
+    k: Annotated[str | None, typer.Option(help="places that count, such as 10,20")] = None,
+    as_json: AsJson = False,
+    html: Annotated[Path | None, typer.Option(help="write a page too", metavar="FILE")] = None,
+) -> None:
+    """How good the strategies are on interactions that are held back from them."""
+    from recsys_dagster.cli import evaluating
+
+    if k is not None and not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", k):
+        raise UserError(f"--k {k}: expected numbers of at least 1, such as 10,20.")
+    ks = [int(number) for number in k.split(",")] if k else []
+    tables.console.stderr = as_json  # the progress of the run, not the figures
+    table, shown = evaluating.measure(catalog, strategy or [], ks)
+    if html is not None:
+        evaluating.write_page(html, catalog, shown, table)
+    if as_json:
+        sys.stdout.write(evaluating.as_json(catalog, shown["split"], table) + "\n")
+    else:
+        tables.print_evaluation(catalog, shown["split"], table)
+
+
+@app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="where the tables lie", metavar="FOLDER")],
     name: Annotated[

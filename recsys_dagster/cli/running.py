@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from recsys_dagster.automation.jobs import STAGES as STAGES_OF_JOBS
+from recsys_dagster.automation.jobs import refresh_job_name
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
 from recsys_dagster.cli.tables import console, plain
 from recsys_dagster.errors import UserError, did_you_mean
@@ -92,24 +94,48 @@ def run_catalog(name: str, stages: list[str], *, everything: bool = False) -> No
     Raises:
         UserError: no such catalog or stage, bad data, or a failed check.
     """
-    catalogs = Catalogs.read(catalogs_folder())
-    catalogs[name]
     for stage in stages:
         if stage not in STAGES:
             raise UserError(f"There is no stage {stage!r}.{did_you_mean(stage, STAGES)}")
+    evaluated = set(stages) & set(STAGES_OF_JOBS["evaluate"])
+    job = f"evaluate_{name}" if evaluated == set(stages) and stages else refresh_job_name(name)
+    started = time.monotonic()
+    result = run_job(name, job, stages, _reading(name, stages, everything))
+    made = len(result.get_asset_materialization_events())
+    console.print(
+        f"[bold]{name}[/]: {made} table{'' if made == 1 else 's'} in "
+        f"{time.monotonic() - started:.1f} s",
+        highlight=False,
+    )
+
+
+def run_job(
+    name: str, job_name: str, stages: list[str], run_config: Mapping[str, Any]
+) -> dg.ExecuteInProcessResult:
+    """Run a job of a catalog in this process, each stage shown as it goes, warnings after it.
+
+    Args:
+        name: the catalog.
+        job_name: one of its jobs.
+        stages: names of tables of the job, all where none is named.
+        run_config: of Dagster, without loggers.
+
+    Raises:
+        UserError: no such catalog, bad data, or a failed check.
+    """
+    catalogs = Catalogs.read(catalogs_folder())
+    catalogs[name]
     Warehouse(folder=str(warehouse_folder())).require_free(name)
     prepare_dagster_home()
-    from recsys_dagster.automation.jobs import refresh_job_name
     from recsys_dagster.build import build_defs
 
-    started = time.monotonic()
     with _live_progress() as progress:
         defs = build_defs(catalogs, loggers={"console": _logger(StageProgress(progress))})
-        job = defs.resolve_job_def(refresh_job_name(name))
+        job = defs.resolve_job_def(job_name)
         with dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(
                 instance=instance,
-                run_config={"loggers": {"console": {}}} | _reading(name, stages, everything),
+                run_config={"loggers": {"console": {}}} | dict(run_config),
                 asset_selection=_asset_keys(defs, name, stages),
                 raise_on_error=False,
             )
@@ -122,12 +148,7 @@ def run_catalog(name: str, stages: list[str], *, everything: bool = False) -> No
         raise UserError(_failure(name, result, failed_checks))
     for warning in failed_checks:
         console.print(f"[yellow]![/] {plain(warning)}", highlight=False, soft_wrap=True)
-    made = len(result.get_asset_materialization_events())
-    console.print(
-        f"[bold]{name}[/]: {made} table{'' if made == 1 else 's'} in "
-        f"{time.monotonic() - started:.1f} s",
-        highlight=False,
-    )
+    return result
 
 
 def _reading(name: str, stages: list[str], everything: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -133,6 +134,32 @@ def _print_report(report: TableReport) -> None:
 
 def _titled(title: str) -> Table:
     return Table(title=plain(title), title_justify="left", title_style="bold")
+
+
+def print_evaluation(name: str, split: str, table: pd.DataFrame) -> None:
+    """Strategies by their last metric of rank, with intervals and differences to popular."""
+    overall = table[table["slice"] == "all"].set_index(["strategy", "metric"])
+    k = max(int(metric.partition("@")[2]) for metric in table["metric"] if "@" in metric)
+    metrics = [f"{metric}@{k}" for metric in ("recall", "ndcg", "map", "hit_rate", "coverage")]
+    names = sorted(
+        dict.fromkeys(table["strategy"]), key=lambda own: -overall.loc[(own, metrics[1]), "value"]
+    )
+    users = int(overall["users"].max())
+    shown = _titled(f"{name}: split by {split}, {users:,} users")
+    shown.add_column("strategy")
+    for metric in [*metrics, f"{metrics[1]} over popular"]:
+        shown.add_column(metric, justify="right")
+    for own in names:
+        cells = []
+        for metric in metrics:
+            row = overall.loc[(own, metric)]
+            interval = "" if pd.isna(row["low"]) else f" [dim]±{(row.high - row.low) / 2:.3f}[/]"
+            cells.append(f"{row['value']:.4f}{interval}")
+        row = overall.loc[(own, metrics[1])]
+        sure = "" if pd.isna(row.to_popular) else f"{row.to_popular:+.4f}"
+        sure += "" if pd.isna(row.to_popular) or row.to_popular_p_holm < 0.05 else " [dim]unsure[/]"
+        shown.add_row(own, *cells, sure)
+    console.print(shown)
 
 
 def print_hints(catalog: str, snapshot: Snapshot) -> None:

@@ -79,6 +79,7 @@ class Behaviour:
         decay = 0.5 ** np.minimum(half_lives, MOST_HALF_LIVES)
         positive = interactions["positive"].to_numpy(dtype=bool)
         liked, pairs = interactions[positive], (rows[positive], columns[positive])
+        ages = _days(interactions["last_timestamp"].max() - liked["last_timestamp"])
 
         def of_liked(values: np.ndarray) -> sparse.csr_matrix:
             return sparse.csr_matrix((values.astype(np.float32), pairs), shape=shape)
@@ -92,7 +93,7 @@ class Behaviour:
             sparse.csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape),
             of_liked((interactions["weight"].to_numpy() * decay)[positive]),
             of_liked(1 / (1 + _later(liked))),
-            of_liked(_days(interactions["last_timestamp"].max() - liked["last_timestamp"])),
+            of_liked(ages.to_numpy()),
             in_catalogue,
             in_catalogue & ~item_ids.isin(unavailable),
             np.bincount(columns[~left_out], minlength=len(item_ids)) == 0,

@@ -74,7 +74,7 @@ def read(catalogs, tmp_path, name: str) -> Read:
     result = dg.materialize(
         [found],
         resources={
-            "warehouse": Warehouse(folder=str(tmp_path / "warehouse")),
+            "recsys_warehouse": Warehouse(folder=str(tmp_path / "warehouse")),
             "recsys_io_manager": dg.InMemoryIOManager(),
         },
     )
@@ -167,9 +167,9 @@ def test_item_embeddings_of_tfidf_need_no_warehouse(catalogs, tmp_path):
     item_texts = asset(texts, "item_texts")(dg.build_asset_context(), catalogs, ITEMS).value
     output = asset(embeddings, "item_embeddings")(
         dg.build_asset_context(),
-        catalogs=catalogs,
-        encoder=TextEncoder(),
-        warehouse=Warehouse(folder=str(tmp_path / "warehouse")),
+        recsys_catalogs=catalogs,
+        recsys_encoder=TextEncoder(),
+        recsys_warehouse=Warehouse(folder=str(tmp_path / "warehouse")),
         item_texts=item_texts,
     )
     assert output.value["item_id"].to_pylist() == ["1", "2"]

@@ -95,7 +95,7 @@ class TestWhatIsRead:
         assert (opened, again.rows_read) == ([], 0)
         assert again.fingerprint == first.fingerprint
         # The new time is remembered: the next read does not look into the file at all.
-        monkeypatch.delattr(files, "_sha256")
+        monkeypatch.delattr(files, "sha256")
         assert read("parts", parts.parent, previous=again.rows).rows_read == 0
 
     def test_the_rows_of_a_removed_file_vanish(self, read, parts):

@@ -1,6 +1,7 @@
 """Strategies against the formulas they stand for."""
 
 import tracemalloc
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,15 +17,16 @@ from recsys_dagster.steps.models import memory
 from recsys_dagster.steps.models.base import NOT_RANKED, ItemWeightsModel, UserBlock
 from recsys_dagster.steps.models.content import ContentModel
 from recsys_dagster.steps.models.ease import fit_ease, gram
+from recsys_dagster.steps.models.gfcf import fit_gfcf
 from recsys_dagster.steps.models.hybrid import TRANSFER_NEIGHBOURS, fit_hybrid, transfer_shares
 from recsys_dagster.steps.models.inverse import regularised_inverse
-from recsys_dagster.steps.models.l3ae import l3ae_weights
+from recsys_dagster.steps.models.l3ae import fit_l3ae, l3ae_weights
 from recsys_dagster.steps.models.popular import PopularModel, popularity
 from recsys_dagster.steps.models.similar_items import fit_similar_items
 from recsys_dagster.steps.similarity import Space
 from recsys_dagster.steps.similarity_tables import item_neighbours
 
-STRATEGIES = ("popular", "content", "similar_items", "ease", "hybrid")
+STRATEGIES = get_args(Catalog.model_fields["strategy"].annotation)
 
 
 def histories(users, items, seed=0, density=0.2):
@@ -317,15 +319,16 @@ def test_l3ae_without_semantics_is_ease():
 # hybrid
 
 
-def hybrid(positives, F, cold, cold_boost=1.0):
+def hybrid(positives, F, cold, cold_boost=1.0, gfcf_weight=0.0):
     return fit_hybrid(
         positives,
         F,
         cold,
+        gfcf_weight=gfcf_weight,
+        cold_boost=cold_boost,
         regularisation=50,
         semantic_weight=20,
         semantic_regularisation=5,
-        cold_boost=cold_boost,
     )
 
 
@@ -396,23 +399,43 @@ def test_where_all_is_cold_nobody_is_ranked_anything():
 
 
 def fit_with(strategy, positives, F, cold):
-    return fit_ease(positives, 10) if strategy == "ease" else hybrid(positives, F, cold)
+    match strategy:
+        case "ease":
+            return fit_ease(positives, 10)
+        case "l3ae":
+            return fit_l3ae(
+                positives,
+                F,
+                cold,
+                regularisation=50,
+                semantic_weight=20,
+                semantic_regularisation=5,
+            )
+        case "gfcf":
+            return fit_gfcf(positives)
+        case "hybrid":
+            return hybrid(positives, F, cold)
+        case "blend":
+            return hybrid(positives, F, cold, gfcf_weight=0.3)
 
 
-@pytest.mark.parametrize("strategy", ["ease", "hybrid"])
+@pytest.mark.parametrize("strategy", ["ease", "l3ae", "gfcf", "hybrid", "blend"])
 @pytest.mark.parametrize("cold_items", [0, 2000])
 def test_a_fit_takes_the_memory_it_states(monkeypatch, strategy, cold_items):
     # All else as small beside the matrices as it is where they are large.
-    for name in ("inverse.LEAF", "ease.GRAM_ROWS", "hybrid.TRANSFER_ROWS"):
+    for name in ("inverse.LEAF", "ease.GRAM_ROWS", "gfcf.GRAM_ROWS", "hybrid.TRANSFER_ROWS"):
         monkeypatch.setattr(f"recsys_dagster.steps.models.{name}", 32)
     monkeypatch.setattr("recsys_dagster.steps.models.hybrid.TRANSFER_NEIGHBOURS", 10)
+    monkeypatch.setattr("recsys_dagster.steps.models.hybrid.SAMPLE_USERS", 10)
+    monkeypatch.setattr("recsys_dagster.steps.models.gfcf.LOW_PASS_RANK", 8)
     learned = 1000
-    warm = sparse.random(300, learned, density=0.2, format="csr", dtype=np.float32, rng=0)
+    warm = sparse.random(300, learned, density=0.05, format="csr", dtype=np.float32, rng=0)
     warm.data[:] = 1
     positives = sparse.hstack([warm, sparse.csr_matrix((300, cold_items))], format="csr")
     positives = positives.astype(np.float32)
     F = texts(learned + cold_items, 4)
     cold = np.arange(learned + cold_items) >= learned
+    fit_with(strategy, positives[:, :3], F[:3], cold[:3])  # what it imports is not its own
     tracemalloc.start()
     fit_with(strategy, positives, F, cold)
     _, peak = tracemalloc.get_traced_memory()
@@ -421,7 +444,7 @@ def test_a_fit_takes_the_memory_it_states(monkeypatch, strategy, cold_items):
     assert 0.8 * stated < peak < 1.25 * stated
 
 
-@pytest.mark.parametrize("strategy", ["ease", "hybrid"])
+@pytest.mark.parametrize("strategy", ["ease", "l3ae", "gfcf", "hybrid"])
 def test_a_fit_without_the_memory_is_refused_with_the_ways_out(monkeypatch, strategy):
     positives, F = histories(20, 10, density=0.9), texts(10, 3)
     cold = np.arange(10) == 9

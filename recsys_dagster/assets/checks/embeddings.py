@@ -11,10 +11,12 @@ from recsys_dagster.steps.embeddings import mean_cosine, norms_of
 
 @dg.asset_check(asset="item_embeddings", blocking=True)
 def one_vector_per_item(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Every item of the catalogue has one vector, and nothing else has."""
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     vectors, missing, unknown = checked.numbers(
         "select (select count(*) from item_embeddings), "
         "(select count(*) from items anti join item_embeddings using (item_id)), "
@@ -31,13 +33,15 @@ def one_vector_per_item(
 
 @dg.asset_check(asset="item_embeddings", blocking=True)
 def item_embeddings_sound(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Vectors are finite, not all zero, and not collapsed into one direction."""
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     most = checked.catalog.checks.mean_cosine
     vectors = vectors_from_arrow(
-        warehouse.read(checked.catalog.name, "item_embeddings")["embedding"]
+        recsys_warehouse.read(checked.catalog.name, "item_embeddings")["embedding"]
     )
     not_finite = int((~np.isfinite(vectors)).any(axis=1).sum())
     finite = np.nan_to_num(vectors, posinf=0.0, neginf=0.0)
@@ -72,10 +76,12 @@ def item_embeddings_sound(
 
 @dg.asset_check(asset="user_embeddings", blocking=True)
 def user_embeddings_finite(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Every vector is finite, and every user who likes something of the catalogue has one."""
-    vectors, not_finite, missing = Checked.of(context, catalogs, warehouse).numbers(
+    vectors, not_finite, missing = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
         "select (select count(*) from user_embeddings), "
         "(select count(*) from user_embeddings "
         "where not list_bool_and(list_transform(embedding::float[], lambda x: isfinite(x)))), "

@@ -15,30 +15,34 @@ from recsys_dagster.resources.warehouse import Warehouse
 
 @dg.asset_check(asset="interactions", blocking=True)
 def interactions_keys_unique(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """There are interactions, one row a (user, item)."""
-    return keys_unique(Checked.of(context, catalogs, warehouse), "interactions")
+    return keys_unique(Checked.of(context, recsys_catalogs, recsys_warehouse), "interactions")
 
 
 @dg.asset_check(asset="interactions", blocking=True)
 def interactions_accepted_share(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Most rows of the source are accepted: otherwise a column was misread."""
-    return accepted_share(Checked.of(context, catalogs, warehouse), "interactions")
+    return accepted_share(Checked.of(context, recsys_catalogs, recsys_warehouse), "interactions")
 
 
 @dg.asset_check(asset="interactions", blocking=True)
 def interactions_not_fallen(
     context: dg.AssetCheckExecutionContext,
-    catalogs: CatalogsParam,
-    warehouse: Warehouse,
-    snapshots: SnapshotStore,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
+    recsys_snapshots: SnapshotStore,
 ) -> dg.AssetCheckResult:
     """Interactions and their users are not far fewer than those of the published snapshot:
     otherwise the source was read while it was being written, or a part of it is missing.
     """
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     pairs, users = checked.numbers("select count(*), count(distinct user_id) from interactions")
-    return not_fallen(checked, snapshots, {"interactions": pairs, "users": users})
+    return not_fallen(checked, recsys_snapshots, {"interactions": pairs, "users": users})

@@ -15,44 +15,50 @@ from recsys_dagster.resources.warehouse import Warehouse
 
 @dg.asset_check(asset="items", blocking=True)
 def items_keys_unique(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """There are items, one row each."""
-    return keys_unique(Checked.of(context, catalogs, warehouse), "items")
+    return keys_unique(Checked.of(context, recsys_catalogs, recsys_warehouse), "items")
 
 
 @dg.asset_check(asset="items", blocking=True)
 def items_accepted_share(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Most rows of the source are accepted: otherwise a column was misread."""
-    return accepted_share(Checked.of(context, catalogs, warehouse), "items")
+    return accepted_share(Checked.of(context, recsys_catalogs, recsys_warehouse), "items")
 
 
 @dg.asset_check(asset="items", blocking=True)
 def items_not_fallen(
     context: dg.AssetCheckExecutionContext,
-    catalogs: CatalogsParam,
-    warehouse: Warehouse,
-    snapshots: SnapshotStore,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
+    recsys_snapshots: SnapshotStore,
 ) -> dg.AssetCheckResult:
     """Items are not far fewer than those of the published snapshot: otherwise the source was read
     while it was being written, or a part of it is missing.
     """
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     (items,) = checked.numbers("select count(*) from items")
-    return not_fallen(checked, snapshots, {"items": items})
+    return not_fallen(checked, recsys_snapshots, {"items": items})
 
 
 @dg.asset_check(asset="items", additional_deps=["interactions"], blocking=True)
 def interactions_know_items(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Interactions are with items of the catalogue: otherwise the two tables write ids differently.
 
     Items that the catalogue lacks are learned from and never recommended; a few are a warning.
     """
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     least = checked.catalog.checks.known_share
     if not checked.has("interactions"):
         return dg.AssetCheckResult(passed=True, description="there are no interactions yet")

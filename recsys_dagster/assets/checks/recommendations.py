@@ -14,10 +14,12 @@ from recsys_dagster.steps.list_statistics import Spread
 
 @dg.asset_check(asset="recommendations", blocking=True)
 def recommendations_ranked(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Each user's ranks are 1..n without a repeated item."""
-    users, broken = Checked.of(context, catalogs, warehouse).numbers(
+    users, broken = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
         "select count(*), count(*) filter "
         "(first <> 1 or last <> n or distinct_ranks <> n or distinct_items <> n) from ("
         "select count(*) as n, min(rank) as first, max(rank) as last, "
@@ -33,10 +35,12 @@ def recommendations_ranked(
 
 @dg.asset_check(asset="recommendations", blocking=True)
 def no_seen_item_recommended(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Nobody is recommended an item they had, or one that the catalogue lacks."""
-    seen, unknown = Checked.of(context, catalogs, warehouse).numbers(
+    seen, unknown = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
         "select (select count(*) from recommendations semi join interactions "
         "using (user_id, item_id)), "
         "(select count(*) from recommendations anti join items using (item_id))"
@@ -50,10 +54,12 @@ def no_seen_item_recommended(
 
 @dg.asset_check(asset="recommendations", blocking=True)
 def every_user_served(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Every user has a list, unless they have seen the whole catalogue."""
-    users, missing = Checked.of(context, catalogs, warehouse).numbers(
+    users, missing = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
         "select (select count(*) from users), (select count(*) from "
         "(select user_id, count(*) filter (i.available) as seen from users as u "
         "left join interactions as x using (user_id) left join items as i using (item_id) "
@@ -69,12 +75,14 @@ def every_user_served(
 
 @dg.asset_check(asset="recommendations")
 def recommendations_cover_items(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Lists hold a fair part of the items that they have room for: otherwise everybody gets the
     same ones.
     """
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     least = checked.catalog.checks.coverage
     items, spread = _spread(checked)
     found = (
@@ -101,12 +109,14 @@ def recommendations_cover_items(
 
 @dg.asset_check(asset="recommendations")
 def recommendations_not_concentrated(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Lists do not repeat a few items over and over: the Gini coefficient of how often each of the
     items that lists have room for is recommended.
     """
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     most = checked.catalog.checks.concentration
     _, spread = _spread(checked)
     found = (
@@ -132,16 +142,16 @@ def recommendations_not_concentrated(
 @dg.asset_check(asset="recommendations")
 def lists_not_upset(
     context: dg.AssetCheckExecutionContext,
-    catalogs: CatalogsParam,
-    warehouse: Warehouse,
-    snapshots: SnapshotStore,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
+    recsys_snapshots: SnapshotStore,
 ) -> dg.AssetCheckResult:
     """Most users who have a published list keep its first item: if hardly anybody does, data or
     settings changed more than a refresh does.
     """
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     most = checked.catalog.checks.changed_lists
-    snapshot = checked.published(snapshots)
+    snapshot = checked.published(recsys_snapshots)
     if snapshot is None:
         return warning(
             True,

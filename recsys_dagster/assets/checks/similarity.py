@@ -14,10 +14,12 @@ NEAREST = ("nearest", "second", "third")
 
 @dg.asset_check(asset="similarity_matrix", blocking=True)
 def similarity_matrix_ranked(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Each user's ranks are 1..n, and similarity falls with rank."""
-    rows, broken = Checked.of(context, catalogs, warehouse).numbers(
+    rows, broken = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
         "select coalesce(sum(n), 0)::bigint, (count(*) filter (last <> n or rises))::bigint from ("
         "select count(*) as n, max(rank) as last, bool_or(similarity > before) as rises from ("
         "select user_id, rank, similarity, lag(similarity) over (partition by user_id "
@@ -32,10 +34,12 @@ def similarity_matrix_ranked(
 
 @dg.asset_check(asset="item_neighbours", blocking=True)
 def item_neighbours_known(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Neighbours are other items of the catalogue."""
-    rows, itself, unknown = Checked.of(context, catalogs, warehouse).numbers(
+    rows, itself, unknown = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
         "select count(*), count(*) filter (item_id = neighbour_item_id), "
         "count(*) filter (neighbour_item_id not in (select item_id from items)) "
         "from item_neighbours"
@@ -50,12 +54,14 @@ def item_neighbours_known(
 
 @dg.asset_check(asset="item_neighbours", additional_deps=["interactions"])
 def item_neighbours_to_read(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """For people: a few items from the most to the least liked, each with its nearest neighbours.
     Where they make no sense, look at `items: text` and `encoder` in the YAML.
     """
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     if not checked.has("interactions"):
         return dg.AssetCheckResult(passed=True, description="there are no interactions yet")
     (items,) = checked.numbers("select count(*) from items")

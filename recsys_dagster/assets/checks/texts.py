@@ -16,10 +16,12 @@ LOOKED_AT = 1_000
 
 @dg.asset_check(asset="item_texts", blocking=True)
 def every_item_has_a_text(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """One text an item, none of them empty."""
-    items, texts, empty, missing = Checked.of(context, catalogs, warehouse).numbers(
+    items, texts, empty, missing = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
         "select (select count(*) from items), (select count(*) from item_texts), "
         "(select count(*) from item_texts where text = ''), "
         "(select count(*) from items anti join item_texts using (item_id))"
@@ -34,12 +36,14 @@ def every_item_has_a_text(
 
 @dg.asset_check(asset="item_texts")
 def item_texts_own_share(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """Most items have a text of their own: where nothing is left of it the title or the id stands
     in, of which an encoder can make little.
     """
-    checked = Checked.of(context, catalogs, warehouse)
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     least = checked.catalog.checks.text_share
     texts, own, median, long = checked.numbers(
         "select count(*), count(*) filter (not is_fallback), "
@@ -67,13 +71,15 @@ def item_texts_own_share(
 
 @dg.asset_check(asset="item_texts")
 def item_texts_scripts(
-    context: dg.AssetCheckExecutionContext, catalogs: CatalogsParam, warehouse: Warehouse
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
     """For people: the scripts that texts are written in. An encoder that does not know one of them
     makes noise of it; a multilingual one is named under `encoder` in the YAML.
     """
     # Ordered by their hash, the first texts are a sample that chance drew, and the same every time.
-    texts = Checked.of(context, catalogs, warehouse).rows(
+    texts = Checked.of(context, recsys_catalogs, recsys_warehouse).rows(
         "select left(text, $characters) from item_texts order by text_hash, item_id limit $texts",
         {"characters": LOOKED_AT, "texts": SAMPLE},
     )

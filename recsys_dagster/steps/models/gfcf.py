@@ -29,8 +29,9 @@ def fit_gfcf(positives: sparse.csr_matrix) -> ItemWeightsModel:
     items = positives.shape[1]
     liked = np.flatnonzero(np.bincount(positives.indices, minlength=items))
     require_memory("gfcf", len(liked), items)
+    learned = gfcf_weights(positives[:, liked])
     weights = np.zeros((len(liked), items), dtype=np.float32)
-    weights[:, liked] = gfcf_weights(positives[:, liked])
+    weights[:, liked] = learned
     return ItemWeightsModel("gfcf", weights, liked)
 
 

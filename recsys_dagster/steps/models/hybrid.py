@@ -20,7 +20,7 @@ def fit_hybrid(
     item_vectors: np.ndarray,
     cold: np.ndarray,
     *,
-    gfcf_weight: float,
+    gfcf_weight: float = 0.0,
     cold_boost: float,
     **settings: float,
 ) -> ItemWeightsModel:
@@ -42,9 +42,10 @@ def fit_hybrid(
     """
     warm = np.flatnonzero(~cold)
     require_memory("hybrid", len(warm), len(cold))
-    learned = l3ae_weights(positives[:, warm], item_vectors[warm], **settings)
-    if gfcf_weight:
-        blend_in(learned, gfcf_weights(positives[:, warm]), gfcf_weight, positives[:, warm])
+    X = positives[:, warm]
+    learned = l3ae_weights(X, item_vectors[warm], **settings)
+    if gfcf_weight and X.nnz:
+        blend_in(learned, gfcf_weights(X), gfcf_weight, X)
     weights = np.zeros((len(warm), len(cold)), dtype=np.float32)
     weights[:, warm] = learned
     if cold.any() and len(warm):

@@ -23,14 +23,13 @@ def fit_item_knn(
     """
     items = positives.shape[1]
     liked_by = np.bincount(positives.indices, minlength=items).astype(np.float32)
-    positions, similarities = [], []
-    for rows, counts in gram_rows(positives):
+    history = np.empty((items, min(neighbours, items)), dtype=np.int64)
+    similarity = np.empty(history.shape, dtype=np.float32)
+    for rows, both in gram_rows(positives):
         own = np.arange(items)[rows]
-        counts[np.arange(len(own)), own] = 0
-        counts /= np.maximum(np.sqrt(np.outer(liked_by[rows], liked_by)) + shrinkage, 1)
-        for found, parts in zip(top_n(counts, neighbours), (positions, similarities), strict=True):
-            parts.append(found)
-    similarity, history = np.vstack(similarities), np.vstack(positions)
+        both[np.arange(len(own)), own] = 0
+        cosines = both / np.maximum(np.sqrt(np.outer(liked_by[rows], liked_by)) + shrinkage, 1)
+        history[rows], similarity[rows] = top_n(cosines, neighbours)
     kept = similarity > 0
     target = np.broadcast_to(np.arange(items)[:, None], kept.shape)
     weights = sparse.csr_matrix(

@@ -29,8 +29,9 @@ def fit_l3ae(
     """
     warm = np.flatnonzero(~cold)
     require_memory("l3ae", len(warm), len(cold))
+    learned = l3ae_weights(positives[:, warm], item_vectors[warm], **settings)
     weights = np.zeros((len(warm), len(cold)), dtype=np.float32)
-    weights[:, warm] = l3ae_weights(positives[:, warm], item_vectors[warm], **settings)
+    weights[:, warm] = learned
     return ItemWeightsModel("l3ae", weights, warm)
 
 

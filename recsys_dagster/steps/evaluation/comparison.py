@@ -1,0 +1,227 @@
+"""Strategies side by side: each fitted on train alone, asked for what was held back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.steps.embeddings import user_vectors
+from recsys_dagster.steps.evaluation.intervals import Bootstrap
+from recsys_dagster.steps.evaluation.metrics import catalogue_metrics
+from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
+from recsys_dagster.steps.evaluation.slices import accuracy_by_slice, slices
+from recsys_dagster.steps.evaluation.splits import TEST, TRAIN, VALID, Kind, as_known_at
+from recsys_dagster.steps.matrices import Behaviour, align
+from recsys_dagster.steps.similarity import Space
+from recsys_dagster.steps.similarity_tables import similarity_matrix
+from recsys_dagster.steps.strategies import Evidence, fit
+
+BASELINE = "popular"
+Mask = Literal["train", "train+valid"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What may be known of all items and users: texts, never behaviour.
+
+    Attributes:
+        users: user ids, sorted.
+        items: table `items`.
+        item_vectors: float32 (items × d), in the order of `items`.
+        text_vectors: float32 (users × d), in the order of `users`; None where nobody has a text.
+        item_neighbours: makes the csr (items × items) of neighbours for given item ids.
+    """
+
+    users: pd.Series
+    items: pd.DataFrame
+    item_vectors: np.ndarray
+    text_vectors: np.ndarray | None
+    item_neighbours: Callable[[pd.Index], sparse.csr_matrix]
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """What models learn from, and the pairs that were held back from them.
+
+    Attributes:
+        train: rows of the table `interactions` to learn from.
+        valid: user_id and item_id of the validation pairs.
+        test: user_id and item_id of the test pairs.
+    """
+
+    train: pd.DataFrame
+    valid: pd.DataFrame
+    test: pd.DataFrame
+
+    @classmethod
+    def of(cls, interactions: pd.DataFrame, parts: pd.Series, kind: Kind) -> "HeldBack":
+        """Divide the interactions.
+
+        Args:
+            interactions: table `interactions`.
+            parts: what `split` gave each row.
+            kind: the split; in a split by time, train is what was known when validation began.
+        """
+        pairs = interactions[["user_id", "item_id"]]
+        train = interactions[parts == TRAIN]
+        if kind == "time":
+            began = interactions.loc[parts.isin([VALID, TEST]), "first_timestamp"].min()
+            train = as_known_at(interactions, began)
+        return cls(train, pairs[parts == VALID], pairs[parts == TEST])
+
+
+def train_evidence(
+    catalog: Catalog, train: pd.DataFrame, known: Known, users: pd.Series
+) -> Evidence:
+    """Evidence from train alone; the similarity matrix has the rows of `users`, no others.
+
+    Args:
+        catalog: its settings.
+        train: rows of the table `interactions`.
+        known: texts as vectors.
+        users: ids of those who will be ranked for.
+    """
+    settings = catalog.users
+    behaviour = Behaviour.of(
+        train,
+        known.users,
+        known.items,
+        settings.half_life_days,
+        settings.half_life_positions,
+    )
+    item_vectors = align(behaviour.item_ids, known.items["item_id"], known.item_vectors)
+    made = user_vectors(
+        behaviour.weights,
+        item_vectors,
+        known.text_vectors,
+        settings.vectors,
+        settings.text_share,
+    )
+    catalogue = np.flatnonzero(behaviour.in_catalogue)
+    space = Space.of(item_vectors[catalogue], catalog.similarity, catalog.centre)
+    wanted = behaviour.user_ids[made.has_vector].isin(users)
+    rows = np.flatnonzero(made.has_vector)[wanted]
+    seen = np.diff(behaviour.seen.indptr)[rows]
+    entries = similarity_matrix(
+        space.project(made.vectors[wanted]),
+        space.project(item_vectors[catalogue]),
+        seen,
+        catalog.matrix_width,
+        catalog.similarity,
+    )
+    similar = sparse.csr_matrix(
+        (entries.similarities, (rows[entries.rows], catalogue[entries.columns])),
+        shape=behaviour.seen.shape,
+    )
+    return Evidence(behaviour, item_vectors, similar, known.item_neighbours(behaviour.item_ids))
+
+
+def compare(
+    catalog: Catalog,
+    held_back: HeldBack,
+    known: Known,
+    strategies: Sequence[str],
+    ks: Sequence[int],
+    mask: Mask,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """The table `evaluation`: every strategy in every metric and slice, with intervals.
+
+    Test pairs with items that the catalogue lacks are left out: no list could hold them.
+
+    Args:
+        catalog: its settings; its strategy is the champion.
+        held_back: train, validation and test.
+        known: texts as vectors.
+        strategies: names to compare; popular and the champion are compared in any case.
+        ks: places of a list that count.
+        mask: what is left out of lists, seen in train, or in validation too.
+        progress: called with (strategies done, strategies).
+
+    Raises:
+        UserError: a strategy cannot be fitted.
+        ValueError: a pair that was held back is in train too.
+    """
+    names = list(dict.fromkeys([BASELINE, catalog.strategy, *strategies]))
+    test_pairs = held_back.test[held_back.test["item_id"].isin(known.items["item_id"])]
+    tested = pd.Series(np.sort(test_pairs["user_id"].unique()), dtype="str")
+    evidence = train_evidence(catalog, held_back.train, known, tested)
+    behaviour = evidence.behaviour
+    users = behaviour.user_ids.get_indexer(tested)
+    test = _pairs(test_pairs, behaviour)[users]
+    _refuse_leaks(behaviour, held_back)
+    masked = behaviour.seen
+    if mask == "train+valid":
+        masked = ((masked + _pairs(held_back.valid, behaviour)) > 0).tocsr()
+    parts = slices(behaviour, users)
+    counts = np.bincount(behaviour.positives.indices, minlength=behaviour.seen.shape[1])
+
+    scores, of_catalogue = {}, []
+    for done, name in enumerate(names, start=1):
+        model = fit(catalog.model_copy(update={"strategy": name}), evidence)
+        ranked = rank_for_evaluation(model, behaviour, users, masked, max(ks))
+        scores[name] = accuracy_by_slice(ranked, test, ks, parts)
+        figures = catalogue_metrics(
+            ranked,
+            test,
+            ks,
+            train_counts=counts,
+            train_users=int((np.diff(behaviour.positives.indptr) > 0).sum()),
+            item_vectors=evidence.item_vectors,
+            candidates=behaviour.in_catalogue,
+        )
+        of_catalogue += [
+            {
+                "strategy": name,
+                "slice": "all",
+                "metric": metric,
+                "users": len(users),
+                "value": value,
+            }
+            for metric, value in figures.items()
+        ]
+        if progress:
+            progress(done, len(names))
+    return _table(scores, pd.DataFrame(of_catalogue), catalog.strategy)
+
+
+def _refuse_leaks(behaviour: Behaviour, held_back: HeldBack) -> None:
+    for part in ("valid", "test"):
+        known = behaviour.seen.multiply(_pairs(getattr(held_back, part), behaviour)).nnz
+        if known:
+            raise ValueError(f"{known} {part} pairs are in what models learn from: a leak")
+
+
+def _pairs(pairs: pd.DataFrame, behaviour: Behaviour) -> sparse.csr_matrix:
+    """Bool csr (users × items) of pairs; those with items that have no place are left out."""
+    rows = behaviour.user_ids.get_indexer(pairs["user_id"])
+    columns = behaviour.item_ids.get_indexer(pairs["item_id"])
+    there = (rows >= 0) & (columns >= 0)
+    return sparse.csr_matrix(
+        (np.ones(there.sum(), dtype=bool), (rows[there], columns[there])),
+        shape=behaviour.seen.shape,
+    )
+
+
+def _table(scores: dict, of_catalogue: pd.DataFrame, champion: str) -> pd.DataFrame:
+    bootstrap = Bootstrap.of(scores)
+    keys = ["strategy", "slice", "metric"]
+    table = bootstrap.intervals()
+    for baseline, prefix in ((BASELINE, "to_popular"), (champion, "to_champion")):
+        found = bootstrap.differences(baseline) if len(scores) > 1 else None
+        columns = {
+            "difference": prefix,
+            "low": f"{prefix}_low",
+            "high": f"{prefix}_high",
+            "p_holm": f"{prefix}_p_holm",
+        }
+        if found is None:
+            table = table.assign(**dict.fromkeys(columns.values(), np.nan))
+        else:
+            own = found[[*keys, *columns]].rename(columns=columns)
+            table = table.merge(own, on=keys, how="left")
+    return pd.concat([table, of_catalogue], ignore_index=True)
