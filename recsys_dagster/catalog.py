@@ -169,21 +169,21 @@ class ModelSettings(Settings):
         "later likes) to this power; 0 counts all alike",
     )
     knn_neighbours: Annotated[int, Field(gt=0)] = Field(
-        default=100, description="item_knn: neighbours an item learns from"
+        default=200, description="item_knn: neighbours an item learns from"
     )
     knn_shrinkage: Annotated[float, Field(ge=0)] = Field(
-        default=10.0, description="item_knn: how far similarities that rest on few users shrink"
+        default=50.0, description="item_knn: how far similarities that rest on few users shrink"
     )
     als_factors: Annotated[int, Field(gt=0)] = Field(default=64, description="factors of als")
-    als_regularisation: Annotated[float, Field(gt=0)] = Field(default=10.0, description="λ of als")
+    als_regularisation: Annotated[float, Field(gt=0)] = Field(default=30.0, description="λ of als")
     als_confidence: Annotated[float, Field(ge=1)] = Field(
         default=10.0, description="als: how much a like counts where any other pair counts 1"
     )
     ease_regularisation: Annotated[float, Field(gt=0)] = Field(
-        default=500.0, description="λ of EASE"
+        default=250.0, description="λ of EASE"
     )
     hybrid_regularisation: Annotated[float, Field(gt=0)] = Field(
-        default=500.0, description="λ = λ_X + λ_E of L3AE, in l3ae and hybrid"
+        default=250.0, description="λ = λ_X + λ_E of L3AE, in l3ae and hybrid"
     )
     semantic_weight: Annotated[float, Field(ge=0)] = Field(
         default=200.0, description="λ_E of L3AE: pull towards the text-based weights"
@@ -192,7 +192,7 @@ class ModelSettings(Settings):
         default=5.0, description="λ_F of L3AE"
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0,
+        default=0.5,
         description="p of EASE and L3AE: learn as if this share of every history were hidden",
     )
     user_weighting: Annotated[float, Field(ge=0)] = Field(
@@ -202,7 +202,7 @@ class ModelSettings(Settings):
         default=0.0, description="b of L3AE: the larger, the less popular items count"
     )
     hybrid_gfcf_weight: Annotated[float, Field(ge=0)] = Field(
-        default=0.3, description="hybrid: weight of GF-CF's scores beside L3AE's; 0 leaves it out"
+        default=0.2, description="hybrid: weight of GF-CF's scores beside L3AE's; 0 leaves it out"
     )
     cold_boost: Annotated[float, Field(gt=0)] = Field(
         default=1.0, description="factor on the scores of items without interactions"

@@ -96,17 +96,9 @@ def _blocks(cells: np.ndarray) -> list[np.ndarray]:
 def _lists(
     model: Model, block: UserBlock, behaviour: Behaviour, popularity: np.ndarray, n: int
 ) -> Lists:
-    seen = behaviour.seen[block.positions]
-    scores = model.score(block)
-    _take_out(scores, seen, behaviour.recommendable)
-    items, best = top_n(scores, n)
-    filled = np.zeros(items.shape, dtype=bool)
-
-    short = np.flatnonzero((best == NOT_RANKED).any(axis=1))
-    left = np.tile(popularity, (len(short), 1))
-    _take_out(left, seen[short], behaviour.recommendable)
-    items[short], best[short], filled[short] = _filled_up(items[short], best[short], left)
-
+    items, best, filled = best_items(
+        model.score(block), behaviour.seen[block.positions], behaviour.recommendable, popularity, n
+    )
     rows, places = np.nonzero(best > NOT_RANKED)
     items, filled = items[rows, places], filled[rows, places]
     return Lists(
@@ -117,6 +109,36 @@ def _lists(
         filled,
         reasons(model, block, rows, items, filled),
     )
+
+
+def best_items(
+    scores: np.ndarray,
+    seen: sparse.csr_matrix,
+    candidates: np.ndarray,
+    popularity: np.ndarray,
+    n: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The best n items of each user, filled up by popularity.
+
+    Args:
+        scores: float32 (b × items), `NOT_RANKED` where there is none; overwritten.
+        seen: bool csr (b × items), what a user must not get.
+        candidates: bool (items,), what anybody may get.
+        popularity: float32 (items,), scores of filled places.
+        n: places, at least 1.
+
+    Returns:
+        items int64, their scores float32, `NOT_RANKED` where nothing is left, and which places
+        were filled, bool: each (b × min(n, items)), best first.
+    """
+    _take_out(scores, seen, candidates)
+    items, best = top_n(scores, n)
+    filled = np.zeros(items.shape, dtype=bool)
+    short = np.flatnonzero((best == NOT_RANKED).any(axis=1))
+    left = np.tile(popularity, (len(short), 1))
+    _take_out(left, seen[short], candidates)
+    items[short], best[short], filled[short] = _filled_up(items[short], best[short], left)
+    return items, best, filled
 
 
 def _filled_up(

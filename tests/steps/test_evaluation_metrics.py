@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from ir_measures import AP, RR, P, R, Success, nDCG
 from scipy import sparse
 
@@ -18,7 +17,6 @@ from recsys_dagster.steps.evaluation.metrics import (
     coverage,
     diversity,
     exposure,
-    gini,
     novelty,
     popularity_bias,
     self_information,
@@ -138,15 +136,6 @@ def test_exposure_and_coverage():
     assert shown.tolist() == [1, 2, 0, 0]
     assert coverage(shown) == 0.5
     assert np.isnan(coverage(shown[:0]))
-
-
-@given(hnp.arrays(np.int64, st.integers(1, 12), elements=st.integers(0, 9)))
-def test_gini_is_half_the_relative_mean_difference(shown):
-    if not shown.any():
-        assert np.isnan(gini(shown))
-        return
-    expected = np.abs(shown[:, None] - shown).mean() / (2 * shown.mean())
-    assert gini(shown) == pytest.approx(expected, abs=1e-12)
 
 
 def test_novelty_counts_an_unknown_item_as_if_one_user_liked_it():

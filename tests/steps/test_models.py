@@ -502,7 +502,12 @@ def catalog_of(strategy):
             "interactions": {"source": "x.csv"},
             "items": {"source": "y.csv", "text": "{title}"},
             "strategy": strategy,
-            "models": {"ease_regularisation": 10, "hybrid_regularisation": 10},
+            "models": {
+                "ease_regularisation": 10,
+                "hybrid_regularisation": 10,
+                "dropout": 0,
+                "hybrid_gfcf_weight": 0,
+            },
         }
     )
 

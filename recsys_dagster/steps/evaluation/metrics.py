@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from recsys_dagster.steps.list_statistics import gini
+
 BLOCK_CELLS = 4_000_000
 """Places of lists, or numbers of vectors, that are worked on at a time: 32 MB an array."""
 
@@ -149,21 +151,6 @@ def coverage(shown: np.ndarray) -> float:
         shown: int64 (candidates,), `exposure` of the items that lists may hold.
     """
     return float((shown > 0).mean()) if len(shown) else np.nan
-
-
-def gini(shown: np.ndarray) -> float:
-    """How unequally lists show the items: 0 all as often, near 1 all lists the same few.
-
-    G = Σ_i (2i − n − 1) x_i / (n Σ_i x_i), x ascending; items in no list count with 0. (Fleder &
-    Hosanagar, Blockbuster Culture's Next Rise or Fall, Management Science 2009.)
-
-    Args:
-        shown: int64 (candidates,), `exposure` of the items that lists may hold.
-    """
-    n, total = len(shown), shown.sum()
-    if not total:
-        return np.nan
-    return float((2 * np.arange(1, n + 1) - n - 1) @ np.sort(shown) / (n * total))
 
 
 def self_information(train_counts: np.ndarray, train_users: int) -> np.ndarray:

@@ -6,8 +6,7 @@ from scipy import sparse
 from recsys_dagster.steps.matrices import Behaviour
 from recsys_dagster.steps.models.base import NOT_RANKED, Model, UserBlock
 from recsys_dagster.steps.models.popular import popularity
-from recsys_dagster.steps.ranking import top_n
-from recsys_dagster.steps.recommendations import BLOCK_CELLS, _filled_up, _take_out
+from recsys_dagster.steps.recommendations import BLOCK_CELLS, best_items
 
 NO_ITEM = -1
 """In the places of a list that is shorter than asked for."""
@@ -49,23 +48,7 @@ def rank_for_evaluation(
     for start in range(0, len(users), step):
         own = users[start : start + step]
         scores = model.score(UserBlock(own, positives[own], weights[own]))
-        lists = _lists(scores, fallback, mask[own], behaviour_train.in_catalogue, k)
+        items, best, _ = best_items(scores, mask[own], behaviour_train.in_catalogue, fallback, k)
+        lists = np.where(best > NOT_RANKED, items, NO_ITEM)
         ranked[start : start + step, : lists.shape[1]] = lists
     return ranked
-
-
-def _lists(
-    scores: np.ndarray,
-    fallback: np.ndarray,
-    mask: sparse.csr_matrix,
-    candidates: np.ndarray,
-    k: int,
-) -> np.ndarray:
-    """Int64 (b × min(k, items)), as `recommendations` makes them, without reasons."""
-    _take_out(scores, mask, candidates)
-    items, best = top_n(scores, k)
-    short = np.flatnonzero((best == NOT_RANKED).any(axis=1))
-    left = np.tile(fallback, (len(short), 1))
-    _take_out(left, mask[short], candidates)
-    items[short], best[short], _ = _filled_up(items[short], best[short], left)
-    return np.where(best > NOT_RANKED, items, NO_ITEM)

@@ -1,0 +1,435 @@
+"""Ours beside published rows, on the same splits and by the same protocol.
+
+| table | data | split | input | masked | k |
+| --- | --- | --- | --- | --- | --- |
+| B | MovieLens-100K | random 75/25 by item (Microsoft recommenders) | train | train | 10 |
+| C | MovieLens-1M | DiffRec clean, by user in time | train | train, valid | 10, 20 |
+| E | Amazon movies | random 8:1:1 (EasyRec) | train | train | 20 |
+| F | Amazon games | random 8:1:1 (EasyRec) | train | train | 20 |
+| cold | Amazon games | a fifth of the items out of train, seed 0 | train | train | 20 |
+
+Every item is ranked. Texts are of items alone. `--tune` tries settings on validation (of B, a tenth
+of train drawn with seed 0) and writes the best of each table and strategy to
+`published_settings.json`; without it they are used from there, and test is looked at once.
+
+`python -m benchmarks.published --data DIR --json FILE` writes rows of table, method, metric, value
+and seconds.
+"""
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table as RichTable
+from scipy import sparse
+
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.steps.evaluation.metrics import accuracy
+from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
+from recsys_dagster.steps.matrices import Behaviour
+from recsys_dagster.steps.strategies import Evidence, fit
+from recsys_dagster.steps.texts import item_texts
+
+SETTINGS = Path(__file__).with_name("published_settings.json")
+ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+COLD_SHARE = 0.2
+METHODS = ("popular", "item_knn", "ease", "l3ae", "hybrid")
+CONSOLE = Console()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A published table.
+
+    Attributes:
+        folder: of the data.
+        split: the file with user_id, item_id, split.
+        text: columns of the items that make their text.
+        ks: places that count.
+        metrics: what the published rows have.
+        mask_valid: whether validation is masked at test too.
+        published: method → its figures, in the order of `metrics`.
+        aims: what is aimed at for hybrid, by metric.
+    """
+
+    folder: str
+    split: str
+    text: tuple[str, ...]
+    ks: tuple[int, ...]
+    metrics: tuple[str, ...]
+    mask_valid: bool
+    published: dict[str, tuple[float | None, ...]]
+    aims: dict[str, float]
+
+
+AT_20 = ("recall@20", "ndcg@20")
+PROTOCOLS: dict[str, Protocol] = {
+    "B": Protocol(
+        "ml-100k",
+        "split_microsoft_item.parquet",
+        ("title", "genres", "description"),
+        (10,),
+        ("ndcg@10", "precision@10", "recall@10", "map@10"),
+        False,
+        {
+            "BiVAE": (0.4751, 0.4118, 0.2191, 0.1461),
+            "BPR": (0.4420, None, None, None),
+            "LightGCN": (0.4198, None, None, None),
+            "NCF": (0.3961, None, None, None),
+            "SAR": (0.3825, None, None, None),
+        },
+        {"ndcg@10": 0.485},
+    ),
+    "C": Protocol(
+        "ml-1m",
+        "split_diffrec_clean.parquet",
+        ("title", "genres"),
+        (10, 20),
+        ("recall@10", "recall@20", "ndcg@10", "ndcg@20"),
+        True,
+        {"GiffCF": (0.1251, 0.1947, 0.0962, 0.1221)},
+        {"recall@10": 0.1251, "recall@20": 0.1947, "ndcg@10": 0.0962, "ndcg@20": 0.1221},
+    ),
+    "E": Protocol(
+        "amazon-movies",
+        "interactions.parquet",
+        ("description",),
+        (20,),
+        AT_20,
+        False,
+        {},
+        {"recall@20": 0.249, "ndcg@20": 0.188},
+    ),
+    "F": Protocol(
+        "amazon-games",
+        "interactions.parquet",
+        ("description",),
+        (20,),
+        AT_20,
+        False,
+        {},
+        {"recall@20": 0.202, "ndcg@20": 0.109},
+    ),
+    "cold": Protocol(
+        "amazon-games",
+        "interactions.parquet",
+        ("description",),
+        (20,),
+        AT_20,
+        False,
+        {},
+        {"recall@20": 0.203, "ndcg@20": 0.112},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A table's data, aligned to the sorted ids of users and items.
+
+    Attributes:
+        train, valid, test: bool csr (users × items).
+        item_vectors: float32 (items × d).
+        items: item ids, sorted.
+        users: user ids, sorted.
+    """
+
+    train: sparse.csr_matrix
+    valid: sparse.csr_matrix
+    test: sparse.csr_matrix
+    item_vectors: np.ndarray
+    items: pd.Index
+    users: pd.Index
+
+
+def read_task(protocol: Protocol, data: Path, cache: Path) -> Task:
+    """Read a split and the vectors of its items; these are kept in `cache`."""
+    rows = pd.read_parquet(data / protocol.folder / protocol.split)
+    items = pd.read_parquet(data / protocol.folder / "items.parquet")
+    items = items[items["item_id"].isin(rows["item_id"])].sort_values("item_id")
+    ids, users = pd.Index(items["item_id"]), pd.Index(rows["user_id"].unique()).sort_values()
+
+    def pairs(part: str) -> sparse.csr_matrix:
+        own = rows[rows["split"] == part]
+        places = (users.get_indexer(own["user_id"]), ids.get_indexer(own["item_id"]))
+        ones = np.ones(len(own), dtype=bool)
+        return sparse.csr_matrix((ones, places), shape=(len(users), len(ids)))
+
+    train, valid = pairs("train"), pairs("valid")
+    if not valid.nnz:
+        chosen = np.random.default_rng(0).random(train.nnz) < 0.1
+        coo = train.tocoo()
+        valid = sparse.csr_matrix(
+            (coo.data[chosen], (coo.row[chosen], coo.col[chosen])), shape=train.shape
+        )
+    vectors = _vectors(protocol, items, cache)
+    return Task(train, valid, pairs("test"), vectors, ids, users)
+
+
+def _vectors(protocol: Protocol, items: pd.DataFrame, cache: Path) -> np.ndarray:
+    file = cache / f"{protocol.folder}.npy"
+    if file.exists():
+        return np.load(file)
+    titled = items.assign(title=items["title"].fillna(items["item_id"]))
+    texts = item_texts(titled, protocol.text)["text"].tolist()
+    encoder = TextEncoder().load(ENCODER, Path())
+    vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
+    for positions, part in encoder.encode(texts):
+        vectors[positions] = part
+    cache.mkdir(parents=True, exist_ok=True)
+    np.save(file, vectors)
+    return vectors
+
+
+def evidence_of(task: Task, train: sparse.csr_matrix) -> Evidence:
+    """What strategies learn from: train alone, and the texts of all items."""
+    pairs = train.tocoo()
+    interactions = pd.DataFrame(
+        {
+            "user_id": task.users[pairs.row],
+            "item_id": task.items[pairs.col],
+            "weight": 1.0,
+            "positive": True,
+            "first_timestamp": pd.NaT,
+            "last_timestamp": pd.Series(pd.NaT, index=range(pairs.nnz), dtype="datetime64[us]"),
+            "last_position": np.nan,
+            "left_out": False,
+        }
+    )
+    items = pd.DataFrame({"item_id": task.items, "available": True})
+    behaviour = Behaviour.of(interactions, pd.Series(task.users), items, 180.0, 50.0)
+    empty = sparse.csr_matrix(train.shape, dtype=np.float32)
+    square = sparse.csr_matrix((train.shape[1],) * 2, dtype=np.float32)
+    return Evidence(behaviour, task.item_vectors, empty, square)
+
+
+def measure(
+    task: Task,
+    evidence: Evidence,
+    method: str,
+    settings: dict[str, float],
+    held_back: sparse.csr_matrix,
+    mask: sparse.csr_matrix,
+    ks: Sequence[int],
+) -> tuple[dict[str, float], float, float]:
+    """Mean figures over the users with something held back, and seconds of fit and of ranking."""
+    catalog = Catalog.model_validate(
+        {
+            "name": "published",
+            "interactions": {"source": "-"},
+            "items": {"source": "-", "text": "title"},
+            "strategy": method,
+            "models": settings,
+        }
+    )
+    users = np.flatnonzero(np.diff(held_back.indptr))
+    started = time.perf_counter()
+    model = fit(catalog, evidence)
+    fitted = time.perf_counter()
+    ranked = rank_for_evaluation(model, evidence.behaviour, users, mask, max(ks))
+    done = time.perf_counter()
+    figures = accuracy(ranked, held_back[users], ks)
+    return (
+        {name: float(np.nanmean(values)) for name, values in figures.items()},
+        fitted - started,
+        done - fitted,
+    )
+
+
+def grid(method: str) -> Iterator[dict[str, float]]:
+    """The settings that `--tune` tries: as many for every method that has any."""
+    regularisations = (100, 200, 300, 500, 1000, 2000, 3000)
+    match method:
+        case "ease":
+            for regularisation, dropout in itertools.product(regularisations, (0, 0.2, 0.4, 0.6)):
+                yield {"ease_regularisation": regularisation, "dropout": dropout}
+        case "item_knn":
+            for neighbours, shrinkage in itertools.product((20, 50, 100, 200), (0, 20, 100, 500)):
+                yield {"knn_neighbours": neighbours, "knn_shrinkage": shrinkage}
+        case "l3ae" | "hybrid":
+            for regularisation in regularisations:
+                for share in (0.2, 0.5, 0.8):
+                    yield {
+                        "hybrid_regularisation": regularisation,
+                        "semantic_weight": share * regularisation,
+                    }
+
+
+REFINEMENTS: dict[str, tuple[float, ...]] = {
+    "dropout": (0, 0.1, 0.2, 0.3, 0.5),
+    "item_weighting": (0, 0.25, 0.5),
+    "user_weighting": (0, 0.25, 0.5, 0.75),
+    "semantic_regularisation": (1, 5, 10, 30),
+    "hybrid_gfcf_weight": (0, 0.1, 0.2, 0.3, 0.5),
+}
+"""Tried one after the other from the best of the grid, for l3ae and hybrid."""
+
+
+def tune(task: Task, method: str, protocol: Protocol) -> dict[str, float]:
+    """The settings with the best NDCG on validation."""
+    train = task.train - task.train.multiply(task.valid)
+    evidence = evidence_of(task, train.tocsr())
+    metric = f"ndcg@{max(protocol.ks)}"
+
+    def score(settings: dict[str, float]) -> float:
+        figures, _, _ = measure(
+            task, evidence, method, settings, task.valid, evidence.behaviour.seen, protocol.ks
+        )
+        return figures[metric]
+
+    best: dict[str, float] = {}
+    best_score = score(best)
+    for settings in grid(method):
+        found = score(settings)
+        if found > best_score:
+            best, best_score = settings, found
+    if method in ("l3ae", "hybrid"):
+        for name, values in REFINEMENTS.items():
+            if method == "l3ae" and name == "hybrid_gfcf_weight":
+                continue
+            for value in values:
+                found = score(best | {name: value})
+                if found > best_score:
+                    best, best_score = best | {name: value}, found
+    CONSOLE.print(f"  {method}: {metric} {best_score:.4f} on validation with {best}")
+    return best
+
+
+def without_cold(task: Task) -> tuple[Task, np.ndarray]:
+    """The task with a fifth of the items taken out of train whole; which they are."""
+    items = task.train.shape[1]
+    cold = np.zeros(items, dtype=bool)
+    cold[np.random.default_rng(0).permutation(items)[: round(COLD_SHARE * items)]] = True
+    keep = sparse.diags_array((~cold).astype(np.int8))
+    return replace(task, train=(task.train @ keep).astype(bool).tocsr()), cold
+
+
+def cold_rows(task: Task, protocol: Protocol, settings: dict[str, dict[str, float]]) -> list[dict]:
+    """Cold items among cold ones and among all, and warm items, by `cold_boost`."""
+    task, cold = without_cold(task)
+    task.train.eliminate_zeros()
+    evidence = evidence_of(task, task.train)
+    of_cold = _columns(task.test, cold)
+    of_warm = _columns(task.test, ~cold)
+    seen = evidence.behaviour.seen
+    warm_too = (seen + _everywhere(~cold, seen.shape[0]) > 0).tocsr()
+    rows = []
+    for method, boost in [("hybrid", boost) for boost in (1.0, 1.5, 2.0, 3.0)]:
+        own = settings.get(method, {}) | {"cold_boost": boost}
+        for part, held_back, mask in (
+            ("cold among cold", of_cold, warm_too),
+            ("cold among all", of_cold, seen),
+            ("warm", of_warm, seen),
+        ):
+            figures, fitted, ranked = measure(
+                task, evidence, method, own, held_back, mask, protocol.ks
+            )
+            rows += [
+                {
+                    "table": "cold",
+                    "method": method if boost == 1 else f"{method}, cold_boost {boost:g}",
+                    "metric": f"{metric}, {part}",
+                    "value": figures[metric],
+                    "seconds": fitted + ranked,
+                }
+                for metric in protocol.metrics
+            ]
+    return rows
+
+
+def _columns(matrix: sparse.csr_matrix, kept: np.ndarray) -> sparse.csr_matrix:
+    chosen = (matrix @ sparse.diags_array(kept.astype(np.int8))).astype(bool).tocsr()
+    chosen.eliminate_zeros()
+    return chosen
+
+
+def _everywhere(columns: np.ndarray, users: int) -> sparse.csr_matrix:
+    row = sparse.csr_matrix(columns[None, :])
+    return sparse.vstack([row] * users, format="csr")
+
+
+def run(only: Sequence[str], data: Path, cache: Path, *, tuning: bool) -> list[dict]:
+    """Rows of all tables asked for."""
+    settings = json.loads(SETTINGS.read_text("utf-8")) if SETTINGS.exists() else {}
+    rows: list[dict] = []
+    for name in only:
+        protocol = PROTOCOLS[name]
+        CONSOLE.rule(f"{name}: {protocol.folder}")
+        task = read_task(protocol, data, cache)
+        own = settings.setdefault("F" if name == "cold" else name, {})
+        if tuning and name != "cold":
+            own |= {method: tune(task, method, protocol) for method in METHODS[1:]}
+            SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        if name == "cold":
+            rows += cold_rows(task, protocol, own)
+            continue
+        evidence = evidence_of(task, task.train)
+        mask = evidence.behaviour.seen
+        if protocol.mask_valid:
+            mask = ((mask + task.valid) > 0).tocsr()
+        for method in METHODS:
+            figures, fitted, ranked = measure(
+                task, evidence, method, own.get(method, {}), task.test, mask, protocol.ks
+            )
+            rows += [
+                {
+                    "table": name,
+                    "method": method,
+                    "metric": metric,
+                    "value": figures[metric],
+                    "seconds": fitted + ranked,
+                }
+                for metric in protocol.metrics
+            ]
+    return rows
+
+
+def as_table(name: str, rows: list[dict]) -> RichTable:
+    """Published rows, then ours, then what is aimed at."""
+    protocol = PROTOCOLS[name]
+    own = pd.DataFrame([row for row in rows if row["table"] == name])
+    metrics = list(dict.fromkeys(own["metric"]))
+    table = RichTable(title=f"{name}: {protocol.folder}", title_justify="left", title_style="bold")
+    for heading in ("method", *metrics, "seconds"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for method, figures in protocol.published.items():
+        shown = [f"{figure:.4f}" if figure is not None else "" for figure in figures]
+        table.add_row(f"{method} (published)", *shown, "")
+    for method, group in own.groupby("method", sort=False):
+        values = group.set_index("metric")["value"]
+        seconds = f"{group['seconds'].iloc[0]:.1f}"
+        table.add_row(str(method), *(f"{values[metric]:.4f}" for metric in metrics), seconds)
+    aimed = [f"≥ {protocol.aims[m]:g}" if m in protocol.aims else "" for m in metrics]
+    if any(aimed):
+        table.add_row("[dim]aim for hybrid", *aimed, "")
+    return table
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--only", choices=PROTOCOLS, nargs="+", default=list(PROTOCOLS))
+    parser.add_argument("--tune", action="store_true", help="search on validation first")
+    parser.add_argument("--json", type=Path, help="write the rows to this file too")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".recsys/vectors"), help="where vectors are kept"
+    )
+    arguments = parser.parse_args()
+    rows = run(arguments.only, arguments.data, arguments.cache, tuning=arguments.tune)
+    for name in arguments.only:
+        CONSOLE.print(as_table(name, rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
