@@ -14,7 +14,12 @@ from recsys_dagster.steps.models.als import fit_als
 from recsys_dagster.steps.models.base import NOT_RANKED, ItemWeightsModel, UserBlock
 from recsys_dagster.steps.models.ease import fit_ease, regularised_gram_inverse
 from recsys_dagster.steps.models.gfcf import fit_gfcf, gfcf_weights
-from recsys_dagster.steps.models.hybrid import blend_in, fit_hybrid
+from recsys_dagster.steps.models.hybrid import (
+    fit_hybrid,
+    score_deviation,
+    transfer_shares,
+    transfer_to_cold,
+)
 from recsys_dagster.steps.models.item_knn import fit_item_knn
 from recsys_dagster.steps.models.l3ae import fit_l3ae, l3ae_weights
 from recsys_dagster.steps.models.recent import fit_recent
@@ -230,40 +235,48 @@ def test_gfcf_leaves_items_out_that_nobody_likes():
 # hybrid
 
 
-def test_a_blend_gives_both_models_scores_one_scale():
-    positives, rng = histories(50, 12), np.random.default_rng(0)
-    ours, others = (rng.standard_normal((12, 12)).astype(np.float32) for _ in range(2))
-    X = positives.toarray()
-    X = X[X.any(axis=1)]
-    ratio = (X @ ours).std() / (X @ (others * 100)).std()
-    found = ours.copy()
-    blend_in(found, others * 100, 0.3, positives)
-    assert_near(found, ours + 0.3 * ratio * others * 100)
+def blended(positives, F, cold, weight, cold_boost=1.0):
+    """What `fit_hybrid` must give, from its parts."""
+    warm = np.flatnonzero(~cold)
+    X = positives[:, warm]
+    ours, others = l3ae_weights(X, F[warm], **L3AE), gfcf_weights(X)
+    others *= (X @ ours)[X.toarray().any(axis=1)].std() / (X @ others)[
+        X.toarray().any(axis=1)
+    ].std()
+    weights = np.zeros((len(warm), len(cold)), np.float32)
+    weights[:, warm] = ours + weight * others
+    shares = transfer_shares(F[cold], F[warm])
+    transfer_to_cold(weights, others, shares, np.flatnonzero(cold), cold_boost)
+    return weights
 
 
-def test_a_blend_with_nothing_is_what_it_was():
-    weights = np.ones((3, 3), np.float32)
-    blend_in(weights, np.zeros((3, 3), np.float32), 0.3, csr([[1, 0, 1]]))
-    assert (weights == 1).all()
+@pytest.mark.parametrize("items", [20, 300])
+def test_hybrid_is_l3ae_and_a_share_of_gfcf_on_one_scale_and_lends_gfcfs_columns(items):
+    positives, F = histories(60, items), texts(items, 6)
+    cold = np.arange(items) == items - 1
+    model = fit_hybrid(positives, F, cold, gfcf_weight=0.4, cold_boost=1.5, **L3AE)
+    assert_near(model.weights, blended(positives, F, cold, 0.4, 1.5), 1e-4)
 
 
-def test_the_scale_is_taken_from_users_spread_over_all(monkeypatch):
-    monkeypatch.setattr("recsys_dagster.steps.models.hybrid.SAMPLE_USERS", 2)
-    positives = csr([[1, 0], [0, 0], [0, 1], [1, 0], [0, 1]])  # users 0 and 3 are the sample
-    ours, others = np.float32([[0, 4], [0, 0]]), np.float32([[0, 1], [9, 9]])
-    blend_in(ours, others, 0.5, positives)
-    np.testing.assert_allclose(ours, [[0, 4 + 2], [18, 18]])
-
-
-def test_hybrid_is_l3ae_with_a_share_of_gfcf():
+def test_hybrid_without_gfcf_is_l3ae():
     positives, F = histories(60, 20)[:, :-1], texts(19, 6)
     cold = np.zeros(19, dtype=bool)
-    expected = l3ae_weights(positives, F, **L3AE)
-    blend_in(expected, gfcf_weights(positives), 0.4, positives)
-    model = fit_hybrid(positives, F, cold, gfcf_weight=0.4, cold_boost=1.0, **L3AE)
-    np.testing.assert_array_equal(model.weights, expected)
     alone = fit_hybrid(positives, F, cold, gfcf_weight=0.0, cold_boost=1.0, **L3AE)
     np.testing.assert_array_equal(alone.weights, fit_l3ae(positives, F, cold, **L3AE).weights)
+
+
+@pytest.mark.parametrize("likes", [[[1, 0, 0], [0, 1, 0]], [[0, 0, 0]]])
+def test_where_no_two_items_go_together_gfcf_has_no_say(likes):
+    positives, F, cold = csr(likes), texts(3, 2), np.array([False, False, True])
+    found = fit_hybrid(positives, F, cold, gfcf_weight=0.4, cold_boost=1.0, **L3AE)
+    expected = fit_hybrid(positives, F, cold, gfcf_weight=0.0, cold_boost=1.0, **L3AE)
+    np.testing.assert_array_equal(found.weights, expected.weights)
+
+
+def test_the_scale_is_taken_from_users_with_a_history_spread_over_all(monkeypatch):
+    monkeypatch.setattr("recsys_dagster.steps.models.hybrid.SAMPLE_USERS", 2)
+    positives = csr([[1, 0], [0, 0], [0, 1], [1, 0], [0, 1]])  # users 0 and 3 are looked at
+    assert score_deviation(positives, np.float32([[0, 4], [9, 9]])) == 2
 
 
 # als

@@ -84,6 +84,13 @@ class Model(Protocol):
         ...
 
 
+def widened(learned: np.ndarray, columns: np.ndarray, items: int) -> np.ndarray:
+    """Weights (h × h) between the items `columns`, as float32 (h × items), zero elsewhere."""
+    weights = np.zeros((len(learned), items), dtype=np.float32)
+    weights[:, columns] = learned
+    return weights
+
+
 @dataclass(frozen=True)
 class ItemWeightsModel:
     """Every strategy of the form x·B: a user's history times item-item weights.

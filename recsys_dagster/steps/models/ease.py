@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import ItemWeightsModel
+from recsys_dagster.steps.models.base import ItemWeightsModel, widened
 from recsys_dagster.steps.models.inverse import regularised_inverse
 from recsys_dagster.steps.models.memory import require_memory
 
@@ -37,9 +37,7 @@ def fit_ease(
     inverse = regularised_gram_inverse(positives[:, liked], regularisation, dropout)
     inverse /= -np.diag(inverse).copy()
     np.fill_diagonal(inverse, 0)
-    weights = np.zeros((len(liked), items), dtype=np.float32)
-    weights[:, liked] = inverse
-    return ItemWeightsModel("ease", weights, liked)
+    return ItemWeightsModel("ease", widened(inverse, liked, items), liked)
 
 
 def regularised_gram_inverse(

@@ -7,7 +7,7 @@ CIKM 2021.
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import ItemWeightsModel
+from recsys_dagster.steps.models.base import ItemWeightsModel, widened
 from recsys_dagster.steps.models.ease import GRAM_ROWS, gram
 from recsys_dagster.steps.models.memory import require_memory
 
@@ -30,9 +30,7 @@ def fit_gfcf(positives: sparse.csr_matrix) -> ItemWeightsModel:
     liked = np.flatnonzero(np.bincount(positives.indices, minlength=items))
     require_memory("gfcf", len(liked), items)
     learned = gfcf_weights(positives[:, liked])
-    weights = np.zeros((len(liked), items), dtype=np.float32)
-    weights[:, liked] = learned
-    return ItemWeightsModel("gfcf", weights, liked)
+    return ItemWeightsModel("gfcf", widened(learned, liked, items), liked)
 
 
 def gfcf_weights(positives: sparse.csr_matrix) -> np.ndarray:

@@ -3,16 +3,18 @@
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import ItemWeightsModel
+from recsys_dagster.steps.models.base import ItemWeightsModel, widened
 from recsys_dagster.steps.models.gfcf import gfcf_weights
 from recsys_dagster.steps.models.l3ae import l3ae_weights
 from recsys_dagster.steps.models.memory import require_memory
 from recsys_dagster.steps.similarity import Space, top_k
 
 SAMPLE_USERS = 1000
+ROUNDING = 1e-5
+"""Scores of GF-CF that vary less are rounding errors of float32."""
 TRANSFER_NEIGHBOURS = 100
 TRANSFER_SHARPNESS = 3
-TRANSFER_ROWS = 128
+BLOCK_ROWS = 128
 
 
 def fit_hybrid(
@@ -25,6 +27,11 @@ def fit_hybrid(
     **settings: float,
 ) -> ItemWeightsModel:
     """Weights learned from the warm items, and transferred to the cold ones.
+
+    B = B_l3ae + w·(σ / σ')·W_gfcf, σ and σ' the standard deviations of the scores of both: as one
+    matrix, what scores histories and names contributions need not know of two models. What cold
+    items are lent is GF-CF's columns, or L3AE's where there is no GF-CF: they say more of items
+    that look alike (amazon-games, cold among cold: N@20 .116 against .101).
 
     A cold item is in nobody's history that models learn from, so B has rows for warm items only:
     float32 (warm × items).
@@ -44,37 +51,55 @@ def fit_hybrid(
     require_memory("hybrid", len(warm), len(cold))
     X = positives[:, warm]
     learned = l3ae_weights(X, item_vectors[warm], **settings)
+    weights = widened(learned, warm, len(cold))
     if gfcf_weight and X.nnz:
-        blend_in(learned, gfcf_weights(X), gfcf_weight, X)
-    weights = np.zeros((len(warm), len(cold)), dtype=np.float32)
-    weights[:, warm] = learned
+        deviation = score_deviation(X, learned)
+        del learned  # two such matrices are all there ever is
+        learned = blend_in_gfcf(weights, warm, X, gfcf_weight, deviation)
     if cold.any() and len(warm):
         shares = transfer_shares(item_vectors[cold], item_vectors[warm])
         transfer_to_cold(weights, learned, shares, np.flatnonzero(cold), cold_boost)
     return ItemWeightsModel("hybrid", weights, warm)
 
 
-def blend_in(
-    weights: np.ndarray, others: np.ndarray, share: float, positives: sparse.csr_matrix
-) -> None:
-    """B + share·(σ / σ')·B' in place, σ and σ' the standard deviations of scores x·B and x·B'.
-
-    Scores of both have then one scale, and their sum is a single matrix: what scores histories and
-    names contributions need not know of two models.
+def blend_in_gfcf(
+    weights: np.ndarray, warm: np.ndarray, positives: sparse.csr_matrix, share: float, scale: float
+) -> np.ndarray:
+    """Add GF-CF, brought to the scale of the others' scores, to the warm columns in place.
 
     Args:
+        weights: B, float32 (warm × items).
+        warm: int64 (warm,), its warm columns.
+        positives: X, csr (users × warm).
+        share: weight of GF-CF.
+        scale: the standard deviation of scores x·B.
+
+    Returns:
+        What was added, before its weight: float32 (warm × warm). B's own warm columns where GF-CF
+        knows of no two items that go together, and nothing is added.
+    """
+    others = gfcf_weights(positives)
+    deviation = score_deviation(positives, others)
+    if deviation < ROUNDING:
+        return weights[:, warm]
+    others *= np.float32(scale / deviation)
+    for start in range(0, len(weights), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        weights[rows, warm] += np.float32(share) * others[rows]
+    return others
+
+
+def score_deviation(positives: sparse.csr_matrix, weights: np.ndarray) -> float:
+    """The standard deviation of scores x·B over some users: what a model's scores are divided by.
+
+    Args:
+        positives: X, csr (users × items), with a user who has a history; at most 1,000 of these
+            are looked at, evenly spread.
         weights: B, float32 (items × items).
-        others: B', float32 (items × items); overwritten.
-        share: weight of B' in the blend.
-        positives: X, csr (users × items); the deviations are those over at most 1,000 of its users
-            with a history, evenly spread.
     """
     users = np.flatnonzero(np.diff(positives.indptr))
-    sample = positives[users[:: max(1, len(users) // SAMPLE_USERS)][:SAMPLE_USERS]]
-    deviation, other = (np.std(sample @ matrix, dtype=np.float64) for matrix in (weights, others))
-    if other > 0:
-        others *= np.float32(share * deviation / other)
-        weights += others
+    sample = users[:: max(1, len(users) // SAMPLE_USERS)][:SAMPLE_USERS]
+    return float(np.std(positives[sample] @ weights, dtype=np.float64))
 
 
 def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> sparse.csr_matrix:
@@ -104,14 +129,14 @@ def transfer_to_cold(
     cold: np.ndarray,
     cold_boost: float,
 ) -> None:
-    """Give each cold item the learned columns of its semantic neighbours, in place.
+    """Give each cold item the columns of its semantic neighbours, in place.
 
-    B_·i = Σ_j w_ij (B_·j + t·e_j), with t the mean over warm columns of max |B|: the neighbours
+    B_·i = Σ_j w_ij (L_·j + t·e_j), with t the mean over columns of max |L|: the neighbours
     themselves count as much as the strongest thing ever learned about them.
 
     Args:
         weights: B, float32 (warm × items), whose cold columns are filled.
-        learned: the warm columns of B, float32 (warm × warm).
+        learned: L, the columns that are lent, float32 (warm × warm).
         shares: w, csr (cold × warm).
         cold: int64 (cold,), the columns to fill.
         cold_boost: factor on the transferred columns.
@@ -119,7 +144,7 @@ def transfer_to_cold(
     itself = np.maximum(learned.max(axis=0), -learned.min(axis=0)).mean()
     lent = shares.T.tocsr()
     # By rows of B: all cold columns at once would take the memory of B again.
-    for start in range(0, len(weights), TRANSFER_ROWS):
-        rows = slice(start, start + TRANSFER_ROWS)
+    for start in range(0, len(weights), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
         columns = (shares @ learned[rows].T).T + itself * lent[rows].toarray()
         weights[rows, cold] = cold_boost * columns

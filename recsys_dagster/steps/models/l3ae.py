@@ -6,7 +6,7 @@ Moon, Park, Lee: LLM-Enhanced Linear Autoencoders for Recommendation, CIKM 2025.
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import ItemWeightsModel
+from recsys_dagster.steps.models.base import ItemWeightsModel, widened
 from recsys_dagster.steps.models.ease import regularised_gram_inverse
 from recsys_dagster.steps.models.inverse import regularised_inverse
 from recsys_dagster.steps.models.memory import require_memory
@@ -30,9 +30,7 @@ def fit_l3ae(
     warm = np.flatnonzero(~cold)
     require_memory("l3ae", len(warm), len(cold))
     learned = l3ae_weights(positives[:, warm], item_vectors[warm], **settings)
-    weights = np.zeros((len(warm), len(cold)), dtype=np.float32)
-    weights[:, warm] = learned
-    return ItemWeightsModel("l3ae", weights, warm)
+    return ItemWeightsModel("l3ae", widened(learned, warm, len(cold)), warm)
 
 
 def l3ae_weights(
