@@ -1,8 +1,8 @@
 """What each table is made by, settings and code: a change of either makes it out of date."""
 
-import ast
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from recsys_dagster.catalog import Catalog
 
 PACKAGE = Path(__file__).parent
+IMPORT = re.compile(rf"^\s*from ({PACKAGE.name}[\w.]*) import (?:\(([^)]*)\)|(.+))$", re.MULTILINE)
 CODE_ROOMS = ("recsys_dagster.steps", "recsys_dagster.resources", "recsys_dagster.snapshots")
 """Code whose change may change a table; what is drawn and logged may not."""
 PROVENANCE = ("run_id", "made_at")
@@ -149,9 +150,9 @@ def _code_digest(module: str) -> str:
 def _imports(module: str) -> frozenset[str]:
     """The modules of this package that a module imports, those named in `from a import b` too."""
     names = set()
-    for node in ast.walk(ast.parse(_source(module))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    for origin, in_brackets, on_the_line in IMPORT.findall(_source(module)):
+        names.add(origin)
+        names |= {f"{origin}.{name}" for name in re.findall(r"\w+", in_brackets or on_the_line)}
     return frozenset(name for name in names if _file(name) is not None)
 
 

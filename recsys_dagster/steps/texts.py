@@ -1,11 +1,9 @@
 """Columns → one clean text a row, and the hash that says whether it changed."""
 
-import ast
 import hashlib
 import html
 import re
 import unicodedata
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -18,7 +16,11 @@ import pandas as pd
 from recsys_dagster.errors import UserError, did_you_mean
 
 MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<!--")
-PRINTED_LIST = re.compile(r"""^\s*\[\s*['"].*['"]\s*\]\s*$""", re.DOTALL)
+PART = r"""(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")"""
+PRINTED_PART = re.compile(PART, re.DOTALL)
+PRINTED_LIST = re.compile(rf"\s*\[\s*{PART}(?:\s*,\s*{PART})*\s*,?\s*\]\s*$", re.DOTALL)
+ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+WRITTEN = {"n": " ", "r": " ", "t": " "}
 PIPE = re.compile(r"(?<=\w)\|(?=\w)")
 """Between words without a space, as in Comedy|Drama: a separator, not a sign."""
 INVISIBLE_TAGS = frozenset({"script", "style", "head", "template"})
@@ -94,12 +96,10 @@ def _cleaned_once(text: str) -> str:
 
 def _parts_of_printed_list(text: str) -> str:
     """`['red', "blue"]`, a list that somebody wrote into a text column, as its parts."""
-    try:
-        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
-            parts = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return text
-    return " ".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else text
+    parts = (single or double for single, double in PRINTED_PART.findall(text))
+    return " ".join(
+        ESCAPED.sub(lambda match: WRITTEN.get(match[1], match[1]), part) for part in parts
+    )
 
 
 def _visible(character: str) -> str:
