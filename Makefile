@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test ui lint bench live reference setup clean
+.PHONY: demo test ui lint bench live results published reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -28,6 +28,12 @@ bench: setup  ## the figures of the README
 
 live: setup  ## dagster dev for real: seconds from a dropped file to a snapshot, memory
 	$(BIN)/python -m benchmarks.live
+
+results: setup  ## strategies on several fields; RECSYS_DATA names the folder of the data sets
+	$(BIN)/python -m benchmarks.results --data $(RECSYS_DATA)
+
+published: setup  ## published tables beside ours; RECSYS_DATA names the folder of the data sets
+	$(BIN)/python -m benchmarks.published --data $(RECSYS_DATA)
 
 reference: setup  ## the YAML reference in the README, made again from the catalog model
 	$(BIN)/python -m recsys_dagster.reference README.md
