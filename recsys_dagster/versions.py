@@ -6,6 +6,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 
 from recsys_dagster.catalog import Catalog
@@ -15,6 +17,7 @@ IMPORT = re.compile(rf"^\s*from ({PACKAGE.name}[\w.]*) import (?:\(([^)]*)\)|(.+
 CODE_ROOMS = ("recsys_dagster.steps", "recsys_dagster.resources", "recsys_dagster.snapshots")
 """Code whose change may change a table; what is drawn and logged may not."""
 PROVENANCE = ("run_id", "made_at")
+PLACE = "place of the row"
 HISTORY = ("users.half_life_days", "users.half_life_positions")
 SPACE = ("similarity", "centre")
 
@@ -90,41 +93,24 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def content_digest(rows: pa.Table) -> str:
+def content_digest(rows: pa.Table, *, ordered: bool = True) -> str:
     """A fingerprint of a table's content and columns, hexadecimal.
 
-    Who made a row and when is no part of what it says.
+    Who made a row and when is no part of what it says. Values are hashed, not memory: what lies
+    under a null is chance.
+
+    Args:
+        rows: the table.
+        ordered: whether the order of the rows is a part of the content.
     """
-    hasher = hashlib.sha256()
     named = [name for name in rows.column_names if name not in PROVENANCE]
-    table = rows.select(named).replace_schema_metadata().combine_chunks()
-    with pa.ipc.new_stream(pa.PythonFile(_Hashing(hasher), mode="w"), table.schema) as writer:
-        writer.write_table(table)
-    return hasher.hexdigest()[:16]
-
-
-class _Hashing:
-    """A file that keeps nothing but the hash of what is written to it."""
-
-    closed = False
-
-    def __init__(self, hasher: "hashlib._Hash") -> None:
-        self._hasher = hasher
-        self._written = 0
-
-    def write(self, data: bytes) -> int:
-        self._hasher.update(data)
-        self._written += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._written
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    table = rows.select(named).replace_schema_metadata()
+    if ordered or not named:
+        table = table.append_column(PLACE, pa.array(np.arange(table.num_rows)))
+    with duckdb.connect() as connection:
+        connection.register("content", table)
+        found = connection.execute("select count(*), sum(hash(content)) from content").fetchall()
+    return digest(str(found), *(f"{field.name} {field.type}" for field in table.schema))
 
 
 def _value(values: object, path: str) -> object:

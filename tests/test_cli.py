@@ -178,7 +178,7 @@ class TestRun:
         place = tiny()
         code, out, err = recsys(place, "run", "tiny")
         assert (code, err) == (0, "")
-        assert "tiny: 17 tables" in out
+        assert "tiny: 19 tables" in out
         assert "published" in out
         code, out, err = recsys(place, "run", "tiny", "--select", "popular_items")
         assert (code, err) == (0, "")

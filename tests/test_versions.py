@@ -1,5 +1,8 @@
 """What makes a table out of date: its settings, its code, and nothing else."""
 
+import struct
+
+import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
@@ -8,7 +11,7 @@ from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import settings_of
 from recsys_dagster.schemas import TABLES
 from recsys_dagster.source import SourceSettings
-from recsys_dagster.versions import MADE_WITH, TOGETHER, code_version
+from recsys_dagster.versions import MADE_WITH, TOGETHER, code_version, content_digest
 
 SMALLEST = {
     "name": "shop",
@@ -96,3 +99,29 @@ def test_code_changes_the_version_of_what_uses_it(monkeypatch, module, changed):
     assert ({"raw_items"} & {t for t in MADE_WITH if before[t] != after[t]}) == set()
     if not changed:
         assert before == after
+
+
+def test_what_lies_under_a_null_is_no_content():
+    valid = pa.py_buffer(bytes([0b01]))
+    first, second = (
+        pa.Array.from_buffers(pa.float64(), 2, [valid, pa.py_buffer(struct.pack("dd", 1.0, rest))])
+        for rest in (2.0, 3.0)
+    )
+    assert content_digest(pa.table({"x": first})) == content_digest(pa.table({"x": second}))
+
+
+def test_content_is_values_types_names_and_order():
+    table = pa.table({"x": [1, 2], "y": ["a", None]})
+    others = [
+        pa.table({"x": [2, 1], "y": [None, "a"]}),
+        pa.table({"x": [1, 2], "y": ["a", "b"]}),
+        pa.table({"x": [1.0, 2.0], "y": ["a", None]}),
+        pa.table({"x": [1, 2], "z": ["a", None]}),
+        table.slice(0, 1),
+    ]
+    digests = {content_digest(other) for other in [table, *others]}
+    assert len(digests) == 6
+    assert content_digest(table, ordered=False) == content_digest(others[0], ordered=False)
+    assert content_digest(table.append_column("run_id", pa.array(["a", "b"]))) == content_digest(
+        table
+    )

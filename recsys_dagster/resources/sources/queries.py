@@ -17,13 +17,12 @@ from recsys_dagster.resources.sources.state import (
     require_distinct,
     state_of,
     united,
-    unordered_digest,
     with_state,
 )
 from recsys_dagster.resources.warehouse import quote
 from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.source import SourceSettings, expand_variables
-from recsys_dagster.versions import digest
+from recsys_dagster.versions import content_digest, digest
 
 DUCKDB_MAGIC = b"DUCK"
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -60,7 +59,9 @@ def read_query(
             )
         rows, fetched = numbered(data), data.num_rows
     own = rows.drop_columns(list(SOURCE_NAMES))
-    return SourceRead(with_state(rows, {"query": asked}), unordered_digest(own), fetched)
+    return SourceRead(
+        with_state(rows, {"query": asked}), content_digest(own, ordered=False), fetched
+    )
 
 
 def query_digest(settings: SourceSettings, folder: Path) -> str:

@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.schemas import SOURCE_NAMES
-from recsys_dagster.versions import digest
 
 STATE = b"source_state"
 
@@ -100,16 +98,6 @@ def require_distinct(names: Sequence[str], source: str) -> None:
                 f"{advice}"
             )
         spelled[name.casefold()] = name
-
-
-def unordered_digest(data: pa.Table) -> str:
-    """A fingerprint of a table whose rows come in any order, hexadecimal."""
-    if not data.column_names:
-        return digest("nothing")
-    with duckdb.connect() as connection:
-        connection.register("data", data.replace_schema_metadata())
-        found = connection.execute("select count(*), sum(hash(data)) from data").fetchall()
-    return digest(*map(str, found[0]), *(f"{field.name} {field.type}" for field in data.schema))
 
 
 def united(tables: Sequence[pa.Table]) -> pa.Table:
