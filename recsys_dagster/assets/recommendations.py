@@ -87,9 +87,14 @@ def recommendations(
     - popular: `r_ui = p_i`
     - content: `r_ui = S_ui` of the similarity matrix
     - similar_items: `r_ui = Σ S_ji` over the items j that u likes
+    - item_knn: `r = X·S`, S the cosine of who liked two items
     - ease: `r = X·B`, `P = (XᵀX + λI)⁻¹`, `B_ij = −P_ij / P_jj`, `B_jj = 0` (Steck, 2019)
-    - hybrid: `r = X·B`, B of L3AE (Moon, Park and Lee, 2025): learned from X, near the weights
-      that texts alone give; items without interactions take over their neighbours' columns
+    - l3ae: `r = X·B`, B learned from X, near the weights that texts alone give (Moon, Park and
+      Lee, 2025)
+    - gfcf: `r = X·W`, W from the normalised XᵀX and its low-pass part (Shen et al., 2021)
+    - als: `r = U·Vᵀ`, factors of users and items (Hu, Koren and Volinsky, 2008)
+    - hybrid: `r = X·(B_l3ae + w·W_gfcf)`; items without interactions take over the columns of
+      those whose texts are near
     """
     catalog = catalog_of(context, recsys_catalogs)
     behaviour = Behaviour.of(
