@@ -21,6 +21,7 @@ from recsys_dagster.resources.embedding_store import (
     vectors_to_arrow,
 )
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
+from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse, with_memory
 from recsys_dagster.steps.embeddings import UserVectors, mean_cosine, user_vectors
@@ -28,6 +29,8 @@ from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.tfidf import TfidfEncoder
 
 PLOTTED = 3_000
+OUT_OF_MEMORY_RETRIES = 2
+RETRY_SECONDS = 60
 ENCODED = {*TABLE, "pytorch", "huggingface"}
 
 
@@ -182,9 +185,11 @@ def encode_texts(
         )
     else:
         encoder = load_encoder(resource, catalog, prompt)
-        encoded = encode_once(
-            texts, encoder, warehouse, catalog.name, log_progress(context.log, "encoded", "texts")
-        )
+        progress = log_progress(context.log, "encoded", "texts")
+        try:
+            encoded = encode_once(texts, encoder, warehouse, catalog.name, progress)
+        except EncoderOutOfMemoryError as error:
+            raise dg.RetryRequested(OUT_OF_MEMORY_RETRIES, RETRY_SECONDS) from error
     return encoded, {
         ENCODER: dg.MetadataValue.text(settings.model),
         FINGERPRINT: dg.MetadataValue.text(encoder.fingerprint),

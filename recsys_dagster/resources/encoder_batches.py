@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from recsys_dagster.resources.encoder_models import EncoderError
+from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
 
 Batch = tuple[np.ndarray, np.ndarray]
 """Positions int64 (b,) and their vectors float32 (b × d)."""
@@ -32,7 +32,7 @@ def in_batches(
         (positions, vectors) of every batch.
 
     Raises:
-        EncoderError: one text alone does not fit.
+        EncoderOutOfMemoryError: one text alone does not fit.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -48,7 +48,7 @@ def in_batches(
         # Outside the handler: there the error's traceback would keep the batch's tensors alive.
         if vectors is None:
             if len(positions) == 1:
-                raise EncoderError(
+                raise EncoderOutOfMemoryError(
                     f"encoder: out of memory with one text of {longest} tokens. Lower the "
                     "encoder's max_length in the catalog, take a smaller model, or set the "
                     "encoder's device to cpu."

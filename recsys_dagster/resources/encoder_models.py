@@ -41,6 +41,10 @@ class EncoderError(UserError):
     """No model, or one that cannot be loaded or run with these settings."""
 
 
+class EncoderOutOfMemoryError(EncoderError):
+    """Not even one text fits: other work may have taken the memory, for a while."""
+
+
 def resolve_model(model: str, base_folder: Path) -> Path:
     """The folder with the files of a model; a hub id is downloaded to the hub's own cache.
 

