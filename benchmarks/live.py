@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def _load_seconds(environment: dict[str, str]) -> float:
 
 
 @contextmanager
-def _dagster_dev(environment: dict[str, str], log: Path) -> Iterator[None]:
+def _dagster_dev(environment: dict[str, str], log: Path) -> Generator[None]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
