@@ -18,18 +18,19 @@ from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.similarity_tables import to_sparse
 from recsys_dagster.steps.strategies import Evidence, fit
 
+ORDER = ["interactions.last_timestamp", "interactions.last_position"]
 LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
 LEARNED_FROM = {
     "popular": LIKES,
     "recent": [*LIKES, "interactions.last_timestamp"],
     "content": ["similarity_matrix.similarity", "item_embeddings.embedding", "interactions.weight"],
     "similar_items": ["item_neighbours.similarity"],
-    "item_knn": LIKES,
-    "ease": LIKES,
-    "gfcf": LIKES,
+    "item_knn": [*LIKES, *ORDER],
+    "ease": [*LIKES, *ORDER],
+    "gfcf": [*LIKES, *ORDER],
     "als": LIKES,
-    "l3ae": [*LIKES, "item_embeddings.embedding"],
-    "hybrid": [*LIKES, "item_embeddings.embedding"],
+    "l3ae": [*LIKES, *ORDER, "item_embeddings.embedding"],
+    "hybrid": [*LIKES, *ORDER, "item_embeddings.embedding"],
 }
 """The columns that each strategy looks at; all fill short lists by likes."""
 

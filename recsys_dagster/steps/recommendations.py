@@ -80,7 +80,9 @@ def recommend(
     positives, weights = behaviour.positives, behaviour.weights
     done = 0
     for positions in _blocks(items + n * np.diff(positives.indptr)):
-        block = UserBlock(positions, positives[positions], weights[positions])
+        block = UserBlock(
+            positions, positives[positions], weights[positions], behaviour.recency[positions]
+        )
         yield _lists(model, block, behaviour, popularity, n)
         done += len(positions)
         if progress:

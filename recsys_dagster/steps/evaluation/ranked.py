@@ -47,7 +47,9 @@ def rank_for_evaluation(
     ranked = np.full((len(users), k), NO_ITEM, dtype=np.int64)
     for start in range(0, len(users), step):
         own = users[start : start + step]
-        scores = model.score(UserBlock(own, positives[own], weights[own]))
+        scores = model.score(
+            UserBlock(own, positives[own], weights[own], behaviour_train.recency[own])
+        )
         items, best, _ = best_items(scores, mask[own], behaviour_train.in_catalogue, fallback, k)
         lists = np.where(best > NOT_RANKED, items, NO_ITEM)
         ranked[start : start + step, : lists.shape[1]] = lists
