@@ -32,189 +32,20 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from scipy import sparse
 
+from benchmarks.published_tasks import AT_20, PROTOCOLS, Protocol, Task, evidence_of, read_task
 from recsys_dagster.catalog import Catalog
-from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.steps.evaluation.intervals import Bootstrap
 from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
-from recsys_dagster.steps.matrices import Behaviour
 from recsys_dagster.steps.models.base import ItemWeightsModel, Model
 from recsys_dagster.steps.similarity import Space
 from recsys_dagster.steps.strategies import Evidence, fit
-from recsys_dagster.steps.texts import item_texts
 
 SETTINGS = Path(__file__).with_name("published_settings.json")
-ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 COLD_SHARE = 0.2
 COLD_BOOSTS = (1.0, 1.5, 2.0, 3.0)
 METHODS = ("popular", "item_knn", "ease", "l3ae", "hybrid")
 CONSOLE = Console()
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A published table.
-
-    Attributes:
-        folder: of the data.
-        split: the file with user_id, item_id, split.
-        text: columns of the items that make their text.
-        ks: places that count.
-        metrics: what the published rows have.
-        mask_valid: whether validation is masked at test too.
-        published: method → its figures, in the order of `metrics`.
-        aims: what is aimed at for hybrid, by metric.
-    """
-
-    folder: str
-    split: str
-    text: tuple[str, ...]
-    ks: tuple[int, ...]
-    metrics: tuple[str, ...]
-    mask_valid: bool
-    published: dict[str, tuple[float | None, ...]]
-    aims: dict[str, float]
-
-
-AT_20 = ("recall@20", "ndcg@20")
-PROTOCOLS: dict[str, Protocol] = {
-    "B": Protocol(
-        "ml-100k",
-        "split_microsoft_item.parquet",
-        ("title", "genres", "description"),
-        (10,),
-        ("ndcg@10", "precision@10", "recall@10", "map@10"),
-        False,
-        {
-            "BiVAE": (0.4751, 0.4118, 0.2191, 0.1461),
-            "BPR": (0.4420, None, None, None),
-            "LightGCN": (0.4198, None, None, None),
-            "NCF": (0.3961, None, None, None),
-            "SAR": (0.3825, None, None, None),
-        },
-        {"ndcg@10": 0.485},
-    ),
-    "C": Protocol(
-        "ml-1m",
-        "split_diffrec_clean.parquet",
-        ("title", "genres"),
-        (10, 20),
-        ("recall@10", "recall@20", "ndcg@10", "ndcg@20"),
-        True,
-        {"GiffCF": (0.1251, 0.1947, 0.0962, 0.1221)},
-        {"recall@10": 0.1251, "recall@20": 0.1947, "ndcg@10": 0.0962, "ndcg@20": 0.1221},
-    ),
-    "E": Protocol(
-        "amazon-movies",
-        "interactions.parquet",
-        ("description",),
-        (20,),
-        AT_20,
-        False,
-        {},
-        {"recall@20": 0.249, "ndcg@20": 0.188},
-    ),
-    "F": Protocol(
-        "amazon-games",
-        "interactions.parquet",
-        ("description",),
-        (20,),
-        AT_20,
-        False,
-        {},
-        {"recall@20": 0.202, "ndcg@20": 0.109},
-    ),
-    "cold": Protocol(
-        "amazon-games",
-        "interactions.parquet",
-        ("description",),
-        (20,),
-        AT_20,
-        False,
-        {},
-        {"recall@20": 0.203, "ndcg@20": 0.112},
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Task:
-    """A table's data, aligned to the sorted ids of users and items.
-
-    Attributes:
-        train, valid, test: bool csr (users × items).
-        item_vectors: float32 (items × d).
-        items: item ids, sorted.
-        users: user ids, sorted.
-    """
-
-    train: sparse.csr_matrix
-    valid: sparse.csr_matrix
-    test: sparse.csr_matrix
-    item_vectors: np.ndarray
-    items: pd.Index
-    users: pd.Index
-
-
-def read_task(protocol: Protocol, data: Path, cache: Path) -> Task:
-    """Read a split and the vectors of its items; these are kept in `cache`."""
-    rows = pd.read_parquet(data / protocol.folder / protocol.split)
-    items = pd.read_parquet(data / protocol.folder / "items.parquet")
-    items = items[items["item_id"].isin(rows["item_id"])].sort_values("item_id")
-    ids, users = pd.Index(items["item_id"]), pd.Index(rows["user_id"].unique()).sort_values()
-
-    def pairs(part: str) -> sparse.csr_matrix:
-        own = rows[rows["split"] == part]
-        places = (users.get_indexer(own["user_id"]), ids.get_indexer(own["item_id"]))
-        ones = np.ones(len(own), dtype=bool)
-        return sparse.csr_matrix((ones, places), shape=(len(users), len(ids)))
-
-    train, valid = pairs("train"), pairs("valid")
-    if not valid.nnz:
-        chosen = np.random.default_rng(0).random(train.nnz) < 0.1
-        coo = train.tocoo()
-        valid = sparse.csr_matrix(
-            (coo.data[chosen], (coo.row[chosen], coo.col[chosen])), shape=train.shape
-        )
-    vectors = _vectors(protocol, items, cache)
-    return Task(train, valid, pairs("test"), vectors, ids, users)
-
-
-def _vectors(protocol: Protocol, items: pd.DataFrame, cache: Path) -> np.ndarray:
-    file = cache / f"{protocol.folder}.npy"
-    if file.exists():
-        return np.load(file)
-    titled = items.assign(title=items["title"].fillna(items["item_id"]))
-    texts = item_texts(titled, protocol.text)["text"].tolist()
-    encoder = TextEncoder().load(ENCODER, Path())
-    vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
-    for positions, part in encoder.encode(texts):
-        vectors[positions] = part
-    cache.mkdir(parents=True, exist_ok=True)
-    np.save(file, vectors)
-    return vectors
-
-
-def evidence_of(task: Task, train: sparse.csr_matrix) -> Evidence:
-    """What strategies learn from: train alone, and the texts of all items."""
-    pairs = train.tocoo()
-    interactions = pd.DataFrame(
-        {
-            "user_id": task.users[pairs.row],
-            "item_id": task.items[pairs.col],
-            "weight": 1.0,
-            "positive": True,
-            "first_timestamp": pd.NaT,
-            "last_timestamp": pd.Series(pd.NaT, index=range(pairs.nnz), dtype="datetime64[us]"),
-            "last_position": np.nan,
-            "left_out": False,
-        }
-    )
-    items = pd.DataFrame({"item_id": task.items, "available": True})
-    behaviour = Behaviour.of(interactions, pd.Series(task.users), items, 180.0, 50.0)
-    empty = sparse.csr_matrix(train.shape, dtype=np.float32)
-    square = sparse.csr_matrix((train.shape[1],) * 2, dtype=np.float32)
-    return Evidence(behaviour, task.item_vectors, empty, square)
 
 
 @dataclass(frozen=True)

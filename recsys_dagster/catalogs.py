@@ -90,7 +90,7 @@ def settings_of(annotation: Any) -> type[BaseModel] | None:
 
 
 class Catalogs(Mapping[str, Catalog]):
-    """The catalogs of one code location, by name; the resource `catalogs` of every asset."""
+    """The catalogs of one code location, by name; the resource `recsys_catalogs` of every asset."""
 
     def __init__(self, catalogs: Mapping[str, Catalog]) -> None:
         self._catalogs = dict(catalogs)

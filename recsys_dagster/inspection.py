@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.encoder_models import EncoderError, resolve_model
+from recsys_dagster.resources.encoder_models import resolve_model
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.warehouse import to_pandas
 from recsys_dagster.source import SourceSettings, expand_variables
@@ -112,7 +112,7 @@ class _Inspector:
         """The step's result, or None and a fault more."""
         try:
             return step()
-        except (UserError, EncoderError) as error:
+        except UserError as error:
             if str(error) not in self._faults:
                 self._faults.append(str(error))
             return None

@@ -11,12 +11,18 @@ import pyarrow as pa
 
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.resources.run_context import catalog_of
-from recsys_dagster.resources.warehouse import DATA_VERSION, Warehouse, to_arrow, with_memory
+from recsys_dagster.resources.warehouse import (
+    DATA_VERSION,
+    Warehouse,
+    memory_of,
+    to_arrow,
+    with_memory,
+)
 from recsys_dagster.versions import code_version, content_digest, digest
 
 OWNERS = ["team:recommendations"]
 TABLE = {"duckdb", "table"}
-"""Kinds of an asset that is a table in the recsys_warehouse."""
+"""Kinds of an asset that is a table in the warehouse."""
 IO_MANAGER = "recsys_io_manager"
 """A name of its own: a project that this is merged into has an `io_manager` already."""
 MADE_FROM = "made_from"
@@ -84,7 +90,7 @@ def unless_unchanged(
 
 
 def _take_warehouse_too(compute: Any, signature: inspect.Signature) -> None:
-    """Tell Dagster what to hand over: what the function asks for, and the recsys_warehouse."""
+    """Tell Dagster what to hand over: what the function asks for, and the warehouse."""
     parameters = dict(signature.parameters)
     parameters["recsys_warehouse"] = inspect.Parameter(
         "recsys_warehouse", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Warehouse
@@ -113,8 +119,7 @@ def data_version(table: pd.DataFrame | pa.Table) -> str:
     """The version that a table was stored with, or a fingerprint of its content."""
     if isinstance(table, pd.DataFrame):
         return table.attrs.get(DATA_VERSION) or content_digest(to_arrow(table))
-    stored = (table.schema.metadata or {}).get(DATA_VERSION.encode())
-    return stored.decode() if stored else content_digest(table)
+    return memory_of(table).get(DATA_VERSION) or content_digest(table)
 
 
 def _remembering(

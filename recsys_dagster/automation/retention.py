@@ -15,8 +15,6 @@ from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.snapshots import remove_old
 
-JOB = "clean_up"
-
 
 @dg.op
 def remove_what_is_old(
@@ -69,7 +67,7 @@ def remove_runs(instance: dg.DagsterInstance, catalog: str, before: datetime) ->
     return len(old)
 
 
-@dg.job(name=JOB, description="Removes what is older than the `keep` settings of each catalog.")
+@dg.job(description="Removes what is older than the `keep` settings of each catalog.")
 def clean_up() -> None:
     """The job of `clean_up_schedule`."""
     remove_what_is_old()

@@ -9,17 +9,14 @@ from typing import Any
 import dagster as dg
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from recsys_dagster.automation.jobs import STAGES as STAGES_OF_JOBS
-from recsys_dagster.automation.jobs import refresh_job_name
+from recsys_dagster.automation.jobs import STAGES, refresh_job_name
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
 from recsys_dagster.cli.tables import console, plain
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import prepare_dagster_home, warehouse_folder
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.schemas import TABLES
 
-STAGES = [*TABLES, "published"]
-RAW_TABLES = [table for table in TABLES if table.startswith("raw_")]
+ASSETS = [asset for assets in STAGES.values() for asset in assets]
 
 
 class StageProgress(logging.Handler):
@@ -37,7 +34,7 @@ class StageProgress(logging.Handler):
         step = meta.get("step_key")
         event = meta.get("dagster_event")
         kind = event.event_type_value if event is not None else None
-        if step is None or _stage(step) not in STAGES:
+        if step is None or _stage(step) not in ASSETS:
             return
         if kind == "STEP_START":
             self._started[step] = time.monotonic()
@@ -95,10 +92,10 @@ def run_catalog(name: str, stages: list[str], *, everything: bool = False) -> No
         UserError: no such catalog or stage, bad data, or a failed check.
     """
     for stage in stages:
-        if stage not in STAGES:
-            raise UserError(f"There is no stage {stage!r}.{did_you_mean(stage, STAGES)}")
-    evaluated = set(stages) & set(STAGES_OF_JOBS["evaluate"])
-    job = f"evaluate_{name}" if evaluated == set(stages) and stages else refresh_job_name(name)
+        if stage not in ASSETS:
+            raise UserError(f"There is no stage {stage!r}.{did_you_mean(stage, ASSETS)}")
+    only_measured = bool(stages) and set(stages) <= set(STAGES["evaluate"])
+    job = f"evaluate_{name}" if only_measured else refresh_job_name(name)
     started = time.monotonic()
     result = run_job(name, job, stages, _reading(name, stages, everything))
     made = len(result.get_asset_materialization_events())
@@ -154,7 +151,7 @@ def run_job(
 def _reading(name: str, stages: list[str], everything: bool) -> dict[str, Any]:
     if not everything:
         return {}
-    raw = [table for table in RAW_TABLES if not stages or table in stages]
+    raw = [table for table in STAGES["read"] if not stages or table in stages]
     return {"ops": {f"{name}__{table}": {"config": {"everything": True}} for table in raw}}
 
 

@@ -98,14 +98,8 @@ class Warehouse(dg.ConfigurableResource):
         """Whether the catalog's file has the table, without making the file."""
         if not self.path(catalog).exists():
             return False
-        return bool(
-            self.query(
-                catalog,
-                "select 1 from information_schema.tables "
-                "where table_schema = 'main' and table_name = ?",
-                [table],
-            )
-        )
+        with self.connect(catalog) as connection:
+            return _remembered(connection, table) is not None
 
     def remembered(self, catalog: str, table: str) -> dict[str, str]:
         """What is kept with a table beside its rows; empty where there is no such table."""
@@ -156,7 +150,7 @@ class Warehouse(dg.ConfigurableResource):
             )
             if data.schema.metadata:
                 connection.execute(
-                    f"comment on table {quote(table.name)} is {_comment(_memory(data))}"
+                    f"comment on table {quote(table.name)} is {_comment(memory_of(data))}"
                 )
             connection.execute("commit")
             types = dict(
@@ -183,10 +177,11 @@ def _remembered(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, 
 
 def with_memory(data: pa.Table, memory: Mapping[str, str]) -> pa.Table:
     """The rows with something to be kept with them, beside what is kept already."""
-    return data.replace_schema_metadata(_memory(data) | dict(memory) or None)
+    return data.replace_schema_metadata(memory_of(data) | dict(memory) or None)
 
 
-def _memory(data: pa.Table) -> dict[str, str]:
+def memory_of(data: pa.Table) -> dict[str, str]:
+    """What is kept with the rows of a table."""
     metadata = data.schema.metadata or {}
     return {key.decode(): value.decode() for key, value in metadata.items()}
 
@@ -246,7 +241,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         if wants_arrow:
             return data
         frame = to_pandas(data)
-        frame.attrs[DATA_VERSION] = _memory(data).get(DATA_VERSION)
+        frame.attrs[DATA_VERSION] = memory_of(data).get(DATA_VERSION)
         return frame
 
 

@@ -2,7 +2,7 @@
 
 import glob
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,27 +90,20 @@ def read_files(
     tables: list[pa.Table] = []
     rows_read = 0
     for name, file in files.items():
-        size, modified = _stat(file)
         state = known.get(name)
-        unchanged = state is not None and (size, modified) == (state["size"], state["modified"])
-        content = state["sha256"] if state and unchanged else sha256(file)
-        if before is not None and state is not None and content == state["sha256"]:
+        seen = look_at(file, state)
+        if before is not None and state is not None and seen["sha256"] == state["sha256"]:
             tables.append(_kept(before, name, state))
         else:
             tables.append(read_file(file, name, settings))
             rows_read += tables[-1].num_rows
-        if _stat(file) != (size, modified):
+        if look_at(file, seen) != seen:
             raise UserError(
                 f"{file}: the file changed while it was read, and nothing of it was taken: run "
                 "again when it is complete."
             )
         columns = {field.name: str(field.type) for field in tables[-1].schema}
-        states[name] = {
-            "size": size,
-            "modified": modified,
-            "sha256": content,
-            "columns": columns,
-        }
+        states[name] = seen | {"columns": columns}
     fingerprint = digest(options, *(f"{name} {state['sha256']}" for name, state in states.items()))
     rows = united(tables)
     require_distinct(rows.column_names, path)
@@ -137,12 +130,26 @@ def _kept(before: pa.Table, name: str, state: dict[str, Any]) -> pa.Table:
     return before.filter(pc.field("source_file") == name).select(list(state["columns"]))
 
 
-def _stat(path: Path) -> tuple[int, int]:
+def look_at(path: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Size, time and content hash of a file; one of the same size and time is not opened.
+
+    Args:
+        path: the file.
+        known: what an earlier look gave.
+
+    Raises:
+        UserError: the file is not there any more.
+    """
     try:
         found = path.stat()
+        size, modified = found.st_size, found.st_mtime_ns
+        if known is not None and (known["size"], known["modified"]) == (size, modified):
+            content = known["sha256"]
+        else:
+            content = sha256(path)
     except FileNotFoundError:
         raise UserError(f"{path}: the file vanished while the source was read.") from None
-    return found.st_size, found.st_mtime_ns
+    return {"size": size, "modified": modified, "sha256": content}
 
 
 def sha256(path: Path) -> str:

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.warehouse import memory_of, with_memory
 from recsys_dagster.schemas import SOURCE_NAMES
 
-STATE = b"source_state"
+STATE = "source_state"
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class SourceRead:
 
 def with_state(rows: pa.Table, state: Mapping[str, Any]) -> pa.Table:
     """The rows with the state to remember."""
-    return rows.replace_schema_metadata({STATE: json.dumps(state)})
+    return with_memory(rows, {STATE: json.dumps(state)})
 
 
 def state_of(rows: pa.Table) -> dict[str, Any]:
     """The remembered state; empty where there is none."""
-    return json.loads((rows.schema.metadata or {}).get(STATE, b"{}"))
+    return json.loads(memory_of(rows).get(STATE, "{}"))
 
 
 def numbered(

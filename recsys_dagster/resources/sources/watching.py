@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsys_dagster.resources.sources.files import find_files, sha256
+from recsys_dagster.resources.sources.files import find_files, look_at
 from recsys_dagster.resources.sources.queries import database_file, query_digest
 from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import digest
@@ -65,12 +65,8 @@ def observe_source(
         return Observation(digest(asset_version), {})
     states: dict[str, FileState] = {}
     for name, file in files.items():
-        found = file.stat()
-        if time.time() - found.st_mtime < settle_seconds:
+        if time.time() - file.stat().st_mtime < settle_seconds:
             return Observation("", {}, being_written=str(file))
-        before = known.get(name)
-        seen = {"size": found.st_size, "modified": found.st_mtime_ns}
-        same = before is not None and all(before[key] == value for key, value in seen.items())
-        states[name] = seen | {"sha256": before["sha256"] if before and same else sha256(file)}
+        states[name] = look_at(file, known.get(name))
     contents = (f"{name} {state['sha256']}" for name, state in states.items())
     return Observation(digest(asset_version, *contents), states)
