@@ -10,12 +10,14 @@ from recsys_dagster.assets import (
     checks,
     embeddings,
     evaluation,
+    held_back,
     interactions,
     items,
     published,
     recommendations,
     similarity,
     texts,
+    tuning,
     users,
 )
 from recsys_dagster.assets.common import IO_MANAGER
@@ -44,6 +46,8 @@ ASSET_MODULES = [
     texts,
     embeddings,
     similarity,
+    held_back,
+    tuning,
     recommendations,
     published,
     evaluation,

@@ -160,6 +160,10 @@ Encoder = Annotated[
 class ModelSettings(Settings):
     """Knobs of the learned strategies; formulas in ARCHITECTURE.md."""
 
+    tuned: bool = Field(
+        default=True,
+        description="use what `recsys tune` found; a knob that is named here keeps its value",
+    )
     recent_days: Annotated[float, Field(gt=0)] = Field(
         default=30.0, description="recent: likes so long before the newest interaction count"
     )
@@ -185,8 +189,8 @@ class ModelSettings(Settings):
     hybrid_regularisation: Annotated[float, Field(gt=0)] = Field(
         default=250.0, description="λ = λ_X + λ_E of L3AE, in l3ae and hybrid"
     )
-    semantic_weight: Annotated[float, Field(ge=0)] = Field(
-        default=200.0, description="λ_E of L3AE: pull towards the text-based weights"
+    semantic_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.8, description="λ_E / λ of L3AE: pull towards the text-based weights"
     )
     semantic_regularisation: Annotated[float, Field(gt=0)] = Field(
         default=5.0, description="λ_F of L3AE"

@@ -136,6 +136,18 @@ def curve(y: np.ndarray, title: str, x_label: str, y_label: str) -> dg.MarkdownM
     return _picture(figure, title)
 
 
+def named_curves(
+    lines: Mapping[str, Sequence[float] | np.ndarray], title: str, x_label: str, y_label: str
+) -> dg.MarkdownMetadataValue:
+    """A line a name over 1, 2, …; NaN is a gap."""
+    figure, axes = _canvas(title, x_label, y_label)
+    for name, y in lines.items():
+        axes.plot(np.arange(1, len(y) + 1), y, marker="o", markersize=3, label=name)
+    axes.legend(fontsize=7, frameon=False)
+    axes.locator_params(axis="x", integer=True)
+    return _picture(figure, title)
+
+
 def plane(
     points: np.ndarray, colours: Sequence[float], title: str, colour_label: str
 ) -> dg.MarkdownMetadataValue:

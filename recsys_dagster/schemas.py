@@ -190,6 +190,22 @@ EVALUATION_SPLIT = Table(
         Column("part", "VARCHAR", "train, valid or test; null: of no part in the measurement"),
     ),
 )
+TUNING = Table(
+    "tuning",
+    ("strategy", "trial"),
+    (
+        Column("strategy", "VARCHAR", "what settings were searched for"),
+        Column("trial", "INTEGER", "1 is the catalog's own settings"),
+        Column("settings", "VARCHAR", "JSON: what differs from the catalog's own settings"),
+        Column("metric", "VARCHAR", "what was judged by, such as ndcg@20, on validation"),
+        Column("users", "BIGINT", "validation users who count"),
+        Column("value", "DOUBLE", "mean over users"),
+        Column("gain", "DOUBLE", "difference to trial 1"),
+        Column("gain_error", "DOUBLE", "its standard error, user by user"),
+        Column("chosen", "BOOLEAN", "used from then on; ahead by more than its standard error"),
+        Column("seconds", "DOUBLE", "of fitting and ranking"),
+    ),
+)
 EVALUATION = Table(
     "evaluation",
     ("strategy", "slice", "metric"),
@@ -232,6 +248,7 @@ TABLES: dict[str, Table] = {
         POPULAR_ITEMS,
         RECOMMENDATIONS,
         EVALUATION_SPLIT,
+        TUNING,
         EVALUATION,
     )
 }

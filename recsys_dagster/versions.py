@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent
 IMPORT = re.compile(rf"^\s*from ({PACKAGE.name}[\w.]*) import (?:\(([^)]*)\)|(.+))$", re.MULTILINE)
 CODE_ROOMS = ("recsys_dagster.steps", "recsys_dagster.resources", "recsys_dagster.snapshots")
 """Code whose change may change a table; what is drawn and logged may not."""
-PROVENANCE = ("run_id", "made_at")
+PROVENANCE = ("run_id", "made_at", "seconds")
 PLACE = "place of the row"
 HISTORY = ("users.half_life_days", "users.half_life_positions")
 SPACE = ("similarity", "centre")
@@ -57,8 +57,22 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "published": ("published", ()),
     "evaluation_split": (
-        "evaluation",
+        "held_back",
         ("evaluation.split", "evaluation.column", "interactions.columns"),
+    ),
+    "tuning": (
+        "tuning",
+        (
+            "strategy",
+            "models",
+            "encoder",
+            "users",
+            "evaluation.split",
+            "evaluation.k",
+            "evaluation.strategies",
+            "matrix_width",
+            *SPACE,
+        ),
     ),
     "evaluation": (
         "evaluation",

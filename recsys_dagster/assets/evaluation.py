@@ -7,32 +7,19 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from scipy import sparse
 
 from recsys_dagster.assets.common import TABLE, table_asset
-from recsys_dagster.assets.embeddings import encode_texts
+from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.errors import UserError
-from recsys_dagster.metadata import (
-    STAGE,
-    bars,
-    grouped_bars,
-    intervals,
-    named_points,
-    preview,
-)
+from recsys_dagster.metadata import STAGE, grouped_bars, intervals, named_points, preview
 from recsys_dagster.progress import log_progress
-from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.tuned_settings import tuned_settings
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION
-from recsys_dagster.steps.columns import as_ids, own_columns, require_column
-from recsys_dagster.steps.evaluation.comparison import BASELINE, HeldBack, Known, compare
-from recsys_dagster.steps.evaluation.splits import MOST_UNORDERED, Kind, split
-from recsys_dagster.steps.matrices import align
-from recsys_dagster.steps.similarity_tables import to_sparse
+from recsys_dagster.steps.evaluation.comparison import BASELINE, compare
 
 POPULARITY_SLICES = ("head_items", "tail_items", "cold_items")
 
@@ -44,81 +31,15 @@ class EvaluationConfig(dg.Config):
     k: list[int] = []  # noqa: RUF012
 
 
-def kind_of(catalog: Catalog, interactions: pd.DataFrame) -> Kind:
-    """The split of a catalog: time, where nine in ten positive pairs have one, else last."""
-    if catalog.evaluation.split is not None:
-        return catalog.evaluation.split
-    times = interactions.loc[interactions["positive"], "first_timestamp"]
-    return "time" if len(times) and times.isna().mean() <= MOST_UNORDERED else "last"
-
-
-@table_asset(tags={STAGE: "evaluation"})
-def evaluation_split(
-    context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
-    raw_interactions: pd.DataFrame,
-    interactions: pd.DataFrame,
-) -> dg.Output[pd.DataFrame]:
-    """Which interactions are held back from models that are measured.
-
-    - time: one cut for everybody; the newest tenth is test, the tenth before it validation
-    - last: of each user's likes the last is test, the one before it validation
-    - random: a tenth and a tenth, by chance
-    - column: as a column of the source says
-
-    Only likes are held back; what is not liked counts as seen.
-    """
-    catalog = catalog_of(context, recsys_catalogs)
-    kind = kind_of(catalog, interactions)
-    labels = _labels(catalog, raw_interactions, interactions) if kind == "column" else None
-    metadata: dict[str, Any] = {"split": kind}
-    try:
-        parts = split(interactions, kind, labels=labels)
-    except UserError as error:
-        # Too little to measure is no reason to stop what can be recommended.
-        context.log.warning(f"not measured: {error}")
-        metadata["not_measured"] = str(error)
-        parts = pd.Series(None, index=interactions.index, dtype=object)
-    table = interactions[["user_id", "item_id"]].assign(part=parts.astype("str"))
-    table["part"] = table["part"].where(parts.notna())
-    counts = parts.value_counts().to_dict()
-    return dg.Output(
-        table,
-        metadata=metadata
-        | {part: int(counts.get(part, 0)) for part in ("train", "valid", "test")}
-        | {"plot": bars(counts, f"Parts of the split by {kind}", "interactions")},
-    )
-
-
-def _labels(
-    catalog: Catalog, raw_interactions: pd.DataFrame, interactions: pd.DataFrame
-) -> pd.Series:
-    """The last label that the source has of each pair."""
-    names = own_columns(raw_interactions.columns)
-    column = catalog.evaluation.column
-    if column not in names:
-        raise UserError(
-            f"raw_interactions: evaluation: column: {column!r} is not in the source. Found: "
-            f"{', '.join(map(repr, names))}."
-        )
-    mapping = catalog.interactions.columns
-    keys = {
-        wanted: as_ids(raw_interactions[require_column(wanted, names, mapping, "raw_interactions")])
-        for wanted in ("user_id", "item_id")
-    }
-    labelled = pd.DataFrame(keys | {"label": raw_interactions[column]})
-    labelled = labelled.drop_duplicates(["user_id", "item_id"], keep="last")
-    pairs = interactions[["user_id", "item_id"]]
-    joined = pairs.merge(labelled, on=["user_id", "item_id"], how="left")
-    return joined["label"].set_axis(interactions.index)
-
-
-def _what_was_asked(_: Catalog, arguments: Mapping[str, Any]) -> str:
-    return str(arguments["config"])
+def _asked_and_tuned(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
+    return f"{arguments['config']} {tuned_settings(arguments['recsys_warehouse'], catalog.name)}"
 
 
 @table_asset(
-    also_made_with=_what_was_asked, kinds={*TABLE, "scikitlearn"}, tags={STAGE: "evaluation"}
+    also_made_with=_asked_and_tuned,
+    deps=["tuning"],
+    kinds={*TABLE, "scikitlearn"},
+    tags={STAGE: "evaluation"},
 )
 def evaluation(
     context: dg.AssetExecutionContext,
@@ -153,42 +74,31 @@ def evaluation(
     if not (evaluation_split["part"] == "test").any():
         empty = pd.DataFrame({name: pd.Series(dtype=object) for name in EVALUATION.column_names})
         return dg.Output(empty, metadata={"not_measured": "nothing was held back to measure with"})
-    user_ids = users["user_id"].sort_values(ignore_index=True)
-    text_vectors = None
-    if len(user_texts):
-        encoded, _ = encode_texts(
-            context, catalog, recsys_encoder, recsys_warehouse, user_texts, item_texts, "query"
-        )
-        text_vectors = align(pd.Index(user_ids), user_texts["user_id"], encoded.vectors)
-
-    def neighbours(item_ids: pd.Index) -> sparse.csr_matrix:
-        ids = pa.array(item_ids, pa.string())
-        return to_sparse(item_neighbours, ids, ids, ("item_id", "neighbour_item_id"))
-
-    order = pd.Index(item_embeddings["item_id"].to_pandas()).get_indexer(items["item_id"])
-    known = Known(
-        user_ids,
+    known = known_of(
+        context,
+        catalog,
+        recsys_encoder,
+        recsys_warehouse,
         items,
-        vectors_from_arrow(item_embeddings["embedding"])[order],
-        text_vectors,
-        neighbours,
+        users,
+        user_texts,
+        item_texts,
+        item_embeddings,
+        item_neighbours,
     )
-    kind = kind_of(catalog, interactions)
-    pairs = interactions[["user_id", "item_id"]].merge(
-        evaluation_split, on=["user_id", "item_id"], how="left"
-    )
-    parts = pairs["part"].set_axis(interactions.index)
     table = compare(
         catalog,
-        HeldBack.of(interactions, parts, kind),
+        held_back_of(catalog, interactions, evaluation_split),
         known,
         strategies,
         ks,
         settings.mask,
+        tuned_settings(recsys_warehouse, catalog.name),
         log_progress(context.log, "measured", "strategies"),
     )
     return dg.Output(
-        table[EVALUATION.column_names], metadata=_described(table, catalog.strategy, kind, max(ks))
+        table[EVALUATION.column_names],
+        metadata=_described(table, catalog.strategy, kind_of(catalog, interactions), max(ks)),
     )
 
 

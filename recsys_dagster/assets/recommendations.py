@@ -1,22 +1,27 @@
 """The lists, and the one list for users nobody knows."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import TABLE, table_asset
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import STAGE, bars, column_lineage, curve, preview, rests_on
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.tuned_settings import tuned_settings
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps import recommendations as step
 from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.similarity_tables import to_sparse
-from recsys_dagster.steps.strategies import Evidence, fit
+from recsys_dagster.steps.strategies import Evidence, fit, with_tuned
 
 ORDER = ["interactions.last_timestamp", "interactions.last_position"]
 LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
@@ -68,7 +73,16 @@ def popular_items(
     )
 
 
-@table_asset(kinds={*TABLE, "scikitlearn"}, tags={STAGE: "recommendations"})
+def _tuned(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
+    return str(tuned_settings(arguments["recsys_warehouse"], catalog.name).get(catalog.strategy))
+
+
+@table_asset(
+    also_made_with=_tuned,
+    deps=["tuning"],
+    kinds={*TABLE, "scikitlearn"},
+    tags={STAGE: "recommendations"},
+)
 def recommendations(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],
@@ -118,7 +132,8 @@ def recommendations(
         to_sparse(item_neighbours, item_ids, item_ids, ("item_id", "neighbour_item_id")),
     )
     context.log.info(f"fitting {catalog.strategy} on {behaviour.positives.nnz:,} likes")
-    model = fit(catalog, evidence)
+    tuned = tuned_settings(recsys_warehouse, catalog.name)
+    model = fit(with_tuned(catalog, tuned), evidence)
     table = step.recommendations_table(
         step.recommend(
             model,
@@ -135,6 +150,7 @@ def recommendations(
     return dg.Output(
         table,
         metadata=_described(table, items, len(users))
+        | {"tuned": dict(tuned.get(catalog.strategy, {}))}
         | rests_on(catalog, recsys_warehouse.remembered(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, _origins(catalog.strategy)),
     )

@@ -13,11 +13,14 @@ STAGES: dict[str, tuple[str, ...]] = {
     "compose": ("item_texts", "user_texts"),
     "embed": ("item_embeddings", "user_embeddings"),
     "compare": ("similarity_matrix", "item_neighbours"),
+    "tune": ("evaluation_split", "tuning"),
     "recommend": ("popular_items", "recommendations"),
     "publish": ("published",),
     "evaluate": ("evaluation_split", "evaluation"),
 }
 """The verb that names a stage's job, and the assets that it makes, in flow order."""
+SEARCHED = "tuning"
+"""Made when somebody asks for it, never by a refresh: a search takes many fits."""
 
 
 def refresh_job_name(catalog: str) -> str:
@@ -26,8 +29,8 @@ def refresh_job_name(catalog: str) -> str:
 
 
 def catalog_jobs(catalog: str, *, evaluate_on_refresh: bool) -> list[Any]:
-    """The jobs `refresh_<catalog>`, `read_<catalog>`, …, `evaluate_<catalog>`."""
-    refreshed = dg.AssetSelection.groups(catalog)
+    """The jobs `refresh_<catalog>`, `read_<catalog>`, …, `tune_<catalog>`, `evaluate_<catalog>`."""
+    refreshed = dg.AssetSelection.groups(catalog) - _tables(catalog, (SEARCHED,))
     if not evaluate_on_refresh:
         refreshed -= _tables(catalog, STAGES["evaluate"])
     tags = {CATALOG_TAG: catalog}

@@ -132,6 +132,26 @@ def evaluate(
 
 
 @app.command()
+def tune(
+    catalog: CatalogName,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="search for this one; may be repeated")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="settings tried for each strategy")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Search for settings on validation; the next run uses what is found."""
+    from recsys_dagster.cli import tuning
+
+    tables.console.stderr = as_json  # the progress of the run, not the figures
+    table = tuning.search_settings(catalog, strategy or [], trials)
+    if as_json:
+        tuning.print_as_json(table)
+    else:
+        tables.print_tuning(catalog, table)
+
+
+@app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="where the tables lie", metavar="FOLDER")],
     name: Annotated[

@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pandas as pd
 
 from recsys_dagster.automation.jobs import STAGES
-from recsys_dagster.cli.running import run_job
+from recsys_dagster.cli.running import run_job, shown_of
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import warehouse_folder
 from recsys_dagster.metadata import markdown_table_as_html
@@ -29,11 +28,7 @@ def measure(name: str, strategies: list[str], ks: list[int]) -> tuple[pd.DataFra
         [],
         {"ops": {"evaluation": {"config": {key: value for key, value in config.items() if value}}}},
     )
-    key = dg.AssetKey([name, STAGES["evaluate"][-1]])
-    (event,) = (
-        event for event in result.get_asset_materialization_events() if event.asset_key == key
-    )
-    shown = {name: entry.value for name, entry in event.materialization.metadata.items()}
+    shown = shown_of(result, name, STAGES["evaluate"][-1])
     if "not_measured" in shown:
         raise UserError(f"{name}: {shown['not_measured']}.")
     warehouse = Warehouse(folder=str(warehouse_folder()))

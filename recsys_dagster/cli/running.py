@@ -16,7 +16,7 @@ from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import prepare_dagster_home, warehouse_folder
 from recsys_dagster.resources.warehouse import Warehouse
 
-ASSETS = [asset for assets in STAGES.values() for asset in assets]
+ASSETS = list(dict.fromkeys(asset for assets in STAGES.values() for asset in assets))
 
 
 class StageProgress(logging.Handler):
@@ -94,10 +94,8 @@ def run_catalog(name: str, stages: list[str], *, everything: bool = False) -> No
     for stage in stages:
         if stage not in ASSETS:
             raise UserError(f"There is no stage {stage!r}.{did_you_mean(stage, ASSETS)}")
-    only_measured = bool(stages) and set(stages) <= set(STAGES["evaluate"])
-    job = f"evaluate_{name}" if only_measured else refresh_job_name(name)
     started = time.monotonic()
-    result = run_job(name, job, stages, _reading(name, stages, everything))
+    result = run_job(name, _job_name(name, stages), stages, _reading(name, stages, everything))
     made = len(result.get_asset_materialization_events())
     console.print(
         f"[bold]{name}[/]: {made} table{'' if made == 1 else 's'} in "
@@ -146,6 +144,23 @@ def run_job(
     for warning in failed_checks:
         console.print(f"[yellow]![/] {plain(warning)}", highlight=False, soft_wrap=True)
     return result
+
+
+def shown_of(result: dg.ExecuteInProcessResult, name: str, stage: str) -> dict[str, Any]:
+    """What a run says of a stage in the UI, by name."""
+    key = dg.AssetKey([name, stage])
+    (event,) = (
+        event for event in result.get_asset_materialization_events() if event.asset_key == key
+    )
+    return {name: entry.value for name, entry in event.materialization.metadata.items()}
+
+
+def _job_name(name: str, stages: list[str]) -> str:
+    """The job that has all the stages: a refresh need not have those that measure and search."""
+    for verb in ("evaluate", "tune"):
+        if stages and set(stages) <= set(STAGES[verb]):
+            return f"{verb}_{name}"
+    return refresh_job_name(name)
 
 
 def _reading(name: str, stages: list[str], everything: bool) -> dict[str, Any]:

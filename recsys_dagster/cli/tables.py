@@ -162,6 +162,41 @@ def print_evaluation(name: str, split: str, table: pd.DataFrame) -> None:
     console.print(shown)
 
 
+def print_tuning(name: str, table: pd.DataFrame) -> None:
+    """Every trial of each strategy, what was found, and what to type next."""
+    metric = table["metric"].iloc[0]
+    users = int(table["users"].max())
+    shown = _titled(f"{name}: {metric} on validation, {users:,} users")
+    for heading in ("strategy", "trial", metric, "gain", "seconds", "settings"):
+        right = heading not in ("strategy", "settings")
+        shown.add_column(heading, justify="right" if right else "left", overflow="fold")
+    trials = table["strategy"].value_counts()
+    for row in table.to_dict("records"):
+        gain = f"{row['gain']:+.4f} [dim]±{row['gain_error']:.4f}[/]" if row["trial"] > 1 else ""
+        shown.add_row(
+            row["strategy"],
+            str(row["trial"]),
+            f"{row['value']:.4f}",
+            gain,
+            f"{row['seconds']:.1f}",
+            plain(_as_text(row["settings"])),
+            style="bold" if row["chosen"] else None,
+            end_section=row["trial"] == trials[row["strategy"]],
+        )
+    console.print(shown)
+    for row in table[table["chosen"]].to_dict("records"):
+        said = "keeps its settings: nothing is ahead by more than its standard error"
+        if row["trial"] > 1:
+            said = f"{_as_text(row['settings'])} from now on, {row['gain']:+.4f}"
+        console.print(f"[bold]{row['strategy']}[/]: {plain(said)}", highlight=False, soft_wrap=True)
+    console.print(f"\nNext:\n  recsys run {name}", highlight=False)
+
+
+def _as_text(settings: str) -> str:
+    found = json.loads(settings)
+    return ", ".join(f"{knob} {value:g}" for knob, value in found.items()) or "its own settings"
+
+
 def print_hints(catalog: str, snapshot: Snapshot) -> None:
     """What to type next."""
     console.print(

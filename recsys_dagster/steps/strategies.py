@@ -1,5 +1,6 @@
 """The strategy's name → the fitted model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -37,6 +38,21 @@ class Evidence:
     item_vectors: np.ndarray
     similarity_matrix: sparse.csr_matrix
     item_neighbours: sparse.csr_matrix
+
+
+Tuned = Mapping[str, Mapping[str, float]]
+"""What the search for settings found: strategy → knob → value."""
+
+
+def with_tuned(catalog: Catalog, tuned: Tuned) -> Catalog:
+    """The catalog with what was found for its strategy; what its YAML names keeps its value."""
+    named = catalog.models.model_fields_set
+    found = {
+        knob: value
+        for knob, value in tuned.get(catalog.strategy, {}).items()
+        if catalog.models.tuned and knob not in named
+    }
+    return catalog.model_copy(update={"models": catalog.models.model_copy(update=found)})
 
 
 def fit(catalog: Catalog, evidence: Evidence) -> Model:
@@ -80,7 +96,7 @@ def _fit_item_weights(
     positives, cold = evidence.behaviour.positives, evidence.behaviour.cold
     l3ae = {
         "regularisation": settings.hybrid_regularisation,
-        "semantic_weight": settings.semantic_weight,
+        "semantic_weight": settings.semantic_share * settings.hybrid_regularisation,
         "semantic_regularisation": settings.semantic_regularisation,
         "dropout": settings.dropout,
         "user_weighting": settings.user_weighting,

@@ -54,7 +54,7 @@ def fitted(strategy, behaviour, seed=0):
             "items": {"source": "y.csv", "text": "{title}"},
             "strategy": strategy,
             "centre": False,
-            "models": {"ease_regularisation": 5, "hybrid_regularisation": 5, "semantic_weight": 2},
+            "models": {"ease_regularisation": 5, "hybrid_regularisation": 5, "semantic_share": 0.4},
         }
     )
     seen = np.diff(behaviour.seen.indptr)

@@ -18,7 +18,7 @@ from recsys_dagster.steps.evaluation.splits import TEST, TRAIN, VALID, Kind, as_
 from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.similarity import Space
 from recsys_dagster.steps.similarity_tables import similarity_matrix
-from recsys_dagster.steps.strategies import Evidence, fit
+from recsys_dagster.steps.strategies import Evidence, Tuned, fit, with_tuned
 
 BASELINE = "popular"
 Mask = Literal["train", "train+valid"]
@@ -127,6 +127,7 @@ def compare(
     strategies: Sequence[str],
     ks: Sequence[int],
     mask: Mask,
+    tuned: Tuned,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """The table `evaluation`: every strategy in every metric and slice, with intervals.
@@ -140,6 +141,7 @@ def compare(
         strategies: names to compare; popular and the champion are compared in any case.
         ks: places of a list that count.
         mask: what is left out of lists, seen in train, or in validation too.
+        tuned: settings found for strategies, by name.
         progress: called with (strategies done, strategies).
 
     Raises:
@@ -152,17 +154,18 @@ def compare(
     evidence = train_evidence(catalog, held_back.train, known, tested)
     behaviour = evidence.behaviour
     users = behaviour.user_ids.get_indexer(tested)
-    test = _pairs(test_pairs, behaviour)[users]
+    test = pairs_matrix(test_pairs, behaviour)[users]
     _refuse_leaks(behaviour, held_back)
     masked = behaviour.seen
     if mask == "train+valid":
-        masked = ((masked + _pairs(held_back.valid, behaviour)) > 0).tocsr()
+        masked = ((masked + pairs_matrix(held_back.valid, behaviour)) > 0).tocsr()
     parts = slices(behaviour, users)
     counts = np.bincount(behaviour.positives.indices, minlength=behaviour.seen.shape[1])
 
     scores, of_catalogue = {}, []
     for done, name in enumerate(names, start=1):
-        model = fit(catalog.model_copy(update={"strategy": name}), evidence)
+        own = with_tuned(catalog.model_copy(update={"strategy": name}), tuned)
+        model = fit(own, evidence)
         ranked = rank_for_evaluation(model, behaviour, users, masked, max(ks))
         scores[name] = accuracy_by_slice(ranked, test, ks, parts)
         figures = catalogue_metrics(
@@ -191,12 +194,12 @@ def compare(
 
 def _refuse_leaks(behaviour: Behaviour, held_back: HeldBack) -> None:
     for part in ("valid", "test"):
-        known = behaviour.seen.multiply(_pairs(getattr(held_back, part), behaviour)).nnz
+        known = behaviour.seen.multiply(pairs_matrix(getattr(held_back, part), behaviour)).nnz
         if known:
             raise ValueError(f"{known} {part} pairs are in what models learn from: a leak")
 
 
-def _pairs(pairs: pd.DataFrame, behaviour: Behaviour) -> sparse.csr_matrix:
+def pairs_matrix(pairs: pd.DataFrame, behaviour: Behaviour) -> sparse.csr_matrix:
     """Bool csr (users × items) of pairs; those with items that have no place are left out."""
     rows = behaviour.user_ids.get_indexer(pairs["user_id"])
     columns = behaviour.item_ids.get_indexer(pairs["item_id"])

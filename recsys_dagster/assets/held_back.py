@@ -1,0 +1,134 @@
+"""What is held back from models that are measured, and what they may know."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+from scipy import sparse
+
+from recsys_dagster.assets.common import table_asset
+from recsys_dagster.assets.embeddings import encode_texts
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.errors import UserError
+from recsys_dagster.metadata import STAGE, bars
+from recsys_dagster.resources.embedding_store import vectors_from_arrow
+from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.steps.columns import as_ids, own_columns, require_column
+from recsys_dagster.steps.evaluation.comparison import HeldBack, Known
+from recsys_dagster.steps.evaluation.splits import MOST_UNORDERED, Kind, split
+from recsys_dagster.steps.matrices import align
+from recsys_dagster.steps.similarity_tables import to_sparse
+
+
+def kind_of(catalog: Catalog, interactions: pd.DataFrame) -> Kind:
+    """The split of a catalog: time, where nine in ten positive pairs have one, else last."""
+    if catalog.evaluation.split is not None:
+        return catalog.evaluation.split
+    times = interactions.loc[interactions["positive"], "first_timestamp"]
+    return "time" if len(times) and times.isna().mean() <= MOST_UNORDERED else "last"
+
+
+@table_asset(tags={STAGE: "evaluation"})
+def evaluation_split(
+    context: dg.AssetExecutionContext,
+    recsys_catalogs: dg.ResourceParam[Catalogs],
+    raw_interactions: pd.DataFrame,
+    interactions: pd.DataFrame,
+) -> dg.Output[pd.DataFrame]:
+    """Which interactions are held back from models that are measured.
+
+    - time: one cut for everybody; the newest tenth is test, the tenth before it validation
+    - last: of each user's likes the last is test, the one before it validation
+    - random: a tenth and a tenth, by chance
+    - column: as a column of the source says
+
+    Only likes are held back; what is not liked counts as seen.
+    """
+    catalog = catalog_of(context, recsys_catalogs)
+    kind = kind_of(catalog, interactions)
+    labels = _labels(catalog, raw_interactions, interactions) if kind == "column" else None
+    metadata: dict[str, Any] = {"split": kind}
+    try:
+        parts = split(interactions, kind, labels=labels)
+    except UserError as error:
+        # Too little to measure is no reason to stop what can be recommended.
+        context.log.warning(f"not measured: {error}")
+        metadata["not_measured"] = str(error)
+        parts = pd.Series(None, index=interactions.index, dtype=object)
+    table = interactions[["user_id", "item_id"]].assign(part=parts.astype("str"))
+    table["part"] = table["part"].where(parts.notna())
+    counts = parts.value_counts().to_dict()
+    return dg.Output(
+        table,
+        metadata=metadata
+        | {part: int(counts.get(part, 0)) for part in ("train", "valid", "test")}
+        | {"plot": bars(counts, f"Parts of the split by {kind}", "interactions")},
+    )
+
+
+def _labels(
+    catalog: Catalog, raw_interactions: pd.DataFrame, interactions: pd.DataFrame
+) -> pd.Series:
+    """The last label that the source has of each pair."""
+    names = own_columns(raw_interactions.columns)
+    column = catalog.evaluation.column
+    if column not in names:
+        raise UserError(
+            f"raw_interactions: evaluation: column: {column!r} is not in the source. Found: "
+            f"{', '.join(map(repr, names))}."
+        )
+    mapping = catalog.interactions.columns
+    keys = {
+        wanted: as_ids(raw_interactions[require_column(wanted, names, mapping, "raw_interactions")])
+        for wanted in ("user_id", "item_id")
+    }
+    labelled = pd.DataFrame(keys | {"label": raw_interactions[column]})
+    labelled = labelled.drop_duplicates(["user_id", "item_id"], keep="last")
+    pairs = interactions[["user_id", "item_id"]]
+    joined = pairs.merge(labelled, on=["user_id", "item_id"], how="left")
+    return joined["label"].set_axis(interactions.index)
+
+
+def known_of(
+    context: dg.AssetExecutionContext,
+    catalog: Catalog,
+    recsys_encoder: TextEncoder,
+    recsys_warehouse: Warehouse,
+    items: pd.DataFrame,
+    users: pd.DataFrame,
+    user_texts: pd.DataFrame,
+    item_texts: pd.DataFrame,
+    item_embeddings: pa.Table,
+    item_neighbours: pa.Table,
+) -> Known:
+    """What models may know of all items and users: texts as vectors, and what those say."""
+    user_ids = users["user_id"].sort_values(ignore_index=True)
+    text_vectors = None
+    if len(user_texts):
+        encoded, _ = encode_texts(
+            context, catalog, recsys_encoder, recsys_warehouse, user_texts, item_texts, "query"
+        )
+        text_vectors = align(pd.Index(user_ids), user_texts["user_id"], encoded.vectors)
+
+    def neighbours(item_ids: pd.Index) -> sparse.csr_matrix:
+        ids = pa.array(item_ids, pa.string())
+        return to_sparse(item_neighbours, ids, ids, ("item_id", "neighbour_item_id"))
+
+    order = pd.Index(item_embeddings["item_id"].to_pandas()).get_indexer(items["item_id"])
+    vectors = vectors_from_arrow(item_embeddings["embedding"])[order]
+    return Known(user_ids, items, vectors, text_vectors, neighbours)
+
+
+def held_back_of(
+    catalog: Catalog, interactions: pd.DataFrame, evaluation_split: pd.DataFrame
+) -> HeldBack:
+    """The interactions in the parts that `evaluation_split` says."""
+    pairs = interactions[["user_id", "item_id"]].merge(
+        evaluation_split, on=["user_id", "item_id"], how="left"
+    )
+    parts = pairs["part"].set_axis(interactions.index)
+    return HeldBack.of(interactions, parts, kind_of(catalog, interactions))

@@ -1,0 +1,120 @@
+"""Which settings suit a catalog: what was tried, on validation, and what is used from then on."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+
+from recsys_dagster.assets.common import TABLE, table_asset
+from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of
+from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.metadata import STAGE, named_curves, preview
+from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.schemas import TUNING
+from recsys_dagster.steps.tuning import KNOBS, Trial, tune
+
+
+class TuningConfig(dg.Config):
+    """What to search for, where it is other than the catalog says."""
+
+    strategies: list[str] = []  # noqa: RUF012, Dagster copies it
+    trials: int = 20
+
+
+def _what_was_asked(_: Catalog, arguments: Mapping[str, Any]) -> str:
+    return str(arguments["config"])
+
+
+@table_asset(
+    also_made_with=_what_was_asked, kinds={*TABLE, "scikitlearn"}, tags={STAGE: "evaluation"}
+)
+def tuning(
+    context: dg.AssetExecutionContext,
+    config: TuningConfig,
+    recsys_catalogs: dg.ResourceParam[Catalogs],
+    recsys_encoder: TextEncoder,
+    recsys_warehouse: Warehouse,
+    interactions: pd.DataFrame,
+    items: pd.DataFrame,
+    users: pd.DataFrame,
+    user_texts: pd.DataFrame,
+    item_texts: pd.DataFrame,
+    item_embeddings: pa.Table,
+    item_neighbours: pa.Table,
+    evaluation_split: pd.DataFrame,
+) -> dg.Output[pd.DataFrame]:
+    """Settings of the catalog's strategy and of those it is compared with, the same number of
+    trials for each, fitted on train and judged by NDCG on validation; test is not looked at.
+
+    From the catalog's own settings, one knob after the other is moved to its next value as long as
+    that helps. The best trial is used from then on where it is ahead of the first by more than one
+    standard error. A knob that the YAML names is left alone.
+    """
+    catalog = catalog_of(context, recsys_catalogs)
+    asked = config.strategies or [catalog.strategy, *catalog.evaluation.strategies]
+    strategies = [name for name in dict.fromkeys(asked) if name in KNOBS]
+    nothing = pd.DataFrame({name: pd.Series(dtype=object) for name in TUNING.column_names})
+    if not strategies:
+        context.log.warning(f"not tuned: {', '.join(asked)} have no knobs")
+        return dg.Output(nothing, metadata={"not_tuned": f"{', '.join(asked)} have no knobs"})
+    if not (evaluation_split["part"] == "valid").any():
+        context.log.warning("not tuned: nothing was held back for validation")
+        return dg.Output(nothing, metadata={"not_tuned": "nothing was held back for validation"})
+
+    def progress(strategy: str, number: int, trial: Trial) -> None:
+        context.log.info(
+            f"{strategy}, trial {number} of at most {config.trials}: {trial.value:.4f} with "
+            f"{trial.settings or 'its own settings'}"
+        )
+
+    table = tune(
+        catalog,
+        held_back_of(catalog, interactions, evaluation_split),
+        known_of(
+            context,
+            catalog,
+            recsys_encoder,
+            recsys_warehouse,
+            items,
+            users,
+            user_texts,
+            item_texts,
+            item_embeddings,
+            item_neighbours,
+        ),
+        strategies,
+        max(catalog.evaluation.k),
+        config.trials,
+        progress,
+    )
+    table = table.assign(settings=table["settings"].map(json.dumps))
+    metric = table["metric"].iloc[0]
+    return dg.Output(
+        table,
+        metadata={
+            "split": kind_of(catalog, interactions),
+            "metric": metric,
+            "preview": preview(_shown(table[table["chosen"]]), rows=len(strategies)),
+            "trials": preview(_shown(table), rows=len(table)),
+            "plot": named_curves(
+                {
+                    name: own.sort_values("trial")["value"].cummax().to_numpy()
+                    for name, own in table.groupby("strategy", sort=False)
+                },
+                "The best so far, on validation",
+                "trial",
+                metric,
+            ),
+        },
+    )
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    columns = ["strategy", "trial", "settings", "value", "gain", "gain_error", "chosen", "seconds"]
+    return table[columns].round({"value": 4, "gain": 4, "gain_error": 4, "seconds": 1})

@@ -1,0 +1,44 @@
+"""Searching for settings from the command line."""
+
+import json
+import sys
+
+import pandas as pd
+
+from recsys_dagster.automation.jobs import SEARCHED
+from recsys_dagster.catalogs import Catalogs, catalogs_folder
+from recsys_dagster.cli.running import run_job, shown_of
+from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.home import warehouse_folder
+from recsys_dagster.resources.warehouse import Warehouse, to_pandas
+from recsys_dagster.steps.tuning import KNOBS
+
+
+def search_settings(name: str, strategies: list[str], trials: int) -> pd.DataFrame:
+    """Run the job `tune_<catalog>`; the table `tuning`.
+
+    Raises:
+        UserError: no such catalog or strategy, nothing was run before it, or there is nothing to
+            search for or to judge by.
+    """
+    Catalogs.read(catalogs_folder())[name]
+    for strategy in strategies:
+        if strategy not in KNOBS:
+            raise UserError(
+                f"{strategy!r} is no strategy with knobs: expected one of {', '.join(KNOBS)}."
+                f"{did_you_mean(strategy, KNOBS)}"
+            )
+    config = {"trials": trials} | ({"strategies": strategies} if strategies else {})
+    result = run_job(name, f"tune_{name}", [], {"ops": {SEARCHED: {"config": config}}})
+    shown = shown_of(result, name, SEARCHED)
+    if "not_tuned" in shown:
+        raise UserError(f"{name}: not tuned: {shown['not_tuned']}.")
+    warehouse = Warehouse(folder=str(warehouse_folder()))
+    return to_pandas(warehouse.read(name, SEARCHED))
+
+
+def print_as_json(table: pd.DataFrame) -> None:
+    """Every trial as JSON on standard output, and nothing else."""
+    rows = table.assign(settings=table["settings"].map(json.loads)).to_dict("records")
+    json.dump(rows, sys.stdout, indent=2)
+    sys.stdout.write("\n")
