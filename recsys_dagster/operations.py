@@ -89,7 +89,8 @@ class EvaluationSettings(Settings):
     split: Literal["time", "last", "random", "column"] | None = Field(
         default=None,
         description="what is held back: the newest interactions, each user's last, a share by "
-        "chance, or as a column says; time where nine in ten have a timestamp, else last",
+        "chance, or as a column says. Where left out: time if nine in ten have a timestamp, else "
+        "last if so many have a position, else random",
     )
     column: str = Field(
         default="split",
@@ -97,6 +98,11 @@ class EvaluationSettings(Settings):
     )
     mask: Literal["train", "train+valid"] = Field(
         default="train+valid", description="what lists must not contain when they are measured"
+    )
+    user_texts: bool = Field(
+        default=False,
+        description="let measured strategies know the texts of users: only where nobody wrote "
+        "them from what users did, or they tell what was held back",
     )
     k: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(10, 20), min_length=1, description="places of a list that count"

@@ -13,6 +13,8 @@ from recsys_dagster.snapshots import CURRENT, Snapshot
 from recsys_dagster.versions import content_digest
 
 STAGES = {*TABLES, "published"}
+REFRESHED = STAGES - {"tuning"}
+"""A search for settings is made when somebody asks for it."""
 
 
 def column_types(place, catalog: str, table: str) -> dict[str, str]:
@@ -49,9 +51,9 @@ def materialised(run_facts):
 
 class TestFinished:
     def test_every_stage_is_materialised(self, finished, materialised):
-        assert materialised(finished.result) == STAGES
+        assert materialised(finished.result) == REFRESHED
 
-    @pytest.mark.parametrize("table", TABLES)
+    @pytest.mark.parametrize("table", sorted(TABLES.keys() & REFRESHED))
     def test_tables_have_their_declared_columns(self, finished, table):
         expected = {
             column.name: "FLOAT[384]" if column.type == EMBEDDING else column.type

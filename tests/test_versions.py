@@ -60,8 +60,8 @@ def test_every_setting_makes_some_table():
 @pytest.mark.parametrize(
     ("settings", "changed"),
     [
-        ({"strategy": "ease"}, {"recommendations", "evaluation"}),
-        ({"encoder": "tfidf"}, {"item_embeddings", "user_embeddings", "evaluation"}),
+        ({"strategy": "ease"}, {"recommendations", "tuning", "evaluation"}),
+        ({"encoder": "tfidf"}, {"item_embeddings", "user_embeddings", "tuning", "evaluation"}),
         ({"neighbours": 7}, {"item_neighbours"}),
         ({"items": {"source": "m.csv", "text": "name"}}, {"item_texts"}),
         ({"items": {"source": "n.csv", "text": "title"}}, {"raw_items"}),

@@ -12,7 +12,14 @@ from recsys_dagster.assets.common import TABLE, table_asset
 from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, grouped_bars, intervals, named_points, preview
+from recsys_dagster.metadata import (
+    STAGE,
+    grouped_bars,
+    intervals,
+    named_curves,
+    named_points,
+    preview,
+)
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.run_context import catalog_of
@@ -21,6 +28,8 @@ from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION
 from recsys_dagster.steps.evaluation.comparison import BASELINE, compare
 
+MOST_RUNS = 50
+"""Runs that the history goes back."""
 POPULARITY_SLICES = ("head_items", "tail_items", "cold_items")
 
 
@@ -96,10 +105,30 @@ def evaluation(
         tuned_settings(recsys_warehouse, catalog.name),
         log_progress(context.log, "measured", "strategies"),
     )
+    figure = f"ndcg@{max(ks)}"
+    shown = _described(table, catalog.strategy, kind_of(catalog, interactions), max(ks))
+    over_runs = [*_earlier(context, figure), shown[figure]]
     return dg.Output(
         table[EVALUATION.column_names],
-        metadata=_described(table, catalog.strategy, kind_of(catalog, interactions), max(ks)),
+        metadata=shown
+        | {
+            "over_runs": named_curves(
+                {catalog.strategy: over_runs}, f"{figure} over runs", "run", figure
+            )
+        },
     )
+
+
+def _earlier(context: dg.AssetExecutionContext, figure: str) -> list[float]:
+    """The champion's figure in earlier runs that measured it, oldest first."""
+    found = context.instance.fetch_materializations(context.asset_key, limit=MOST_RUNS).records
+    known = [record.asset_materialization for record in reversed(found)]
+    shown = [materialization.metadata for materialization in known if materialization]
+    return [
+        float(entries[figure].value)
+        for entries in shown
+        if figure in entries and not entries["unchanged"].value
+    ]
 
 
 def _described(table: pd.DataFrame, champion: str, kind: str, k: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from scipy import sparse
@@ -25,11 +26,18 @@ from recsys_dagster.steps.similarity_tables import to_sparse
 
 
 def kind_of(catalog: Catalog, interactions: pd.DataFrame) -> Kind:
-    """The split of a catalog: time, where nine in ten positive pairs have one, else last."""
+    """The split of a catalog: as it says, else the strictest that its interactions allow.
+
+    Time where nine in ten positive pairs have one, last where so many have a time or a position,
+    random otherwise.
+    """
     if catalog.evaluation.split is not None:
         return catalog.evaluation.split
-    times = interactions.loc[interactions["positive"], "first_timestamp"]
-    return "time" if len(times) and times.isna().mean() <= MOST_UNORDERED else "last"
+    liked = interactions[interactions["positive"]]
+    if liked["first_timestamp"].isna().sum() <= MOST_UNORDERED * len(liked):
+        return "time"
+    unordered = liked["last_timestamp"].isna() & liked["last_position"].isna()
+    return "last" if unordered.sum() <= MOST_UNORDERED * len(liked) else "random"
 
 
 @table_asset(tags={STAGE: "evaluation"})
@@ -107,19 +115,21 @@ def known_of(
 ) -> Known:
     """What models may know of all items and users: texts as vectors, and what those say."""
     user_ids = users["user_id"].sort_values(ignore_index=True)
+    order = pd.Index(item_embeddings["item_id"].to_pandas()).get_indexer(items["item_id"])
+    vectors = vectors_from_arrow(item_embeddings["embedding"])[order]
     text_vectors = None
-    if len(user_texts):
+    if len(user_texts) and catalog.evaluation.user_texts:
         encoded, _ = encode_texts(
             context, catalog, recsys_encoder, recsys_warehouse, user_texts, item_texts, "query"
         )
         text_vectors = align(pd.Index(user_ids), user_texts["user_id"], encoded.vectors)
+    elif len(user_texts):
+        text_vectors = np.zeros((len(user_ids), vectors.shape[1]), dtype=np.float32)
 
     def neighbours(item_ids: pd.Index) -> sparse.csr_matrix:
         ids = pa.array(item_ids, pa.string())
         return to_sparse(item_neighbours, ids, ids, ("item_id", "neighbour_item_id"))
 
-    order = pd.Index(item_embeddings["item_id"].to_pandas()).get_indexer(items["item_id"])
-    vectors = vectors_from_arrow(item_embeddings["embedding"])[order]
     return Known(user_ids, items, vectors, text_vectors, neighbours)
 
 

@@ -104,7 +104,7 @@ def tuning(
             "trials": preview(_shown(table), rows=len(table)),
             "plot": named_curves(
                 {
-                    name: own.sort_values("trial")["value"].cummax().to_numpy()
+                    str(name): own.sort_values("trial")["value"].cummax().to_numpy()
                     for name, own in table.groupby("strategy", sort=False)
                 },
                 "The best so far, on validation",

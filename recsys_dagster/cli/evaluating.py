@@ -55,7 +55,7 @@ def write_page(file: Path, name: str, shown: dict[str, Any], table: pd.DataFrame
         raise UserError(f"{file}: the folder {file.parent} does not exist.")
     pictures = [
         f'<img alt="{html.escape(key)}" src="{shown[key].partition("](")[2].rstrip(")")}">'
-        for key in ("plot", "accuracy_and_coverage", "recall_by_popularity")
+        for key in ("plot", "accuracy_and_coverage", "recall_by_popularity", "over_runs")
     ]
     figures = table.to_html(index=False, float_format="{:.4f}".format, na_rep="", border=0)
     file.write_text(

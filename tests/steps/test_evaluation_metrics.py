@@ -219,6 +219,7 @@ def test_slices(behaviour_of):
     assert named == {
         "all": ("abcdefgh", everybody),
         "cold_items": ("gh", everybody),
+        "no_history": ("abcdefgh", [True, False, False, False]),
         "short_histories": ("abcdefgh", [False, True, False, True]),
         "head_items": ("ab", everybody),
         "tail_items": ("cdef", everybody),

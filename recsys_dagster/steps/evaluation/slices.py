@@ -31,6 +31,7 @@ def slices(behaviour_train: Behaviour, users: np.ndarray) -> dict[str, Slice]:
 
     - `all`.
     - `cold_items`: items that no train interaction says anything of.
+    - `no_history`: users without a positive train pair.
     - `short_histories`: users with 1 to 4 positive train pairs.
     - `head_items`: the fewest items that make half of the positive train pairs, of two as popular
       the one in the lower position.
@@ -48,6 +49,7 @@ def slices(behaviour_train: Behaviour, users: np.ndarray) -> dict[str, Slice]:
     return {
         "all": Slice(everybody, np.ones(len(cold), dtype=bool)),
         "cold_items": Slice(everybody, cold),
+        "no_history": Slice(lengths == 0, np.ones(len(cold), dtype=bool)),
         "short_histories": Slice(
             (lengths > 0) & (lengths <= SHORT_HISTORY), np.ones(len(cold), dtype=bool)
         ),
