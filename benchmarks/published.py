@@ -19,10 +19,9 @@ and seconds.
 """
 
 import argparse
-import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,11 +39,18 @@ from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.models.base import ItemWeightsModel, Model
 from recsys_dagster.steps.similarity import Space
 from recsys_dagster.steps.strategies import Evidence, fit
+from recsys_dagster.steps.tuning import Settings, chosen, free_knobs, search
 
 SETTINGS = Path(__file__).with_name("published_settings.json")
 COLD_SHARE = 0.2
 COLD_BOOSTS = (1.0, 1.5, 2.0, 3.0)
 METHODS = ("popular", "item_knn", "ease", "l3ae", "hybrid")
+TRIALS = 20
+SMALLEST = {
+    "name": "published",
+    "interactions": {"source": "-"},
+    "items": {"source": "-", "text": "title"},
+}
 CONSOLE = Console()
 
 
@@ -82,7 +88,7 @@ def measure(
     task: Task,
     evidence: Evidence,
     method: str,
-    settings: dict[str, float],
+    settings: Settings,
     held_back: sparse.csr_matrix,
     mask: sparse.csr_matrix,
     ks: Sequence[int],
@@ -96,78 +102,42 @@ def measure(
     return Measured(accuracy(ranked, held_back[users], ks), seconds)
 
 
-def _fit(task: Task, evidence: Evidence, method: str, settings: dict[str, float]) -> Model:
+def _fit(task: Task, evidence: Evidence, method: str, settings: Settings) -> Model:
     if method == "content":
         # All similarities, where the product keeps the nearest: ranks among cold items need them.
         vectors = Space.of(task.item_vectors, "cosine", centre=True).project(task.item_vectors)
         return ItemWeightsModel(method, vectors @ vectors.T, np.arange(len(vectors)))
-    catalog = Catalog.model_validate(
-        {
-            "name": "published",
-            "interactions": {"source": "-"},
-            "items": {"source": "-", "text": "title"},
-            "strategy": method,
-            "models": settings,
-        }
+    return fit(
+        Catalog.model_validate(SMALLEST | {"strategy": method, "models": settings}), evidence
     )
-    return fit(catalog, evidence)
 
 
-def grid(method: str) -> Iterator[dict[str, float]]:
-    """The settings that `--tune` tries: as many for every method that has any."""
-    regularisations = (100, 200, 300, 500, 1000, 2000, 3000)
-    match method:
-        case "ease":
-            for regularisation, dropout in itertools.product(regularisations, (0, 0.2, 0.4, 0.6)):
-                yield {"ease_regularisation": regularisation, "dropout": dropout}
-        case "item_knn":
-            for neighbours, shrinkage in itertools.product((20, 50, 100, 200), (0, 20, 100, 500)):
-                yield {"knn_neighbours": neighbours, "knn_shrinkage": shrinkage}
-        case "l3ae" | "hybrid":
-            for regularisation in regularisations:
-                for share in (0.2, 0.5, 0.8):
-                    yield {
-                        "hybrid_regularisation": regularisation,
-                        "semantic_weight": share * regularisation,
-                    }
+def tune(task: Task, method: str, protocol: Protocol) -> Settings:
+    """The settings that the search of `recsys tune` chooses by NDCG on validation.
 
-
-REFINEMENTS: dict[str, tuple[float, ...]] = {
-    "dropout": (0, 0.1, 0.2, 0.3, 0.5),
-    "item_weighting": (0, 0.25, 0.5),
-    "user_weighting": (0, 0.25, 0.5, 0.75),
-    "semantic_regularisation": (1, 5, 10, 30),
-    "hybrid_gfcf_weight": (0, 0.1, 0.2, 0.3, 0.5),
-}
-"""Tried one after the other from the best of the grid, for l3ae and hybrid."""
-
-
-def tune(task: Task, method: str, protocol: Protocol) -> dict[str, float]:
-    """The settings with the best NDCG on validation."""
+    These splits tell no order of a user's pairs, so there is nothing to find for recency_power.
+    """
     train = task.train - task.train.multiply(task.valid)
     evidence = evidence_of(task, train.tocsr())
     metric = f"ndcg@{max(protocol.ks)}"
 
-    def score(settings: dict[str, float]) -> float:
+    def score(settings: Settings) -> np.ndarray:
         mask = evidence.behaviour.seen
-        return measure(task, evidence, method, settings, task.valid, mask, protocol.ks).mean(metric)
+        return measure(task, evidence, method, settings, task.valid, mask, protocol.ks).users[
+            metric
+        ]
 
-    best: dict[str, float] = {}
-    best_score = score(best)
-    for settings in grid(method):
-        found = score(settings)
-        if found > best_score:
-            best, best_score = settings, found
-    if method in ("l3ae", "hybrid"):
-        for name, values in REFINEMENTS.items():
-            if method == "l3ae" and name == "hybrid_gfcf_weight":
-                continue
-            for value in values:
-                found = score(best | {name: value})
-                if found > best_score:
-                    best, best_score = best | {name: value}, found
-    CONSOLE.print(f"  {method}: {metric} {best_score:.4f} on validation with {best}")
-    return best
+    own = Catalog.model_validate(SMALLEST)
+    knobs = {k: values for k, values in free_knobs(own, method).items() if k != "recency_power"}
+    start = {knob: getattr(own.models, knob) for knob in knobs}
+    trials = list(search(knobs, start, score, TRIALS))
+    best = chosen(trials)
+    CONSOLE.print(
+        f"  {method}: {len(trials)} trials, {metric} on validation {trials[0].value:.4f} → "
+        f"{best.value:.4f} with {best.settings or 'the defaults'}",
+        highlight=False,
+    )
+    return best.settings
 
 
 def without_cold(task: Task) -> tuple[Task, np.ndarray]:
@@ -178,7 +148,7 @@ def without_cold(task: Task) -> tuple[Task, np.ndarray]:
     return replace(task, train=_columns(task.train, ~cold)), cold
 
 
-def cold_rows(task: Task, protocol: Protocol, settings: dict[str, dict[str, float]]) -> list[dict]:
+def cold_rows(task: Task, protocol: Protocol, settings: dict[str, Settings]) -> list[dict]:
     """Cold items among cold ones and among all, and warm items, by `cold_boost`."""
     everything = (task.train + task.valid + task.test) > 0
     task, cold = without_cold(task)

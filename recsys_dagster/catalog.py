@@ -168,7 +168,7 @@ class ModelSettings(Settings):
         default=30.0, description="recent: likes so long before the newest interaction count"
     )
     recency_power: Annotated[float, Field(ge=0)] = Field(
-        default=0.0,
+        default=0.3,
         description="item_knn, ease, l3ae, gfcf and hybrid: a like counts 1 / (1 + the user's "
         "later likes) to this power; 0 counts all alike",
     )

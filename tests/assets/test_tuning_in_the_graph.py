@@ -1,0 +1,137 @@
+"""Searching for settings in the graph: what is found is kept, used from then on, and shown."""
+
+import json
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsys_dagster.assets import recommendations as recommendations_assets
+from recsys_dagster.cli.app import tune
+from recsys_dagster.errors import UserError
+from recsys_dagster.steps import tuning
+
+EVALUATION = {"split": "column", "column": "part", "k": [3], "strategies": ["ease"]}
+
+
+@pytest.fixture
+def place(tiny, monkeypatch):
+    """`tiny`, published, with one of each user's three likes for every part."""
+    place = tiny(evaluation=EVALUATION, strategy="ease")
+    file = place.data / "interactions.csv"
+    table = pd.read_csv(file, dtype="str")
+    parts = np.array(["train", "valid", "test"])
+    table = table.assign(rating=5, part=parts[table.groupby("user_id").cumcount()])
+    table.to_csv(file, index=False)
+    assert place.run("tiny").success
+    place.environment(monkeypatch)
+    return place
+
+
+def search(place, **config) -> dg.ExecuteInProcessResult:
+    job = place.definitions().resolve_job_def("tune_tiny")
+    return job.execute_in_process(
+        instance=dg.DagsterInstance.ephemeral(),
+        run_config={"ops": {"tuning": {"config": config}}},
+    )
+
+
+def found(place) -> pd.DataFrame:
+    return place.warehouse.read("tiny", "tuning").to_pandas()
+
+
+@pytest.fixture
+def better(monkeypatch):
+    """Validation likes the largest dropout."""
+
+    def accuracy(ranked, held_back, ks):
+        users = np.arange(held_back.shape[0]) / 100
+        return {f"ndcg@{ks[0]}": users + fitted[-1].models.dropout}
+
+    fitted = []
+    fit = tuning.fit
+
+    def spy(catalog, evidence):
+        fitted.append(catalog)
+        return fit(catalog, evidence)
+
+    monkeypatch.setattr(tuning, "fit", spy)
+    monkeypatch.setattr(tuning, "accuracy", accuracy)
+
+
+def test_each_strategy_has_its_trials_and_one_that_is_chosen(place):
+    assert search(place, strategies=["ease", "item_knn"], trials=4).success
+    table = found(place)
+    trials = table.groupby("strategy")["trial"].apply(list).to_dict()
+    assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in trials.values())
+    assert set(trials) == {"ease", "item_knn"}
+    assert (table["strategy"].value_counts() <= 4).all()
+    assert table.groupby("strategy")["chosen"].sum().eq(1).all()
+    assert table.loc[table["trial"] == 1, "settings"].eq("{}").all()
+
+
+def test_what_is_found_is_used_from_then_on(place, better, monkeypatch, run_facts):
+    _, figures = run_facts
+    used = []
+    fit = recommendations_assets.fit
+    monkeypatch.setattr(
+        recommendations_assets, "fit", lambda own, evidence: used.append(own) or fit(own, evidence)
+    )
+    assert place.run("tiny").success
+    assert used == []  # nothing has changed
+    assert search(place).success
+    result = place.run("tiny")
+    assert result.success
+    assert [own.models.dropout for own in used] == [0.8]
+    assert figures(result, "tiny", "recommendations")["tuned"] == {"dropout": 0.8}
+    place.write_catalog("tiny", place_settings(place) | {"models": {"tuned": False}})
+    assert place.run("tiny").success
+    assert [own.models.dropout for own in used] == [0.8, 0.5]
+
+
+def place_settings(place) -> dict:
+    settings = place.catalog("tiny").model_dump(mode="json", exclude_unset=True)
+    return {key: value for key, value in settings.items() if key not in ("name", "folder")}
+
+
+def test_a_search_knows_nothing_of_test(place, monkeypatch):
+    seen = []
+    fit = tuning.fit
+    monkeypatch.setattr(
+        tuning, "fit", lambda own, evidence: seen.append(evidence.behaviour) or fit(own, evidence)
+    )
+    assert search(place, trials=2).success
+    parts = place.warehouse.read("tiny", "evaluation_split").to_pandas()
+    held = parts[parts["part"].isin(["valid", "test"])]
+    for behaviour in seen:
+        rows = behaviour.user_ids.get_indexer(held["user_id"])
+        columns = behaviour.item_ids.get_indexer(held["item_id"])
+        assert not behaviour.seen.tocsr()[rows, columns].sum()
+
+
+def test_without_validation_nothing_is_tuned_and_it_says_so(published, monkeypatch):
+    place = published(evaluation={"split": "last"})
+    place.environment(monkeypatch)
+    with pytest.raises(UserError, match="nothing was held back for validation"):
+        tune("tiny", strategy=None, trials=3, as_json=False)
+
+
+class TestCommand:
+    def test_a_table_says_what_was_tried_and_what_comes_of_it(self, place, better, capsys):
+        tune("tiny", strategy=None, trials=8, as_json=False)
+        out = capsys.readouterr().out
+        assert "ndcg@3 on validation" in out
+        assert "its own settings" in out
+        assert "ease: dropout 0.8 from now on" in out
+        assert "recsys run tiny" in out
+
+    def test_json_is_all_there_is_on_the_output(self, place, capsys):
+        tune("tiny", strategy=["item_knn"], trials=2, as_json=True)
+        rows = json.loads(capsys.readouterr().out)
+        assert rows[0]["settings"] == {}
+        assert {row["strategy"] for row in rows} == {"item_knn"}
+
+    def test_a_strategy_without_knobs_is_named(self, place):
+        with pytest.raises(UserError, match="'content' is no strategy with knobs"):
+            tune("tiny", strategy=["content"], trials=2, as_json=False)
