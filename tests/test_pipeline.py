@@ -346,6 +346,18 @@ class TestSettings:
         rows = Snapshot.current(place.snapshots, "tiny").recommend("user-zq-11", 1)
         assert rows[0].item_id.startswith("space")
 
+    def test_who_has_a_profile_and_no_history_is_served_by_it(self, tiny):
+        place = tiny(
+            users={"source": "../data/users.csv", "text": "profile", "vectors": "blend"},
+        )
+        assert place.run("tiny").success
+        snapshot = Snapshot.current(place.snapshots, "tiny")
+        rows = snapshot.recommend("user-zq-18", 3)
+        assert {row.strategy for row in rows} == {"content"}
+        assert all(row.item_id.startswith("love") for row in rows)
+        assert not any(row.because for row in rows)
+        assert {row.strategy for row in snapshot.recommend("user-zq-11", 3)} == {"hybrid"}
+
     def test_an_unknown_catalog_lists_the_nearest(self, tiny):
         place = tiny()
         with pytest.raises(ValueError, match="Did you mean 'tiny'"):

@@ -21,7 +21,7 @@ from recsys_dagster.steps import recommendations as step
 from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.similarity_tables import to_sparse
-from recsys_dagster.steps.strategies import Evidence, fit, with_tuned
+from recsys_dagster.steps.strategies import Evidence, fit, with_tuned, without_history
 
 ORDER = ["interactions.last_timestamp", "interactions.last_position"]
 LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
@@ -144,6 +144,7 @@ def recommendations(
         ),
         behaviour,
         catalog.strategy,
+        without_history(catalog.strategy),
         context.run.run_id,
         pd.Timestamp.now("UTC").tz_localize(None),
     )

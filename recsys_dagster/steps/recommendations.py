@@ -232,6 +232,7 @@ def recommendations_table(
     blocks: Iterator[Lists],
     behaviour: Behaviour,
     strategy: str,
+    without_history: str,
     run_id: str,
     made_at: pd.Timestamp,
 ) -> pa.Table:
@@ -241,12 +242,14 @@ def recommendations_table(
         blocks: what `recommend` yields.
         behaviour: the matrices that give positions their ids.
         strategy: name for the rows that the model ranked.
+        without_history: the same for users without a history.
         run_id: the Dagster run.
         made_at: naive UTC.
     """
     user_ids = pa.array(behaviour.user_ids, pa.string())
     item_ids = pa.array(behaviour.item_ids, pa.string())
-    strategies = pa.array([strategy, "popular"])
+    strategies = pa.array([strategy, without_history, "popular"])
+    is_new = np.diff(behaviour.positives.indptr) == 0
     run, time = pa.scalar(run_id), pa.scalar(made_at.to_pydatetime(), pa.timestamp("us"))
     schema = pa.schema(
         [
@@ -267,7 +270,7 @@ def recommendations_table(
                 item_ids.take(pa.array(lists.items)),
                 pa.array(lists.scores),
                 pa.array(lists.ranks),
-                strategies.take(pa.array(lists.filled.astype(np.int8))),
+                strategies.take(pa.array(np.where(lists.filled, 2, is_new[lists.users]))),
                 _because(lists.because, item_ids),
                 pa.repeat(run, len(lists.users)),
                 pa.repeat(time, len(lists.users)),

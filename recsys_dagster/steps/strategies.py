@@ -18,6 +18,7 @@ from recsys_dagster.steps.models.hybrid import fit_hybrid
 from recsys_dagster.steps.models.item_knn import fit_item_knn
 from recsys_dagster.steps.models.l3ae import fit_l3ae
 from recsys_dagster.steps.models.popular import PopularModel, popularity
+from recsys_dagster.steps.models.profiles import WithProfiles
 from recsys_dagster.steps.models.recent import fit_recent
 from recsys_dagster.steps.models.similar_items import fit_similar_items
 from recsys_dagster.steps.similarity import Space
@@ -67,18 +68,37 @@ def fit(catalog: Catalog, evidence: Evidence) -> Model:
             return PopularModel(popularity(behaviour.positives))
         case "recent":
             return fit_recent(behaviour.positives, behaviour.ages, settings.recent_days)
-        case "content":
-            # Only the catalogue's items have vectors and take part in the mean.
-            known = behaviour.in_catalogue
-            space = Space.of(evidence.item_vectors[known], catalog.similarity, catalog.centre)
-            projected = np.zeros_like(evidence.item_vectors)
-            projected[known] = space.project(evidence.item_vectors[known])
-            return ContentModel(evidence.similarity_matrix, projected)
+    content = _content(catalog, evidence)
+    if catalog.strategy == "content":
+        return content
+    return WithProfiles(_fit_on_histories(catalog.strategy, evidence, settings), content)
+
+
+def without_history(strategy: str) -> str:
+    """What ranks for users without a history where this strategy makes the lists."""
+    return strategy if strategy in ("popular", "recent") else "content"
+
+
+def _content(catalog: Catalog, evidence: Evidence) -> ContentModel:
+    # Only the catalogue's items have vectors and take part in the mean.
+    known = evidence.behaviour.in_catalogue
+    space = Space.of(evidence.item_vectors[known], catalog.similarity, catalog.centre)
+    projected = np.zeros_like(evidence.item_vectors)
+    projected[known] = space.project(evidence.item_vectors[known])
+    return ContentModel(evidence.similarity_matrix, projected)
+
+
+def _fit_on_histories(
+    strategy: Literal["similar_items", "als", "item_knn", "ease", "l3ae", "gfcf", "hybrid"],
+    evidence: Evidence,
+    settings: ModelSettings,
+) -> Model:
+    match strategy:
         case "similar_items":
             return fit_similar_items(evidence.item_neighbours)
         case "als":
             return fit_als(
-                behaviour.positives,
+                evidence.behaviour.positives,
                 settings.als_factors,
                 settings.als_regularisation,
                 settings.als_confidence,

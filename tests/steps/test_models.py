@@ -22,6 +22,7 @@ from recsys_dagster.steps.models.hybrid import TRANSFER_NEIGHBOURS, fit_hybrid, 
 from recsys_dagster.steps.models.inverse import regularised_inverse
 from recsys_dagster.steps.models.l3ae import fit_l3ae, l3ae_weights
 from recsys_dagster.steps.models.popular import PopularModel, popularity
+from recsys_dagster.steps.models.profiles import WithProfiles
 from recsys_dagster.steps.models.similar_items import fit_similar_items
 from recsys_dagster.steps.similarity import Space
 from recsys_dagster.steps.similarity_tables import item_neighbours
@@ -557,3 +558,19 @@ def test_an_item_whose_pairs_are_all_left_out_is_cold(behaviour_of):
     model = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, texts(3, 2)))
     assert isinstance(model, ItemWeightsModel)
     assert model.history_items.tolist() == [0, 1]
+
+
+# profiles
+
+
+def test_who_has_no_history_is_ranked_by_the_matrix_and_everybody_else_as_before():
+    positives = sparse.csr_matrix(np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0]], dtype=np.float32))
+    kept = sparse.csr_matrix(([0.9, 0.5], ([0, 1], [1, 2])), shape=(3, 3)).astype(np.float32)
+    own = PopularModel(np.array([3, 2, 1], dtype=np.float32))
+    model = WithProfiles(own, ContentModel(kept, np.eye(3, dtype=np.float32)))
+    scores = model.score(block_of(positives))
+    nothing = [NOT_RANKED, NOT_RANKED, NOT_RANKED]
+    np.testing.assert_array_equal(
+        scores, np.array([[3, 2, 1], [NOT_RANKED, NOT_RANKED, 0.5], nothing], dtype=np.float32)
+    )
+    assert model.strategy == "popular"

@@ -18,7 +18,7 @@ from recsys_dagster.steps.models.popular import PopularModel, popularity
 from recsys_dagster.steps.recommendations import popular_items, recommend, recommendations_table
 from recsys_dagster.steps.similarity import Space, pairwise
 from recsys_dagster.steps.similarity_tables import item_neighbours, similarity_matrix
-from recsys_dagster.steps.strategies import Evidence, fit
+from recsys_dagster.steps.strategies import Evidence, fit, without_history
 
 STRATEGIES = ("popular", "content", "similar_items", "ease", "hybrid")
 MADE_AT = pd.Timestamp("2024-01-01 12:00")
@@ -27,7 +27,8 @@ MADE_AT = pd.Timestamp("2024-01-01 12:00")
 def lists_of(model, behaviour, n):
     """The table as a frame."""
     blocks = recommend(model, popularity(behaviour.positives), behaviour, n)
-    table = recommendations_table(blocks, behaviour, model.strategy, "run", MADE_AT)
+    other = without_history(model.strategy)
+    table = recommendations_table(blocks, behaviour, model.strategy, other, "run", MADE_AT)
     assert table.column_names == RECOMMENDATIONS.column_names
     return pd.DataFrame(table.to_pylist(), columns=table.column_names)
 
@@ -318,7 +319,7 @@ def test_a_cold_item_can_be_recommended_first(behaviour_of):
 def test_the_table_has_the_types_of_the_schema(behaviour_of):
     behaviour = behaviour_of([("u", "a")], ["u"], ["a", "b"])
     blocks = recommend(fitted("popular", behaviour), np.zeros(2), behaviour, 2)
-    table = recommendations_table(blocks, behaviour, "popular", "run-1", MADE_AT)
+    table = recommendations_table(blocks, behaviour, "popular", "popular", "run-1", MADE_AT)
     assert table.schema.field("because").type == pa.list_(
         pa.struct([("item_id", pa.string()), ("share", pa.float64())])
     )

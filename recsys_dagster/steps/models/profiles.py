@@ -1,0 +1,39 @@
+"""Users without a history are served by what their profile text is similar to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys_dagster.steps.models.base import Model, UserBlock
+from recsys_dagster.steps.models.content import ContentModel
+
+
+@dataclass(frozen=True)
+class WithProfiles:
+    """A strategy that needs a history, and `content` for users who have a profile text alone.
+
+    Attributes:
+        model: the strategy.
+        content: ranks the users that the similarity matrix has a row of.
+    """
+
+    model: Model
+    content: ContentModel
+
+    @property
+    def strategy(self) -> str:
+        """The name of the strategy that needs a history."""
+        return self.model.strategy
+
+    def score(self, block: UserBlock) -> np.ndarray:
+        """The model's scores, and content's of users without a history."""
+        scores = self.model.score(block)
+        new = np.flatnonzero(block.lengths == 0)
+        if len(new):
+            own = UserBlock(block.positions[new], block.positives[new], block.weights[new])
+            scores[new] = self.content.score(own)
+        return scores
+
+    def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """The model's: who has no history has nothing that could contribute."""
+        return self.model.contributions(block, rows, items)
