@@ -1,25 +1,33 @@
 """The lists, and the one list for users nobody knows."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import TABLE, table_asset
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import STAGE, bars, column_lineage, curve, preview, rests_on
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
+from recsys_dagster.resources.item_lists import named_items, named_items_digest
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps import recommendations as step
+from recsys_dagster.steps.candidates import narrowed
 from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.models.popular import popularity
+from recsys_dagster.steps.reranking import Reranking
 from recsys_dagster.steps.similarity_tables import to_sparse
 from recsys_dagster.steps.strategies import Evidence, fit
 
 ORDER = ["interactions.last_timestamp", "interactions.last_position"]
 LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
+TIMES = ["interactions.first_timestamp", "interactions.last_timestamp"]
 LEARNED_FROM = {
     "popular": LIKES,
     "recent": [*LIKES, "interactions.last_timestamp"],
@@ -35,7 +43,24 @@ LEARNED_FROM = {
 """The columns that each strategy looks at; all fill short lists by likes."""
 
 
-@table_asset(tags={STAGE: "recommendations"})
+def _named_in_files(catalog: Catalog, _: Mapping[str, Any]) -> str:
+    """Files of rules are no tables of Dagster's: what is in them is compared here."""
+    return named_items_digest(catalog)
+
+
+def _with_rules(
+    behaviour: Behaviour, catalog: Catalog, items: pd.DataFrame, log: dg.DagsterLogManager
+) -> Behaviour:
+    """The matrices, where only what the catalog's rules let into lists can be recommended."""
+    if not catalog.rules.narrow:
+        return behaviour
+    named = named_items(catalog)
+    for sentence in named.unknown(items):
+        log.warning(sentence)
+    return narrowed(behaviour, items, catalog.rules, named)
+
+
+@table_asset(also_made_with=_named_in_files, tags={STAGE: "recommendations"})
 def popular_items(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],
@@ -55,6 +80,7 @@ def popular_items(
         catalog.users.half_life_days,
         catalog.users.half_life_positions,
     )
+    behaviour = _with_rules(behaviour, catalog, items, context.log)
     table = step.popular_items(behaviour, popularity(behaviour.positives))
     titles = items.set_index("item_id")["title"]
     return dg.Output(
@@ -68,7 +94,11 @@ def popular_items(
     )
 
 
-@table_asset(kinds={*TABLE, "scikitlearn"}, tags={STAGE: "recommendations"})
+@table_asset(
+    also_made_with=_named_in_files,
+    kinds={*TABLE, "scikitlearn"},
+    tags={STAGE: "recommendations"},
+)
 def recommendations(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],
@@ -82,6 +112,8 @@ def recommendations(
 ) -> dg.Output[pa.Table]:
     """Every user's list by the catalog's strategy: seen items left out, ranked, filled up from
     popular items, each row with the history items that contributed most.
+
+    Where the catalog has rules, they say which items may be in lists, and in which order.
 
     With X (users × items) ones for positive pairs and S the kept similarities:
 
@@ -105,6 +137,7 @@ def recommendations(
         catalog.users.half_life_days,
         catalog.users.half_life_positions,
     )
+    behaviour = _with_rules(behaviour, catalog, items, context.log)
     user_ids = pa.array(behaviour.user_ids, pa.string())
     item_ids = pa.array(behaviour.item_ids, pa.string())
     evidence = Evidence(
@@ -126,6 +159,14 @@ def recommendations(
             behaviour,
             catalog.recommendations,
             log_progress(context.log, "recommended to", "users"),
+            Reranking.of(
+                catalog.rules,
+                behaviour,
+                items,
+                interactions,
+                evidence.item_vectors,
+                catalog.centre,
+            ),
         ),
         behaviour,
         catalog.strategy,
@@ -136,14 +177,21 @@ def recommendations(
         table,
         metadata=_described(table, items, len(users))
         | rests_on(catalog, recsys_warehouse.remembered(catalog.name, "item_embeddings"))
-        | column_lineage(catalog.name, _origins(catalog.strategy)),
+        | column_lineage(catalog.name, _origins(catalog)),
     )
 
 
-def _origins(strategy: str) -> dict[str, list[str]]:
+def _origins(catalog: Catalog) -> dict[str, list[str]]:
     """The columns that each column of the lists is made of."""
-    scored = list(dict.fromkeys([*LEARNED_FROM[strategy], *LIKES]))
-    chosen = ["items.item_id", "items.available", *scored]
+    scored = list(dict.fromkeys([*LEARNED_FROM[catalog.strategy], *LIKES]))
+    rules, ruled = catalog.rules, ["items.item_id", "items.available"]
+    if rules.categories or rules.without_categories or rules.most_per_category:
+        ruled.append("items.category")
+    if rules.diversity > 0:
+        ruled.append("item_embeddings.embedding")
+    if rules.freshness_boost > 0:
+        ruled += ["items.created_at", *TIMES]
+    chosen = list(dict.fromkeys([*ruled, *scored]))
     return {
         "user_id": ["users.user_id"],
         "item_id": chosen,
