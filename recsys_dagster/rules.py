@@ -77,6 +77,12 @@ class RuleSettings(Settings):
         return self
 
     @property
+    def files(self) -> dict[str, str]:
+        """The paths of text files as the YAML has them, by key."""
+        lists = {"allow": self.allow, "deny": self.deny}
+        return {key: value for key, value in lists.items() if isinstance(value, str)}
+
+    @property
     def narrow(self) -> bool:
         """Whether some items of the catalogue may not be recommended."""
         named = (self.allow, self.deny, self.categories, self.without_categories)

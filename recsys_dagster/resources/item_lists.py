@@ -22,7 +22,7 @@ def named_items(catalog: Catalog) -> NamedItems:
 
 def named_items_digest(catalog: Catalog) -> str:
     """A fingerprint of what `named_items` gives; nothing is read where no file is named."""
-    if not rule_files(catalog):
+    if not catalog.rules.files:
         return ""
     named = named_items(catalog)
     allow = () if named.allow is None else ("allow", *named.allow)
@@ -35,10 +35,7 @@ def rule_files(catalog: Catalog) -> dict[str, Path]:
     Raises:
         UserError: a path has an environment variable that is not set.
     """
-    lists = {"allow": catalog.rules.allow, "deny": catalog.rules.deny}
-    return {
-        key: _place(value, catalog.folder) for key, value in lists.items() if isinstance(value, str)
-    }
+    return {key: _place(path, catalog.folder) for key, path in catalog.rules.files.items()}
 
 
 def _ids(key: str, value: str | tuple[str, ...] | None, folder: Path) -> tuple[str, ...] | None:
