@@ -22,6 +22,7 @@ from recsys_dagster.operations import (
     KeepSettings,
     RefreshSettings,
 )
+from recsys_dagster.rules import RuleSettings
 from recsys_dagster.source import Settings, Source, known_keys
 
 NAME = r"[a-z][a-z0-9_]{0,39}"
@@ -93,12 +94,14 @@ class ItemsSettings(Settings):
     """Where items come from and which text stands for one."""
 
     source: Source = Field(description="as for interactions")
-    columns: Annotated[dict[str, str], known_keys("item_id", "title", "category", "available")] = (
-        Field(
-            default_factory=dict,
-            description="our name → the source's, for item_id, title, category and available (yes "
-            "or no, or a stock count: an item that is not available is never recommended)",
-        )
+    columns: Annotated[
+        dict[str, str],
+        known_keys("item_id", "title", "category", "available", "created_at"),
+    ] = Field(
+        default_factory=dict,
+        description="our name → the source's, for item_id, title, category, available (yes or no, "
+        "or a stock count: an item that is not available is never recommended) and created_at "
+        "(ISO 8601 or Unix time)",
     )
     text: str | tuple[str, ...] = Field(
         description='a column, columns joined by ". ", or a template such as '
@@ -254,6 +257,9 @@ class Catalog(Settings):
         default_factory=ModelSettings, description="knobs of the learned strategies"
     )
     recommendations: Annotated[int, Field(gt=0)] = Field(default=20, description="rows a user gets")
+    rules: RuleSettings = Field(
+        default_factory=RuleSettings, description="what lists may hold, and in which order"
+    )
     refresh: RefreshSettings = Field(
         default_factory=RefreshSettings, description="when the catalog is run"
     )

@@ -10,9 +10,11 @@ import pyarrow as pa
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.encoder_models import resolve_model
+from recsys_dagster.resources.item_lists import named_items
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.warehouse import to_pandas
 from recsys_dagster.source import SourceSettings, expand_variables
+from recsys_dagster.steps.candidates import candidates
 from recsys_dagster.steps.columns import find_column, own_columns, require_column
 from recsys_dagster.steps.interactions import parse_interactions
 from recsys_dagster.steps.items import parse_items
@@ -103,6 +105,7 @@ class _Inspector:
                 ]
         if interactions is not None and items is not None:
             self._overlap(interactions, items)
+        self._rules(items)
         model = catalog.encoder.model
         if model != "tfidf":
             self._attempt(lambda: resolve_model(expand_variables(model), catalog.folder))
@@ -192,7 +195,11 @@ class _Inspector:
             return None
         raw = to_pandas(rows)
         columns = self._columns(
-            raw, "items", settings.columns, ("item_id",), ("title", "category", "available")
+            raw,
+            "items",
+            settings.columns,
+            ("item_id",),
+            ("title", "category", "available", "created_at"),
         )
         parsed = None
         if columns is not None:
@@ -239,6 +246,15 @@ class _Inspector:
         self._tables.append(
             TableReport(table, source.described, len(raw), accepted, columns or [], rejects)
         )
+
+    def _rules(self, items: pd.DataFrame | None) -> None:
+        """Files that rules name are read in any case, and compared where items are known."""
+        rules = self._catalog.rules
+        named = self._attempt(lambda: named_items(self._catalog))
+        if named is None or items is None:
+            return
+        self._remarks += named.unknown(items)
+        self._attempt(lambda: candidates(items, rules, named))
 
     def _overlap(self, interactions: pd.DataFrame, items: pd.DataFrame) -> None:
         if interactions.empty or items.empty:

@@ -33,8 +33,16 @@ DECIDE_LISTS = {
     "strategy": True,
     "models": True,
     "recommendations": True,
+    "rules": {
+        "categories",
+        "without_categories",
+        "most_per_category",
+        "diversity",
+        "freshness_boost",
+        "freshness_half_life_days",
+    },
 }
-"""Settings of the YAML that decide vectors and lists: none of them names a source."""
+"""Settings of the YAML that decide vectors and lists: none of them names a source or a file."""
 
 
 def column_lineage(

@@ -23,7 +23,8 @@ class RefreshSettings(Settings):
     timezone: str = Field(default="UTC", description="of the schedule, such as Europe/Berlin")
     watch: bool = Field(
         default=True,
-        description="run when the content of a source changes; a python function is not watched",
+        description="run when the content of a source or of a file of rules changes; a python "
+        "function is not watched",
     )
     every_seconds: Annotated[int, Field(ge=5)] = Field(
         default=15, description="how often the sources are looked at"

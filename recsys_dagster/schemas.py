@@ -90,6 +90,7 @@ ITEMS = Table(
         Column("title", "VARCHAR", "what a person reads; the id where there is none"),
         Column("category", "VARCHAR", "null where the source has none"),
         Column("available", "BOOLEAN", "whether it may be recommended; true where nothing is said"),
+        Column("created_at", "TIMESTAMP", "since when there is the item, UTC; null where unknown"),
     ),
     open=True,
 )
@@ -169,7 +170,7 @@ RECOMMENDATIONS = Table(
         USER_ID,
         ITEM_ID,
         Column("score", "DOUBLE", "the strategy's score; comparable within user and strategy"),
-        RANK,
+        Column("rank", "INTEGER", "1 is the best, by score and by the catalog's rules of order"),
         Column("strategy", "VARCHAR", "what put the row there; popular rows fill short lists"),
         Column(
             "because",

@@ -20,6 +20,13 @@ PROVENANCE = ("run_id", "made_at", "seconds")
 PLACE = "place of the row"
 HISTORY = ("users.half_life_days", "users.half_life_positions")
 SPACE = ("similarity", "centre")
+NARROWING = ("rules.allow", "rules.deny", "rules.categories", "rules.without_categories")
+ORDERING = (
+    "rules.most_per_category",
+    "rules.diversity",
+    "rules.freshness_boost",
+    "rules.freshness_half_life_days",
+)
 
 MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "raw_interactions": ("raw", ("interactions.source",)),
@@ -50,10 +57,10 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "similarity_matrix": ("similarity", (*SPACE, "matrix_width")),
     "item_neighbours": ("similarity", (*SPACE, "neighbours")),
-    "popular_items": ("recommendations", HISTORY),
+    "popular_items": ("recommendations", (*NARROWING, *HISTORY)),
     "recommendations": (
         "recommendations",
-        ("strategy", "models", "recommendations", *SPACE, *HISTORY),
+        ("strategy", "models", "recommendations", *NARROWING, *ORDERING, *SPACE, *HISTORY),
     ),
     "published": ("published", ()),
     "evaluation_split": (
@@ -88,6 +95,7 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
             "evaluation.k",
             "evaluation.strategies",
             "matrix_width",
+            *ORDERING,
             *SPACE,
         ),
     ),

@@ -46,6 +46,19 @@ def test_every_strategy_can_be_chosen(tmp_path, strategy):
     assert chosen.strategy == strategy
 
 
+def test_rules_are_off_unless_a_catalog_has_them(tmp_path):
+    rules = read_catalog(written(tmp_path, SMALLEST)).rules
+    assert not rules.narrow
+    assert not rules.reorder
+
+
+def test_ids_and_categories_that_yaml_reads_as_numbers_are_text(tmp_path):
+    text = SMALLEST + "rules: {allow: [318, '007'], deny: deny.txt, categories: [1999]}\n"
+    rules = read_catalog(written(tmp_path, text)).rules
+    assert (rules.allow, rules.deny, rules.categories) == (("318", "007"), "deny.txt", ("1999",))
+    assert rules.narrow
+
+
 def test_settings_do_not_change(tmp_path):
     catalog = read_catalog(written(tmp_path, SMALLEST))
     with pytest.raises(ValidationError, match="frozen"):
@@ -72,6 +85,15 @@ def test_settings_do_not_change(tmp_path):
         ("items: {source: x, text: t, columns: {stock: a}}", r"'stock' is not one of ours"),
         ("interactions: clicks.csv", r"interactions: .*found 'clicks\.csv'"),
         ("interactions: {source: x, positive: rating is 4}", "positive: .*is not a condition"),
+        ("rules: {denny: [a]}", r"rules\.denny: unknown key\. Did you mean 'deny'"),
+        ("rules: {allow: 7}", r"rules\.allow: expected a list of item_ids, or the path of a text"),
+        ("rules: {deny: ''}", r"rules\.deny.*at least 1 character"),
+        ("rules: {categories: []}", r"rules\.categories: .*at least 1 item"),
+        ("rules: {categories: [a], without_categories: [b, a]}", r"rules: 'a': both in categories"),
+        ("rules: {most_per_category: 0}", r"most_per_category: .*greater than or equal to 1"),
+        ("rules: {diversity: 1}", r"rules\.diversity: .*less than 1"),
+        ("rules: {freshness_boost: -1}", r"freshness_boost: .*greater than or equal to 0"),
+        ("rules: {freshness_half_life_days: 0}", r"freshness_half_life_days: .*greater than 0"),
     ],
 )
 def test_a_fault_is_named_with_the_nearest_right_name(tmp_path, line, message):

@@ -99,6 +99,23 @@ def test_a_few_unknown_items_are_a_remark(inspected):
     assert remark.startswith("1 of 2 interactions are with 1 items that the items table lacks")
 
 
+def test_rules_are_looked_at_too(inspected):
+    items = {"source": "../data/items.csv", "text": "title", "columns": {"category": "genres"}}
+    rules = {"allow": "../data/alow.txt"}
+    (fault,) = inspected({"allow.txt": "space1\n"}, items=items, rules=rules).faults
+    assert "rules: allow:" in fault
+    assert "alow.txt: there is no such file. Did you mean 'allow.txt'" in fault
+
+    found = inspected(items=items, rules={"without_categories": ["space alien", "space aliens"]})
+    (fault,) = found.faults
+    assert "no item is of the category 'space aliens'. Did you mean 'space alien'" in fault
+
+    found = inspected(items=items, rules={"deny": ["space1", "space9"]})
+    assert found.faults == []
+    (remark,) = found.remarks
+    assert "rules: deny: 1 of 2 item_ids are not in the items table" in remark
+
+
 def test_an_empty_source_is_a_fault(inspected):
     found = inspected({"items.csv": "item_id,title,genres\n"})
     assert any("items: ../data/items.csv: there is no row in it" in f for f in found.faults)

@@ -161,7 +161,9 @@ class TestRestsOn:
             "strategy",
             "models",
             "recommendations",
+            "rules",
         }
+        assert {"allow", "deny"}.isdisjoint(settings["rules"])
         assert set(settings["users"]) == {
             "vectors",
             "text_share",

@@ -66,6 +66,10 @@ def test_every_setting_makes_some_table():
         ({"items": {"source": "m.csv", "text": "name"}}, {"item_texts"}),
         ({"items": {"source": "n.csv", "text": "title"}}, {"raw_items"}),
         ({"description": "A shop"}, set()),
+        ({"rules": {"deny": ["a"]}}, {"popular_items", "recommendations"}),
+        ({"rules": {"categories": ["a"]}}, {"popular_items", "recommendations"}),
+        ({"rules": {"most_per_category": 2}}, {"recommendations", "evaluation"}),
+        ({"rules": {"diversity": 0.5}}, {"recommendations", "evaluation"}),
     ],
 )
 def test_a_setting_changes_the_version_of_what_it_decides(settings, changed):
@@ -82,6 +86,8 @@ def test_a_setting_changes_the_version_of_what_it_decides(settings, changed):
     [
         ("recsys_dagster.steps.similarity_tables", {"similarity_matrix", "item_neighbours"}),
         ("recsys_dagster.steps.models.l3ae", {"popular_items", "recommendations"}),
+        ("recsys_dagster.steps.reranking", {"recommendations", "evaluation"}),
+        ("recsys_dagster.resources.item_lists", {"popular_items", "recommendations"}),
         ("recsys_dagster.metadata", set()),
         ("recsys_dagster.cli.app", set()),
     ],

@@ -81,7 +81,7 @@ def _origins(
     names = own_columns(raw.columns)
     found = {
         ours: find_column(ours, names, columns, "raw_items")
-        for ours in ("item_id", "title", "category", "available")
+        for ours in ("item_id", "title", "category", "available", "created_at")
     }
     kept = {str(name): str(name) for name in accepted.columns if name not in found}
     origins = {ours: [f"raw_items.{column}"] for ours, column in (found | kept).items() if column}

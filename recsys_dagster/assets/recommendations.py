@@ -14,17 +14,21 @@ from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import STAGE, bars, column_lineage, curve, preview, rests_on
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
+from recsys_dagster.resources.item_lists import named_items, named_items_digest
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.tuned_settings import tuned_settings
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps import recommendations as step
+from recsys_dagster.steps.candidates import narrowed
 from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.models.popular import popularity
+from recsys_dagster.steps.reranking import Reranking
 from recsys_dagster.steps.similarity_tables import to_sparse
 from recsys_dagster.steps.strategies import Evidence, fit, with_tuned, without_history
 
 ORDER = ["interactions.last_timestamp", "interactions.last_position"]
 LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
+TIMES = ["interactions.first_timestamp", "interactions.last_timestamp"]
 LEARNED_FROM = {
     "popular": LIKES,
     "recent": [*LIKES, "interactions.last_timestamp"],
@@ -40,7 +44,24 @@ LEARNED_FROM = {
 """The columns that each strategy looks at; all fill short lists by likes."""
 
 
-@table_asset(tags={STAGE: "recommendations"})
+def _named_in_files(catalog: Catalog, _: Mapping[str, Any]) -> str:
+    """Files of rules are no tables of Dagster's: what is in them is compared here."""
+    return named_items_digest(catalog)
+
+
+def _with_rules(
+    behaviour: Behaviour, catalog: Catalog, items: pd.DataFrame, log: dg.DagsterLogManager
+) -> Behaviour:
+    """The matrices, where only what the catalog's rules let into lists can be recommended."""
+    if not catalog.rules.narrow:
+        return behaviour
+    named = named_items(catalog)
+    for sentence in named.unknown(items):
+        log.warning(sentence)
+    return narrowed(behaviour, items, catalog.rules, named)
+
+
+@table_asset(also_made_with=_named_in_files, tags={STAGE: "recommendations"})
 def popular_items(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],
@@ -60,6 +81,7 @@ def popular_items(
         catalog.users.half_life_days,
         catalog.users.half_life_positions,
     )
+    behaviour = _with_rules(behaviour, catalog, items, context.log)
     table = step.popular_items(behaviour, popularity(behaviour.positives))
     titles = items.set_index("item_id")["title"]
     return dg.Output(
@@ -73,12 +95,13 @@ def popular_items(
     )
 
 
-def _tuned(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
-    return str(tuned_settings(arguments["recsys_warehouse"], catalog.name).get(catalog.strategy))
+def _rules_and_tuned(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
+    tuned = tuned_settings(arguments["recsys_warehouse"], catalog.name).get(catalog.strategy)
+    return f"{_named_in_files(catalog, arguments)} {tuned}"
 
 
 @table_asset(
-    also_made_with=_tuned,
+    also_made_with=_rules_and_tuned,
     deps=["tuning"],
     kinds={*TABLE, "scikitlearn"},
     tags={STAGE: "recommendations"},
@@ -96,6 +119,8 @@ def recommendations(
 ) -> dg.Output[pa.Table]:
     """Every user's list by the catalog's strategy: seen items left out, ranked, filled up from
     popular items, each row with the history items that contributed most.
+
+    Where the catalog has rules, they say which items may be in lists, and in which order.
 
     With X (users × items) ones for positive pairs and S the kept similarities:
 
@@ -119,6 +144,7 @@ def recommendations(
         catalog.users.half_life_days,
         catalog.users.half_life_positions,
     )
+    behaviour = _with_rules(behaviour, catalog, items, context.log)
     user_ids = pa.array(behaviour.user_ids, pa.string())
     item_ids = pa.array(behaviour.item_ids, pa.string())
     evidence = Evidence(
@@ -141,6 +167,14 @@ def recommendations(
             behaviour,
             catalog.recommendations,
             log_progress(context.log, "recommended to", "users"),
+            Reranking.of(
+                catalog.rules,
+                behaviour,
+                items,
+                interactions,
+                evidence.item_vectors,
+                catalog.centre,
+            ),
         ),
         behaviour,
         catalog.strategy,
@@ -153,14 +187,21 @@ def recommendations(
         metadata=_described(table, items, len(users))
         | {"tuned": dict(tuned.get(catalog.strategy, {}))}
         | rests_on(catalog, recsys_warehouse.remembered(catalog.name, "item_embeddings"))
-        | column_lineage(catalog.name, _origins(catalog.strategy)),
+        | column_lineage(catalog.name, _origins(catalog)),
     )
 
 
-def _origins(strategy: str) -> dict[str, list[str]]:
+def _origins(catalog: Catalog) -> dict[str, list[str]]:
     """The columns that each column of the lists is made of."""
-    scored = list(dict.fromkeys([*LEARNED_FROM[strategy], *LIKES]))
-    chosen = ["items.item_id", "items.available", *scored]
+    scored = list(dict.fromkeys([*LEARNED_FROM[catalog.strategy], *LIKES]))
+    rules, ruled = catalog.rules, ["items.item_id", "items.available"]
+    if rules.categories or rules.without_categories or rules.most_per_category:
+        ruled.append("items.category")
+    if rules.diversity > 0:
+        ruled.append("item_embeddings.embedding")
+    if rules.freshness_boost > 0:
+        ruled += ["items.created_at", *TIMES]
+    chosen = list(dict.fromkeys([*ruled, *scored]))
     return {
         "user_id": ["users.user_id"],
         "item_id": chosen,

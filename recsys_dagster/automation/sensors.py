@@ -1,6 +1,7 @@
 """Runs when the content of a source changed: one run a change, none for a file only touched."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -8,7 +9,14 @@ import dagster as dg
 from recsys_dagster.automation.jobs import CATALOG_TAG, refresh_job_name
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.sources.watching import can_be_watched, observe_source
+from recsys_dagster.resources.item_lists import rule_files
+from recsys_dagster.resources.sources.watching import (
+    FileState,
+    Observation,
+    can_be_watched,
+    observe_files,
+    observe_source,
+)
 from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import digest
 
@@ -37,7 +45,8 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
         job_name=refresh_job_name(catalog.name),
         minimum_interval_seconds=catalog.refresh.every_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Asks for {refresh_job_name(catalog.name)} when a source has changed.",
+        description=f"Asks for {refresh_job_name(catalog.name)} when a source has changed, or a "
+        "file of rules.",
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
@@ -45,13 +54,8 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
         fingerprints = []
         try:
             for name, source in sources.items():
-                found = observe_source(
-                    source,
-                    catalog.folder,
-                    cursor.get("files", {}).get(name, {}),
-                    catalog.refresh.settle_seconds,
-                    _asset_version(context.instance, source),
-                )
+                known = cursor.get("files", {}).get(name, {})
+                found = _observe(catalog, source, known, context.instance)
                 if found.being_written:
                     return _nothing(f"{found.being_written} is still being written", context.cursor)
                 files[name] = found.files
@@ -79,17 +83,32 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
     return watch
 
 
-def _watched(catalog: Catalog) -> dict[str, SourceSettings]:
+def _observe(
+    catalog: Catalog,
+    source: SourceSettings | None,
+    known: Mapping[str, FileState],
+    instance: dg.DagsterInstance,
+) -> Observation:
+    settle_seconds = catalog.refresh.settle_seconds
+    if source is None:
+        return observe_files(rule_files(catalog), known, settle_seconds)
+    version = _asset_version(instance, source)
+    return observe_source(source, catalog.folder, known, settle_seconds, version)
+
+
+def _watched(catalog: Catalog) -> dict[str, SourceSettings | None]:
+    """What is looked at; None stands for the files that rules name."""
     sources = {
         "interactions": catalog.interactions.source,
         "items": catalog.items.source,
         "users": catalog.users.source,
     }
-    return {
+    watched: dict[str, SourceSettings | None] = {
         name: source
         for name, source in sources.items()
         if source is not None and can_be_watched(source)
     }
+    return watched | ({"rules": None} if catalog.rules.files else {})
 
 
 def _asset_version(instance: dg.DagsterInstance, source: SourceSettings) -> str:

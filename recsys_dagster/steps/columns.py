@@ -17,6 +17,14 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "title": ("title", "name"),
     "category": ("category",),
     "available": ("available", "isavailable", "instock"),
+    "created_at": (
+        "createdat",
+        "creationtimestamp",
+        "addedat",
+        "released",
+        "releasedate",
+        "publishedat",
+    ),
 }
 """Names of RecTools, RePlay, RecBole, Amazon Personalize and MovieLens, letters only."""
 

@@ -13,6 +13,7 @@ from recsys_dagster.steps.columns import (
     own_columns,
     require_column,
 )
+from recsys_dagster.steps.interactions import parse_timestamps
 from recsys_dagster.steps.texts import clean_text
 
 AVAILABLE_WORDS = dict.fromkeys(["", "true", "t", "yes", "y", "available", "in stock"], True)
@@ -39,7 +40,7 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
 
     Args:
         raw: the source's columns behind those of `schemas.SOURCE`.
-        columns: explicit source names of item_id, title, category and available.
+        columns: explicit source names of item_id, title, category, available and created_at.
 
     Raises:
         UserError: no column is known as item_id.
@@ -49,10 +50,13 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
     title_column = find_column("title", names, columns, "raw_items")
     category_column = find_column("category", names, columns, "raw_items")
     available_column = find_column("available", names, columns, "raw_items")
+    created_column = find_column("created_at", names, columns, "raw_items")
     missing = pd.Series(pd.NA, index=raw.index, dtype="str")
 
     item_id = as_ids(raw[item_column])
     available = parse_available(raw[available_column] if available_column else missing)
+    # A date that cannot be read costs an item its freshness, which is no reason to reject it.
+    created = parse_timestamps(raw[created_column] if created_column else missing)
     reason = as_found(raw["source_error"])
     reason = reason.mask(reason.isna() & item_id.isna(), "item_id is missing or blank")
     reason = reason.mask(
@@ -74,7 +78,12 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
         raw[category_column].reindex(accepted.index).map(clean_text) if category_column else ""
     )
     others = [name for name in names if name not in {item_column, *ITEMS.column_names}]
-    accepted = accepted.assign(title=title, category=category, available=available[accepted.index])
+    accepted = accepted.assign(
+        title=title,
+        category=category,
+        available=available[accepted.index],
+        created_at=created[accepted.index],
+    )
     accepted = accepted.assign(
         title=accepted["title"].mask(accepted["title"] == "", accepted["item_id"]).astype("str"),
         category=accepted["category"].mask(accepted["category"] == "").astype("str"),

@@ -11,6 +11,7 @@ from scipy import sparse
 from recsys_dagster.steps.matrices import Behaviour
 from recsys_dagster.steps.models.base import NOT_RANKED, Model, UserBlock
 from recsys_dagster.steps.ranking import top_n
+from recsys_dagster.steps.reranking import Reranking, fill, rerank
 
 BLOCK_CELLS = 4_000_000
 """Scores and contributions of a block of users: 100 to 300 MB while they are worked on."""
@@ -62,12 +63,13 @@ def recommend(
     behaviour: Behaviour,
     n: int,
     progress: Callable[[int, int], None] | None = None,
+    reranking: Reranking | None = None,
 ) -> Iterator[Lists]:
     """Lists for every user, block by block.
 
     Seen items, items that the catalogue lacks and those that are not available are never in a
     list. What the model does not rank is filled in from the most popular items that are left, so
-    a list is shorter than n only where there are fewer unseen items.
+    a list is shorter than n only where there are fewer unseen items, or where categories are full.
 
     Args:
         model: the fitted strategy.
@@ -75,6 +77,7 @@ def recommend(
         behaviour: the matrices the model was fitted on.
         n: rows a user gets.
         progress: called with (users done, users).
+        reranking: rules that order lists; None follows the scores.
     """
     users, items = behaviour.seen.shape
     positives, weights = behaviour.positives, behaviour.weights
@@ -83,7 +86,7 @@ def recommend(
         block = UserBlock(
             positions, positives[positions], weights[positions], behaviour.recency[positions]
         )
-        yield _lists(model, block, behaviour, popularity, n)
+        yield _lists(model, block, behaviour, popularity, n, reranking)
         done += len(positions)
         if progress:
             progress(done, users)
@@ -96,10 +99,20 @@ def _blocks(cells: np.ndarray) -> list[np.ndarray]:
 
 
 def _lists(
-    model: Model, block: UserBlock, behaviour: Behaviour, popularity: np.ndarray, n: int
+    model: Model,
+    block: UserBlock,
+    behaviour: Behaviour,
+    popularity: np.ndarray,
+    n: int,
+    reranking: Reranking | None,
 ) -> Lists:
     items, best, filled = best_items(
-        model.score(block), behaviour.seen[block.positions], behaviour.recommendable, popularity, n
+        model.score(block),
+        behaviour.seen[block.positions],
+        behaviour.recommendable,
+        popularity,
+        n,
+        reranking,
     )
     rows, places = np.nonzero(best > NOT_RANKED)
     items, filled = items[rows, places], filled[rows, places]
@@ -119,6 +132,7 @@ def best_items(
     candidates: np.ndarray,
     popularity: np.ndarray,
     n: int,
+    reranking: Reranking | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The best n items of each user, filled up by popularity.
 
@@ -128,18 +142,23 @@ def best_items(
         candidates: bool (items,), what anybody may get.
         popularity: float32 (items,), scores of filled places.
         n: places, at least 1.
+        reranking: rules that order lists; None follows the scores.
 
     Returns:
         items int64, their scores float32, `NOT_RANKED` where nothing is left, and which places
         were filled, bool: each (b × min(n, items)), best first.
     """
     _take_out(scores, seen, candidates)
-    items, best = top_n(scores, n)
+    items, best = top_n(scores, n) if reranking is None else rerank(scores, reranking, n)
     filled = np.zeros(items.shape, dtype=bool)
     short = np.flatnonzero((best == NOT_RANKED).any(axis=1))
     left = np.tile(popularity, (len(short), 1))
     _take_out(left, seen[short], candidates)
-    items[short], best[short], filled[short] = _filled_up(items[short], best[short], left)
+    items[short], best[short], filled[short] = (
+        _filled_up(items[short], best[short], left)
+        if reranking is None
+        else fill(items[short], best[short], left, reranking)
+    )
     return items, best, filled
 
 

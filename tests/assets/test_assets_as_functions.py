@@ -22,6 +22,7 @@ ITEMS = pd.DataFrame(
         "title": ["Heat", "Alien"],
         "category": ["Film", "Film"],
         "available": [True, True],
+        "created_at": pd.to_datetime([None, None]),
         "genres": ["Crime", None],
     }
 )
@@ -137,7 +138,7 @@ def test_raw_users_without_a_source_is_empty(catalogs, tmp_path):
 
 
 def test_items_are_parsed_into_two_tables(catalogs):
-    source = with_source(ITEMS.drop(columns=["category", "available"]))
+    source = with_source(ITEMS.drop(columns=["category", "available", "created_at"]))
     source.loc[1, "item_id"] = None
     accepted, rejected = asset(items, "items")(dg.build_asset_context(), catalogs, source)
     assert accepted.value["title"].tolist() == ["Heat"]

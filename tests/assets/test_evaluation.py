@@ -47,6 +47,26 @@ def test_popular_and_the_champion_are_measured_in_any_case(measured):
     assert np.isnan(own.loc["hybrid", "to_champion"])
 
 
+def test_the_champion_is_measured_once_more_with_the_rules_that_order_lists(published):
+    place = published(evaluation=MEASURED, rules={"deny": ["space1"]})
+    file = place.catalogs / "tiny.yaml"
+
+    def figures():
+        assert place.run("tiny", ["evaluation_split", "evaluation"]).success
+        return place.warehouse.read("tiny", "evaluation").to_pandas()
+
+    plain = figures()
+    file.write_text(file.read_text().replace("rules:", "rules:\n  diversity: 0.9"))
+    ruled = figures()
+    assert set(ruled["strategy"]) - set(plain["strategy"]) == {"hybrid with rules"}
+    key = ["strategy", "slice", "metric"]
+    value = ruled.set_index(key)["value"]
+    assert value["hybrid with rules", "all", "diversity@3"] > value["hybrid", "all", "diversity@3"]
+    # What may not be recommended today may well be what somebody went on to have.
+    same = ruled[ruled["strategy"] != "hybrid with rules"].set_index(key)["value"]
+    pd.testing.assert_series_equal(same, plain.set_index(key)["value"])
+
+
 def test_the_figures_are_those_of_lists_made_by_hand(measured):
     """Recall of `popular`, worked out from the split alone."""
     place, _, table = measured(mask="train")

@@ -59,6 +59,19 @@ def test_a_change_is_one_run(daemon):
     assert daemon.tick() == "no content has changed"
 
 
+def test_a_change_of_a_file_that_rules_name_is_one_run(tiny):
+    place = tiny(refresh=QUIET, rules={"deny": "../data/deny.txt"})
+    daemon, file = Daemon(place), place.data / "deny.txt"
+    assert "deny.txt" in daemon.tick()  # it is not there
+    file.write_text("space1\n")
+    assert daemon.tick() == "run"
+    assert daemon.tick() == "no content has changed"
+    file.write_text("space2\n")
+    assert daemon.tick() == "run"
+    os.utime(file, (1, 1))
+    assert daemon.tick() == "no content has changed"
+
+
 def test_a_file_that_is_only_touched_is_no_change(daemon):
     daemon.tick()
     os.utime(daemon.place.data / "items.csv", (1, 1))

@@ -62,6 +62,7 @@ class TestReplace:
             {
                 'a "quoted" name': [7],
                 "select": ["x"],
+                "created_at": pa.array([None], pa.timestamp("us")),
                 "available": [True],
                 "category": ["Crime"],
                 "title": ["Heat"],
@@ -74,10 +75,11 @@ class TestReplace:
             "title",
             "category",
             "available",
+            "created_at",
             'a "quoted" name',
             "select",
         ]
-        assert rows(warehouse, "items") == [("1", "Heat", "Crime", True, 7, "x")]
+        assert rows(warehouse, "items") == [("1", "Heat", "Crime", True, None, 7, "x")]
 
     def test_vectors_keep_their_length_and_bits(self, warehouse):
         vectors = pa.FixedSizeListArray.from_arrays(

@@ -55,6 +55,7 @@ def items_of():
                 "title": ids,
                 "category": pd.Series(None, index=ids.index, dtype="str"),
                 "available": ~ids.isin(list(unavailable)),
+                "created_at": pd.Series(pd.NaT, index=ids.index, dtype="datetime64[us]"),
             }
         )
 

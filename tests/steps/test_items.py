@@ -52,7 +52,7 @@ def test_the_last_row_wins_equal_rows_merge_and_others_are_rejected():
         year=[1, 2, 2, 3, 4],
     )
     parsed = parse_items(raw, columns={})
-    assert parsed.accepted.drop(columns="category").to_dict("list") == {
+    assert parsed.accepted.drop(columns=["category", "created_at"]).to_dict("list") == {
         "item_id": ["a", "b"],
         "title": ["New", "B"],
         "available": [True, True],
@@ -90,7 +90,7 @@ def test_a_column_of_lists_is_kept():
 def test_mapped_columns_stay_in_the_table_under_their_own_names():
     raw = raw_of(sku=["a"], label=["Heat"], title=["ignored"], note=["n"])
     accepted = parse_items(raw, columns={"item_id": "sku", "title": "label"}).accepted
-    assert accepted.drop(columns=["category", "available"]).to_dict("records") == [
+    assert accepted.drop(columns=["category", "available", "created_at"]).to_dict("records") == [
         {"item_id": "a", "title": "Heat", "label": "Heat", "note": "n"}
     ]
 
@@ -162,6 +162,50 @@ def test_a_category_is_mapped_by_the_catalog():
     raw = raw_of(item_id=["a"], department=["Toys"], category=["ignored"])
     accepted = parse_items(raw, columns={"category": "department"}).accepted
     assert accepted["category"].tolist() == ["Toys"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "created_at",
+        "creation_timestamp",
+        "CREATION_TIMESTAMP",
+        "added_at",
+        "released",
+        "release_date",
+        "publishedAt",
+    ],
+)
+def test_known_names_of_when_an_item_was_made(column):
+    raw = raw_of(item_id=["a", "b"], **{column: ["2024-03-01T12:00:00+02:00", None]})
+    created = parse_items(raw, columns={}).accepted["created_at"]
+    assert created.dtype == "datetime64[us]"
+    assert created.tolist() == [pd.Timestamp("2024-03-01 10:00"), pd.NaT]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["2024-03-01", "1 March", ""], ["2024-03-01", None, None]),
+        ([1709251200, 1709337600, 0], ["2024-03-01", "2024-03-02", "1970-01-01"]),
+        (["1995", "1996", "1997"], [None, None, None]),
+        ([pd.Timestamp("2024-03-01", tz="UTC"), pd.NaT, pd.NaT], ["2024-03-01", None, None]),
+    ],
+    ids=["texts", "unix", "years", "dates"],
+)
+def test_a_date_that_cannot_be_read_is_null_and_rejects_nothing(found, expected):
+    raw = raw_of(item_id=["a", "b", "c"], made=found)
+    parsed = parse_items(raw, columns={"created_at": "made"})
+    assert parsed.rejected.empty
+    created = parsed.accepted["created_at"]
+    assert created.tolist() == [pd.NaT if day is None else pd.Timestamp(day) for day in expected]
+    assert "made" in parsed.accepted
+
+
+def test_without_a_column_nobody_knows_when_items_were_made():
+    created = parse_items(raw_of(item_id=["a", "b"]), columns={}).accepted["created_at"]
+    assert created.dtype == "datetime64[us]"
+    assert created.isna().all()
 
 
 def test_the_last_row_of_an_item_says_whether_it_is_available():

@@ -7,8 +7,10 @@ import duckdb
 import numpy as np
 
 from recsys_dagster.assets.checks.common import CatalogsParam, Checked, blocking, warning
+from recsys_dagster.resources.item_lists import named_items
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import Warehouse, to_pandas
+from recsys_dagster.steps.candidates import candidates
 from recsys_dagster.steps.list_statistics import Spread
 
 
@@ -58,13 +60,17 @@ def every_user_served(
     recsys_catalogs: CatalogsParam,
     recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
-    """Every user has a list, unless they have seen the whole catalogue."""
-    users, missing = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
+    """Every user has a list, unless they have seen all that may be recommended."""
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
+    condition, parameters = _may_be_recommended(checked)
+    users, missing = checked.numbers(
+        f"with candidates as (select item_id from items where {condition}) "
         "select (select count(*) from users), (select count(*) from "
-        "(select user_id, count(*) filter (i.available) as seen from users as u "
-        "left join interactions as x using (user_id) left join items as i using (item_id) "
+        "(select user_id, count(c.item_id) as seen from users as u "
+        "left join interactions as x using (user_id) left join candidates as c using (item_id) "
         "group by user_id) anti join recommendations using (user_id) "
-        "where seen < (select count(*) from items where available))"
+        "where seen < (select count(*) from candidates))",
+        parameters,
     )
     return blocking(
         not missing,
@@ -201,9 +207,21 @@ def lists_not_upset(
     )
 
 
+def _may_be_recommended(checked: Checked) -> tuple[str, dict[str, list[str]]]:
+    """What is true of the items that may be in lists, as SQL, and its parameters."""
+    if not checked.catalog.rules.narrow:
+        return "available", {}
+    items = to_pandas(checked.warehouse.read(checked.catalog.name, "items"))
+    left = candidates(items, checked.catalog.rules, named_items(checked.catalog))
+    return "available and item_id in (select unnest($left))", {
+        "left": items.loc[left, "item_id"].tolist()
+    }
+
+
 def _spread(checked: Checked) -> tuple[int, Spread]:
     """How many items may be recommended, and how lists spread over them."""
-    (available,) = checked.numbers("select count(*) from items where available")
+    condition, parameters = _may_be_recommended(checked)
+    (available,) = checked.numbers(f"select count(*) from items where {condition}", parameters)
     # By how often first: as many rows as there are different counts, not as there are items.
     frequencies = checked.rows(
         "select times, count(*) from "

@@ -63,6 +63,21 @@ def observe_source(
         return Observation(digest(asset_version, query_digest(settings, folder)), {})
     else:
         return Observation(digest(asset_version), {})
+    return observe_files(files, known, settle_seconds, asset_version)
+
+
+def observe_files(
+    files: Mapping[str, Path],
+    known: Mapping[str, FileState],
+    settle_seconds: float,
+    asset_version: str = "",
+) -> Observation:
+    """Look at files. Arguments as of `observe_source`.
+
+    Raises:
+        UserError: a file vanished.
+        OSError: a file is not there.
+    """
     states: dict[str, FileState] = {}
     for name, file in files.items():
         if time.time() - file.stat().st_mtime < settle_seconds:

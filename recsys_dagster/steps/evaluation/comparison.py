@@ -16,11 +16,14 @@ from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.evaluation.slices import accuracy_by_slice, slices
 from recsys_dagster.steps.evaluation.splits import TEST, TRAIN, VALID, Kind, as_known_at
 from recsys_dagster.steps.matrices import Behaviour, align
+from recsys_dagster.steps.reranking import Reranking
 from recsys_dagster.steps.similarity import Space
 from recsys_dagster.steps.similarity_tables import similarity_matrix
 from recsys_dagster.steps.strategies import Evidence, Tuned, fit, with_tuned
 
 BASELINE = "popular"
+RULED = "{} with rules"
+"""What the champion's lists are called where the catalog's rules put them in order."""
 Mask = Literal["train", "train+valid"]
 
 
@@ -132,7 +135,9 @@ def compare(
 ) -> pd.DataFrame:
     """The table `evaluation`: every strategy in every metric and slice, with intervals.
 
-    Test pairs with items that the catalogue lacks are left out: no list could hold them.
+    Test pairs with items that the catalogue lacks are left out: no list could hold them. Where
+    rules order the lists, the champion is measured without them, as all others are, and once more
+    with them.
 
     Args:
         catalog: its settings; its strategy is the champion.
@@ -160,33 +165,46 @@ def compare(
     if mask == "train+valid":
         masked = ((masked + pairs_matrix(held_back.valid, behaviour)) > 0).tocsr()
     parts = slices(behaviour, users)
+    reranking = Reranking.of(
+        catalog.rules,
+        behaviour,
+        known.items,
+        held_back.train,
+        evidence.item_vectors,
+        catalog.centre,
+    )
     counts = np.bincount(behaviour.positives.indices, minlength=behaviour.seen.shape[1])
 
     scores, of_catalogue = {}, []
     for done, name in enumerate(names, start=1):
         own = with_tuned(catalog.model_copy(update={"strategy": name}), tuned)
         model = fit(own, evidence)
-        ranked = rank_for_evaluation(model, behaviour, users, masked, max(ks))
-        scores[name] = accuracy_by_slice(ranked, test, ks, parts)
-        figures = catalogue_metrics(
-            ranked,
-            test,
-            ks,
-            train_counts=counts,
-            train_users=int((np.diff(behaviour.positives.indptr) > 0).sum()),
-            item_vectors=evidence.item_vectors,
-            candidates=behaviour.in_catalogue,
-        )
-        of_catalogue += [
-            {
-                "strategy": name,
-                "slice": "all",
-                "metric": metric,
-                "users": len(users),
-                "value": value,
-            }
-            for metric, value in figures.items()
-        ]
+        rankings = {name: rank_for_evaluation(model, behaviour, users, masked, max(ks))}
+        if name == catalog.strategy and reranking is not None:
+            rankings[RULED.format(name)] = rank_for_evaluation(
+                model, behaviour, users, masked, max(ks), reranking=reranking
+            )
+        for label, ranked in rankings.items():
+            scores[label] = accuracy_by_slice(ranked, test, ks, parts)
+            figures = catalogue_metrics(
+                ranked,
+                test,
+                ks,
+                train_counts=counts,
+                train_users=int((np.diff(behaviour.positives.indptr) > 0).sum()),
+                item_vectors=evidence.item_vectors,
+                candidates=behaviour.in_catalogue,
+            )
+            of_catalogue += [
+                {
+                    "strategy": label,
+                    "slice": "all",
+                    "metric": metric,
+                    "users": len(users),
+                    "value": value,
+                }
+                for metric, value in figures.items()
+            ]
         if progress:
             progress(done, len(names))
     return _table(scores, pd.DataFrame(of_catalogue), catalog.strategy)

@@ -7,6 +7,7 @@ from recsys_dagster.steps.matrices import Behaviour
 from recsys_dagster.steps.models.base import NOT_RANKED, Model, UserBlock
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.recommendations import BLOCK_CELLS, best_items
+from recsys_dagster.steps.reranking import Reranking
 
 NO_ITEM = -1
 """In the places of a list that is shorter than asked for."""
@@ -19,6 +20,7 @@ def rank_for_evaluation(
     mask: sparse.csr_matrix,
     k: int,
     block: int | None = None,
+    reranking: Reranking | None = None,
 ) -> np.ndarray:
     """The best k items of each user among all of the catalogue: no sampled negatives.
 
@@ -36,6 +38,7 @@ def rank_for_evaluation(
             the validation pairs where they are to be masked too.
         k: places of a list, at least 1.
         block: users at a time; where None, as many as keep their scores small.
+        reranking: rules that order lists; None follows the scores.
 
     Returns:
         int64 (users × k), item positions, best first; -1 where the catalogue has no more.
@@ -50,7 +53,9 @@ def rank_for_evaluation(
         scores = model.score(
             UserBlock(own, positives[own], weights[own], behaviour_train.recency[own])
         )
-        items, best, _ = best_items(scores, mask[own], behaviour_train.in_catalogue, fallback, k)
+        items, best, _ = best_items(
+            scores, mask[own], behaviour_train.in_catalogue, fallback, k, reranking
+        )
         lists = np.where(best > NOT_RANKED, items, NO_ITEM)
         ranked[start : start + step, : lists.shape[1]] = lists
     return ranked
