@@ -1,10 +1,11 @@
 """Every strategy on several fields, with intervals: the README's table of results.
 
 Runs the demo and the examples whose data lies in `--data`, each to its published recommendations
-and its evaluation, and prints NDCG@20 by catalog and strategy as Markdown.
+and its evaluation, and prints NDCG@20 by catalog and strategy as Markdown. What the language model
+adds is seen beside the same catalogs with `encoder: tfidf`.
 
-`python -m benchmarks.results --data DIR --json FILE` writes rows of catalog, split, strategy,
-metric, value, low and high.
+`python -m benchmarks.results --data DIR --json FILE` writes rows of catalog, encoder, split,
+strategy, metric, value, low and high.
 """
 
 import argparse
@@ -12,9 +13,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,16 +31,20 @@ EXAMPLES = (
     "mooccubex",
 )
 STRATEGIES = ("popular", "content", "similar_items", "item_knn", "ease", "l3ae", "hybrid")
+WITH_TEXTS = ("content", "l3ae", "hybrid")
+"""Strategies that the encoder makes a difference to."""
 METRICS = ("recall@20", "ndcg@20")
 CONSOLE = Console(stderr=True)
 
 
-def evaluate(catalog: str, folder: Path, environment: dict[str, str]) -> dict:
+def evaluate(
+    catalog: str, folder: Path, strategies: Sequence[str], environment: dict[str, str]
+) -> dict:
     """Run a catalog and measure it; what `recsys evaluate --json` says."""
     recsys = str(Path(sys.executable).with_name("recsys"))
     own = environment | {"RECSYS_CATALOGS": str(folder)}
     subprocess.run([recsys, "run", catalog], env=own, check=True, stdout=sys.stderr)
-    options = [option for name in STRATEGIES for option in ("--strategy", name)]
+    options = [option for name in strategies for option in ("--strategy", name)]
     done = subprocess.run(
         [recsys, "evaluate", catalog, "--json", *options],
         env=own,
@@ -47,34 +55,46 @@ def evaluate(catalog: str, folder: Path, environment: dict[str, str]) -> dict:
     return json.loads(done.stdout)
 
 
-def rows_of(found: dict) -> list[dict]:
+def with_tfidf(catalog: str, folder: Path, to: Path) -> str:
+    """Write the catalog with TF-IDF in the place of its encoder to a folder; its name there."""
+    settings = yaml.safe_load((folder / f"{catalog}.yaml").read_text("utf-8"))
+    name = f"{catalog}_tfidf"
+    text = yaml.safe_dump(settings | {"name": name, "encoder": "tfidf"}, allow_unicode=True)
+    (to / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return name
+
+
+def rows_of(catalog: str, encoder: str, found: dict) -> list[dict]:
     """A row a strategy and metric."""
+    about = {"catalog": catalog, "encoder": encoder, "split": found["split"]}
     return [
-        {"catalog": found["catalog"], "split": found["split"], "strategy": name, "metric": metric}
-        | figures[metric]
+        about | {"strategy": name, "metric": metric} | figures[metric]
         for name, figures in found["strategies"].items()
         for metric in METRICS
     ]
 
 
 def as_markdown(rows: list[dict]) -> str:
-    """NDCG@20 with its interval, the best of a catalog in bold."""
+    """NDCG@20 with its interval, the best of a catalog and encoder in bold."""
     table = pd.DataFrame(rows)
-    table = table[table["metric"] == "ndcg@20"].set_index(["catalog", "strategy"])
+    table = table[table["metric"] == "ndcg@20"]
     lines = [
-        "| catalog | split | " + " | ".join(STRATEGIES) + " |",
-        "| --- | --- |" + " --- |" * len(STRATEGIES),
+        "| catalog | split | encoder | " + " | ".join(STRATEGIES) + " |",
+        "| --- | --- | --- |" + " --- |" * len(STRATEGIES),
     ]
-    for catalog in dict.fromkeys(row["catalog"] for row in rows):
-        best = table.loc[catalog]["value"].max()
+    for (catalog, split, encoder), group in table.groupby(
+        ["catalog", "split", "encoder"], sort=False
+    ):
+        own = group.set_index("strategy")
         cells = []
         for strategy in STRATEGIES:
-            row = table.loc[(catalog, strategy)]
-            shown = f"{row['value']:.4f}"
-            shown = f"**{shown}**" if row["value"] == best else shown
-            cells.append(f"{shown} ±{(row['high'] - row['low']) / 2:.4f}")
-        split = table.loc[(catalog, STRATEGIES[0]), "split"]
-        lines.append(f"| {catalog} | {split} | {' | '.join(cells)} |")
+            if strategy not in own.index:
+                cells.append("")
+                continue
+            value, low, high = own.loc[strategy, ["value", "low", "high"]]
+            shown = f"**{value:.4f}**" if value == own["value"].max() else f"{value:.4f}"
+            cells.append(f"{shown} ±{(high - low) / 2:.4f}")
+        lines.append(f"| {catalog} | {split} | {encoder} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -87,14 +107,21 @@ def main() -> None:
     arguments = parser.parse_args()
     environment = os.environ | {"RECSYS_DATA": str(arguments.data.resolve())}
     rows: list[dict] = []
-    for name in arguments.only:
-        folder = ROOT / "catalogs" if name == "movies" else ROOT / "examples" / name
-        try:
-            rows += rows_of(evaluate(name, folder, environment))
-        except subprocess.CalledProcessError as error:
-            CONSOLE.print(f"{name}: not measured, exit status {error.returncode}")
-        if arguments.json:
-            arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in arguments.only:
+            folder = ROOT / "catalogs" if name == "movies" else ROOT / "examples" / name
+            other = with_tfidf(name, folder, Path(temporary))
+            try:
+                rows += rows_of(
+                    name, "language model", evaluate(name, folder, STRATEGIES, environment)
+                )
+                rows += rows_of(
+                    name, "tfidf", evaluate(other, Path(temporary), WITH_TEXTS, environment)
+                )
+            except subprocess.CalledProcessError as error:
+                CONSOLE.print(f"{name}: not measured, exit status {error.returncode}")
+            if arguments.json:
+                arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(as_markdown(rows) + "\n")
 
 
