@@ -541,11 +541,11 @@ def test_an_item_that_people_only_dislike_is_not_cold(behaviour_of):
     pairs = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "disliked", 1.0, False)]
     behaviour = behaviour_of(pairs, ["u", "v"], ["a", "b", "disliked", "unknown"])
     F = Space("cosine", None).project(np.array([[1, 0.1], [1, 0], [1, 0.05], [1, 0.05]]))
-    model = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, F))
+    model = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, F)).model
     assert isinstance(model, ItemWeightsModel)
     assert model.history_items.tolist() == [0, 1, 2]
     a, disliked, unknown = 0, 2, 3
-    learned, _ = direct_l3ae(behaviour.positives.toarray()[:, :3], F[:3], 10, 200, 5)
+    learned, _ = direct_l3ae(behaviour.positives.toarray()[:, :3], F[:3], 10, 8, 5)
     np.testing.assert_allclose(model.weights[:, disliked], learned[:, disliked], rtol=1e-4)
     # Identical texts: the transferred column differs from the learned one.
     assert model.weights[a, unknown] > 0
@@ -555,7 +555,7 @@ def test_an_item_that_people_only_dislike_is_not_cold(behaviour_of):
 def test_an_item_whose_pairs_are_all_left_out_is_cold(behaviour_of):
     pairs = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "rare", 1.0, False)]
     behaviour = behaviour_of(pairs, ["u", "v"], ["a", "b", "rare"], left_out=[False] * 4 + [True])
-    model = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, texts(3, 2)))
+    model = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, texts(3, 2))).model
     assert isinstance(model, ItemWeightsModel)
     assert model.history_items.tolist() == [0, 1]
 

@@ -41,8 +41,8 @@ def sparse_of(entries, shape):
     return sparse.csr_matrix((entries.similarities, (entries.rows, entries.columns)), shape=shape)
 
 
-def fitted(strategy, behaviour, seed=0):
-    """A strategy fitted on random item vectors."""
+def fitted(strategy, behaviour, seed=0, *, profiles=False):
+    """A strategy fitted on random item vectors; with profiles new users have a vector too."""
     users, items = behaviour.seen.shape
     rng = np.random.default_rng(seed)
     space = Space("cosine", None)
@@ -60,6 +60,9 @@ def fitted(strategy, behaviour, seed=0):
     )
     seen = np.diff(behaviour.seen.indptr)
     near = sparse_of(similarity_matrix(people, things, seen, 2, "cosine"), (users, items))
+    if not profiles:
+        near = near.multiply((np.diff(behaviour.positives.indptr) > 0)[:, None]).tocsr()
+        near.eliminate_zeros()  # an entry of 0 would be ranked
     alike = sparse_of(item_neighbours(things, 2, "cosine"), (items, items))
     return fit(catalog, Evidence(behaviour, things, near, alike))
 
@@ -92,7 +95,7 @@ pairs_of_users = st.dictionaries(
 def test_every_list_is_right(behaviour_of, strategy, pairs, unavailable, n, seed):
     rows = [(user, item, 1.0, positive) for (user, item), positive in pairs.items()]
     behaviour = behaviour_of(rows, USERS, CATALOGUE, unavailable=unavailable)
-    frame = lists_of(fitted(strategy, behaviour, seed), behaviour, n)
+    frame = lists_of(fitted(strategy, behaviour, seed, profiles=True), behaviour, n)
     score = dict(zip(behaviour.item_ids, popularity(behaviour.positives), strict=True))
     for user in USERS:
         seen = {item for owner, item in pairs if owner == user}
@@ -103,10 +106,11 @@ def test_every_list_is_right(behaviour_of, strategy, pairs, unavailable, n, seed
         assert set(items) <= left
         assert len(items) == len(set(items)) == min(n, len(left))
         assert own["rank"].tolist() == list(range(1, len(items) + 1))
-        assert set(own["strategy"]) <= {strategy, "popular"}
+        ranking = strategy if liked else without_history(strategy)
+        assert set(own["strategy"]) <= {ranking, "popular"}
         assert np.isfinite(own["score"].astype("float64")).all()
 
-        ranked, filled = own[own["strategy"] == strategy], own[own["strategy"] == "popular"]
+        ranked, filled = own[own["strategy"] == ranking], own[own["strategy"] == "popular"]
         assert ranked["score"].is_monotonic_decreasing
         if strategy != "popular":
             # Fillers come last, the most popular of those that are left.
