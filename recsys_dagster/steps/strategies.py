@@ -137,6 +137,7 @@ def _fit_item_weights(
                 evidence.item_vectors,
                 cold,
                 gfcf_weight=settings.hybrid_gfcf_weight,
+                popularity_weight=settings.hybrid_popularity_weight,
                 cold_boost=settings.cold_boost,
                 **l3ae,
             )

@@ -31,6 +31,7 @@ VALUES: dict[str, tuple[float, ...]] = {
     "user_weighting": (0, 0.25, 0.5, 0.75),
     "item_weighting": (0, 0.25, 0.5),
     "hybrid_gfcf_weight": (0, 0.1, 0.2, 0.4, 0.8, 1.6),
+    "hybrid_popularity_weight": (0, 0.3, 1, 3, 10),
 }
 """What a knob may be set to, ascending."""
 _L3AE = (
@@ -49,7 +50,7 @@ KNOBS: dict[str, tuple[str, ...]] = {
     "gfcf": ("recency_power",),
     "als": ("als_regularisation", "als_confidence", "als_factors"),
     "l3ae": _L3AE,
-    "hybrid": (*_L3AE[:2], "hybrid_gfcf_weight", *_L3AE[2:]),
+    "hybrid": (*_L3AE[:2], "hybrid_gfcf_weight", "hybrid_popularity_weight", *_L3AE[2:]),
 }
 """The knobs of each strategy that has any, those that matter most first."""
 

@@ -101,15 +101,21 @@ class ItemWeightsModel:
         history_items: int64 (h,), the items that the rows of B stand for; a history's other items
             say nothing.
         recency_power: x is recency ** recency_power; 0 counts all of a history alike.
+        prior: float32 (items,), what is said of an item before any history; it is divided by the
+            square of the number of a user's likes. None says nothing.
     """
 
     strategy: str
     weights: np.ndarray | sparse.csr_matrix
     history_items: np.ndarray
     recency_power: float = 0.0
+    prior: np.ndarray | None = None
 
     def score(self, block: UserBlock) -> np.ndarray:
-        """x·B; users without a history are not ranked, nor is an item that nothing speaks for."""
+        """x·B + prior / n²; users without a history are not ranked.
+
+        Of a csr B, neither is an item that nothing speaks for.
+        """
         histories = block.discounted(self.recency_power)[:, self.history_items]
         scores = histories @ self.weights
         if sparse.issparse(scores):
@@ -118,6 +124,8 @@ class ItemWeightsModel:
             dense[scores.row, scores.col] = scores.data
             return dense
         scores = np.asarray(scores, dtype=np.float32)
+        if self.prior is not None:
+            scores += self.prior / np.maximum(block.lengths, 1).astype(np.float32)[:, None] ** 2
         scores[np.diff(histories.indptr) == 0] = NOT_RANKED
         return scores
 
