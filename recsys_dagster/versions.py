@@ -27,6 +27,18 @@ ORDERING = (
     "rules.freshness_boost",
     "rules.freshness_half_life_days",
 )
+MEASURED = (
+    "strategy",
+    "models",
+    "encoder",
+    "users",
+    "evaluation.split",
+    "evaluation.user_texts",
+    "evaluation.k",
+    "evaluation.strategies",
+    "matrix_width",
+    *SPACE,
+)
 
 MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "raw_interactions": ("raw", ("interactions.source",)),
@@ -67,38 +79,8 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
         "held_back",
         ("evaluation.split", "evaluation.column", "interactions.columns"),
     ),
-    "tuning": (
-        "tuning",
-        (
-            "strategy",
-            "models",
-            "encoder",
-            "users",
-            "evaluation.split",
-            "evaluation.user_texts",
-            "evaluation.k",
-            "evaluation.strategies",
-            "matrix_width",
-            *SPACE,
-        ),
-    ),
-    "evaluation": (
-        "evaluation",
-        (
-            "strategy",
-            "models",
-            "encoder",
-            "users",
-            "evaluation.split",
-            "evaluation.user_texts",
-            "evaluation.mask",
-            "evaluation.k",
-            "evaluation.strategies",
-            "matrix_width",
-            *ORDERING,
-            *SPACE,
-        ),
-    ),
+    "tuning": ("tuning", MEASURED),
+    "evaluation": ("evaluation", (*MEASURED, "evaluation.mask", *ORDERING)),
 }
 """The module in `assets/` and the settings in the YAML that make each asset."""
 TOGETHER = {"rejected_interactions": "interactions", "rejected_items": "items"}

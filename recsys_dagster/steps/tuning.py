@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recsys_dagster.catalog import Catalog
-from recsys_dagster.steps.evaluation.comparison import HeldBack, Known, pairs_matrix, train_evidence
+from recsys_dagster.steps.evaluation.comparison import HeldBack, Known, asked_for
 from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.strategies import fit
@@ -182,12 +182,8 @@ def tune(
         progress: called with strategy, number of the trial and the trial.
     """
     metric = f"ndcg@{k}"
-    valid_pairs = held_back.valid[held_back.valid["item_id"].isin(known.items["item_id"])]
-    user_ids = pd.Series(np.sort(valid_pairs["user_id"].unique()), dtype="str")
-    evidence = train_evidence(catalog, held_back.train, known, user_ids)
+    evidence, users, valid = asked_for(held_back.valid, catalog, held_back, known)
     behaviour = evidence.behaviour
-    users = behaviour.user_ids.get_indexer(user_ids)
-    valid = pairs_matrix(valid_pairs, behaviour)[users]
 
     rows = []
     for strategy in strategies:

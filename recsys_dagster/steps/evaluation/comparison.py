@@ -123,6 +123,33 @@ def train_evidence(
     return Evidence(behaviour, item_vectors, similar, known.item_neighbours(behaviour.item_ids))
 
 
+def asked_for(
+    pairs: pd.DataFrame, catalog: Catalog, held_back: HeldBack, known: Known
+) -> tuple[Evidence, np.ndarray, sparse.csr_matrix]:
+    """What models learn from, and what they are asked for.
+
+    Args:
+        pairs: user_id and item_id, of validation or of test; those with items that the catalogue
+            lacks are left out: no list could hold them.
+        catalog: its settings.
+        held_back: train, validation and test.
+        known: texts as vectors.
+
+    Returns:
+        evidence from train alone, the positions of the users of the pairs, int64 (users,), and
+        the pairs as bool csr (users × items).
+
+    Raises:
+        ValueError: a pair that was held back is in train too.
+    """
+    possible = pairs[pairs["item_id"].isin(known.items["item_id"])]
+    user_ids = pd.Series(np.sort(possible["user_id"].unique()), dtype="str")
+    evidence = train_evidence(catalog, held_back.train, known, user_ids)
+    _refuse_leaks(evidence.behaviour, held_back)
+    users = evidence.behaviour.user_ids.get_indexer(user_ids)
+    return evidence, users, _pairs(possible, evidence.behaviour)[users]
+
+
 def compare(
     catalog: Catalog,
     held_back: HeldBack,
@@ -135,9 +162,8 @@ def compare(
 ) -> pd.DataFrame:
     """The table `evaluation`: every strategy in every metric and slice, with intervals.
 
-    Test pairs with items that the catalogue lacks are left out: no list could hold them. Where
-    rules order the lists, the champion is measured without them, as all others are, and once more
-    with them.
+    Where rules order the lists, the champion is measured without them, as all others are, and once
+    more with them.
 
     Args:
         catalog: its settings; its strategy is the champion.
@@ -154,16 +180,11 @@ def compare(
         ValueError: a pair that was held back is in train too.
     """
     names = list(dict.fromkeys([BASELINE, catalog.strategy, *strategies]))
-    test_pairs = held_back.test[held_back.test["item_id"].isin(known.items["item_id"])]
-    tested = pd.Series(np.sort(test_pairs["user_id"].unique()), dtype="str")
-    evidence = train_evidence(catalog, held_back.train, known, tested)
+    evidence, users, test = asked_for(held_back.test, catalog, held_back, known)
     behaviour = evidence.behaviour
-    users = behaviour.user_ids.get_indexer(tested)
-    test = pairs_matrix(test_pairs, behaviour)[users]
-    _refuse_leaks(behaviour, held_back)
     masked = behaviour.seen
     if mask == "train+valid":
-        masked = ((masked + pairs_matrix(held_back.valid, behaviour)) > 0).tocsr()
+        masked = ((masked + _pairs(held_back.valid, behaviour)) > 0).tocsr()
     parts = slices(behaviour, users)
     reranking = Reranking.of(
         catalog.rules,
@@ -212,12 +233,12 @@ def compare(
 
 def _refuse_leaks(behaviour: Behaviour, held_back: HeldBack) -> None:
     for part in ("valid", "test"):
-        known = behaviour.seen.multiply(pairs_matrix(getattr(held_back, part), behaviour)).nnz
+        known = behaviour.seen.multiply(_pairs(getattr(held_back, part), behaviour)).nnz
         if known:
             raise ValueError(f"{known} {part} pairs are in what models learn from: a leak")
 
 
-def pairs_matrix(pairs: pd.DataFrame, behaviour: Behaviour) -> sparse.csr_matrix:
+def _pairs(pairs: pd.DataFrame, behaviour: Behaviour) -> sparse.csr_matrix:
     """Bool csr (users × items) of pairs; those with items that have no place are left out."""
     rows = behaviour.user_ids.get_indexer(pairs["user_id"])
     columns = behaviour.item_ids.get_indexer(pairs["item_id"])
