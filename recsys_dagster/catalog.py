@@ -212,8 +212,8 @@ class ModelSettings(Settings):
         default=0.2, description="hybrid: weight of GF-CF's scores beside L3AE's; 0 leaves it out"
     )
     hybrid_popularity_weight: Annotated[float, Field(ge=0)] = Field(
-        default=1.0,
-        description="hybrid: weight of the share of users who like an item, divided by the square "
+        default=0.3,
+        description="hybrid: weight of the share of users who like an item, divided by the cube "
         "of a user's likes; 0 leaves it out",
     )
     cold_boost: Annotated[float, Field(gt=0)] = Field(

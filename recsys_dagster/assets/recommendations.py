@@ -133,7 +133,7 @@ def recommendations(
       Lee, 2025)
     - gfcf: `r = X·W`, W from the normalised XᵀX and its low-pass part (Shen et al., 2021)
     - als: `r = U·Vᵀ`, factors of users and items (Hu, Koren and Volinsky, 2008)
-    - hybrid: `r = X·(B_l3ae + w·W_gfcf) + c·p / n²`, n the user's likes; items
+    - hybrid: `r = X·(B_l3ae + w·W_gfcf) + c·p / n³`, n the user's likes; items
       without interactions take over the columns of those whose texts are near
     """
     catalog = catalog_of(context, recsys_catalogs)

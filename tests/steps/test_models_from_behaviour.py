@@ -409,7 +409,7 @@ def test_popularity_speaks_in_the_hybrid_for_users_known_by_little():
     for n in (1, 3):
         history = sparse.csr_matrix(likes[:n].sum(axis=0, keepdims=True))
         block = block_of(history)
-        added = 2 * popularity(positives)[None] / n**2
+        added = 2 * popularity(positives)[None] / n**3
         np.testing.assert_allclose(ruled.score(block) - plain.score(block), added, atol=1e-5)
         parts = [m.contributions(block, np.array([0]), np.array([5])) for m in (plain, ruled)]
         np.testing.assert_array_equal(*parts)

@@ -80,12 +80,17 @@ def user_embeddings_finite(
     recsys_catalogs: CatalogsParam,
     recsys_warehouse: Warehouse,
 ) -> dg.AssetCheckResult:
-    """Every vector is finite, and every user who likes something of the catalogue has one."""
+    """Every vector is finite, and every user who likes an item with a vector has one.
+
+    An item may have a zero vector: TF-IDF knows no rare words.
+    """
     vectors, not_finite, missing = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
         "select (select count(*) from user_embeddings), "
         "(select count(*) from user_embeddings "
         "where not list_bool_and(list_transform(embedding::float[], lambda x: isfinite(x)))), "
-        "(select count(distinct user_id) from interactions semi join items using (item_id) "
+        "(select count(distinct user_id) from interactions semi join (select item_id from items "
+        "join item_embeddings using (item_id) where list_bool_or(list_transform("
+        "embedding::float[], lambda x: x <> 0))) using (item_id) "
         "anti join user_embeddings using (user_id) where positive and weight > 0)"
     )
     return blocking(

@@ -102,7 +102,7 @@ class ItemWeightsModel:
             say nothing.
         recency_power: x is recency ** recency_power; 0 counts all of a history alike.
         prior: float32 (items,), what is said of an item before any history; it is divided by the
-            square of the number of a user's likes. None says nothing.
+            cube of the number of a user's likes. None says nothing.
     """
 
     strategy: str
@@ -112,7 +112,7 @@ class ItemWeightsModel:
     prior: np.ndarray | None = None
 
     def score(self, block: UserBlock) -> np.ndarray:
-        """x·B + prior / n²; users without a history are not ranked.
+        """x·B + prior / n³; users without a history are not ranked.
 
         Of a csr B, neither is an item that nothing speaks for.
         """
@@ -125,7 +125,7 @@ class ItemWeightsModel:
             return dense
         scores = np.asarray(scores, dtype=np.float32)
         if self.prior is not None:
-            scores += self.prior / np.maximum(block.lengths, 1).astype(np.float32)[:, None] ** 2
+            scores += self.prior / np.maximum(block.lengths, 1).astype(np.float32)[:, None] ** 3
         scores[np.diff(histories.indptr) == 0] = NOT_RANKED
         return scores
 
