@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test ui lint bench live results published reference setup clean
+.PHONY: demo test ui lint bench live results published peers reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -35,6 +35,9 @@ results: setup  ## strategies on several fields; RECSYS_DATA names the folder of
 published: setup  ## published tables beside ours; RECSYS_DATA names the folder of the data sets
 	$(BIN)/python -m benchmarks.published --data $(RECSYS_DATA)
 
+peers: setup .venv-peers/installed  ## other libraries beside ours; RECSYS_DATA names the folder of the data sets
+	$(BIN)/python -m benchmarks.peers --data $(RECSYS_DATA)
+
 reference: setup  ## the YAML reference in the README, made again from the catalog model
 	$(BIN)/python -m recsys_dagster.reference README.md
 
@@ -46,9 +49,14 @@ setup: .venv/installed  ## make .venv and install everything
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
 	touch $@
 
+.venv-peers/installed: benchmarks/peers-requirements.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 $(DAGSTER_HOME)/dagster.yaml: recsys_dagster/dagster.yaml
 	mkdir -p $(@D)
 	test -e $@ || cp $< $@
 
 clean:  ## remove the environment and all data
-	rm -rf .venv $(CURDIR)/.recsys
+	rm -rf .venv .venv-peers $(CURDIR)/.recsys

@@ -60,11 +60,13 @@ class Measured:
 
     Attributes:
         users: metric → float64 (users,), of those with something held back.
-        seconds: of fitting and ranking.
+        fit_seconds: of learning.
+        recommend_seconds: of ranking for all of them.
     """
 
     users: dict[str, np.ndarray]
-    seconds: float
+    fit_seconds: float
+    recommend_seconds: float
 
     def mean(self, metric: str) -> float:
         """Mean over users."""
@@ -78,7 +80,7 @@ class Measured:
                 "method": method,
                 "metric": f"{metric}, {part}" if part else metric,
                 "value": self.mean(metric),
-                "seconds": self.seconds,
+                "seconds": self.fit_seconds + self.recommend_seconds,
             }
             for metric, part in metrics
         ]
@@ -97,9 +99,10 @@ def measure(
     users = np.flatnonzero(np.diff(held_back.indptr))
     started = time.perf_counter()
     model = _fit(task, evidence, method, settings)
+    fitted = time.perf_counter()
     ranked = rank_for_evaluation(model, evidence.behaviour, users, mask, max(ks))
-    seconds = time.perf_counter() - started
-    return Measured(accuracy(ranked, held_back[users], ks), seconds)
+    ended = time.perf_counter()
+    return Measured(accuracy(ranked, held_back[users], ks), fitted - started, ended - fitted)
 
 
 def _fit(task: Task, evidence: Evidence, method: str, settings: Settings) -> Model:
@@ -112,13 +115,22 @@ def _fit(task: Task, evidence: Evidence, method: str, settings: Settings) -> Mod
     )
 
 
+def without_valid(task: Task) -> sparse.csr_matrix:
+    """What is learnt from while settings are tried: train without validation, bool csr."""
+    return (task.train - task.train.multiply(task.valid)).tocsr()
+
+
+def masked_at_test(task: Task, protocol: Protocol) -> sparse.csr_matrix:
+    """What lists must not hold at test, bool csr: train, and validation where it is masked too."""
+    return ((task.train + task.valid) > 0).tocsr() if protocol.mask_valid else task.train
+
+
 def tune(task: Task, method: str, protocol: Protocol) -> Settings:
     """The settings that the search of `recsys tune` chooses by NDCG on validation.
 
     These splits tell no order of a user's pairs, so there is nothing to find for recency_power.
     """
-    train = task.train - task.train.multiply(task.valid)
-    evidence = evidence_of(task, train.tocsr())
+    evidence = evidence_of(task, without_valid(task))
     metric = f"ndcg@{max(protocol.ks)}"
 
     def score(settings: Settings) -> np.ndarray:
@@ -248,9 +260,7 @@ def run(only: Sequence[str], data: Path, cache: Path, *, tuning: bool) -> list[d
             rows += cold_rows(task, protocol, own)
             continue
         evidence = evidence_of(task, task.train)
-        mask = evidence.behaviour.seen
-        if protocol.mask_valid:
-            mask = ((mask + task.valid) > 0).tocsr()
+        mask = masked_at_test(task, protocol)
         for method in METHODS:
             found = measure(
                 task, evidence, method, own.get(method, {}), task.test, mask, protocol.ks
