@@ -270,6 +270,20 @@ class TestSpoiled:
         assert "user-zq" not in dg.serialize_value(evaluation)
 
 
+def test_who_only_likes_items_of_unknown_words_needs_no_vector(published):
+    place = published()
+    place.warehouse.query("tiny", "delete from user_embeddings where user_id = 'user-zq-11'")
+    place.warehouse.query(
+        "tiny",
+        "update item_embeddings set embedding = list_transform(embedding::float[], lambda x: 0) "
+        "where item_id in (select item_id from interactions where user_id = 'user-zq-11')",
+    )
+    (evaluation,) = evaluate(place, "user_embeddings_finite").values()
+    assert not re.search("user-zq", evaluation.description)
+    assert "0 users with likes lack one" in evaluation.description
+    assert evaluation.passed
+
+
 class TestNothingToCompareWith:
     COMPARING = ("interactions_not_fallen", "items_not_fallen", "lists_not_upset")
 
