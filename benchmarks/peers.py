@@ -7,7 +7,8 @@ by our metrics.
 
 Theirs have the best of seven settings each, the library's defaults among them: `--tune` looks for
 them by NDCG on validation, out of train, of at most 1,000 users drawn with seed 0, and writes them
-to `peers_settings.json`; without it they are used from there. Ours have the defaults of a catalog.
+to `peers_settings.json`; without it they are used from there, and a table that it was never run for
+has the libraries' defaults. Ours have the defaults of a catalog.
 
 `python -m benchmarks.peers --data DIR --json FILE` writes rows of table, method, metric, value,
 fit_seconds and recommend_seconds. Where validation is masked beside train (C) the seconds of theirs
@@ -294,13 +295,16 @@ def main() -> None:
         if arguments.tune:
             settings[name] = {method: tune(task, method, PROTOCOLS[name]) for method in PEERS}
             SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        chosen = (
+            "the best of 7 on validation"
+            if name in settings
+            else "the libraries' defaults: --tune was never run for this table"
+        )
+        CONSOLE.print(f"  Settings of other libraries: {chosen}; of ours: a catalog's defaults.")
         rows = rows_of(name, task, settings.get(name, {}))
         sys.stdout.write(f"{as_markdown(name, rows)}\n\n")
         for row in rows:
             records += row.as_records(name, PROTOCOLS[name].metrics)
-    CONSOLE.print(
-        "Settings of other libraries: the best of 7 on validation; of ours: a catalog's defaults."
-    )
     if arguments.json:
         arguments.json.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
 
