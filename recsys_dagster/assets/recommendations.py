@@ -24,7 +24,7 @@ from recsys_dagster.steps.matrices import Behaviour, align
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.reranking import Reranking
 from recsys_dagster.steps.similarity_tables import to_sparse
-from recsys_dagster.steps.strategies import Evidence, fit, with_tuned, without_history
+from recsys_dagster.steps.strategies import Evidence, fit, used_of, with_tuned, without_history
 
 ORDER = ["interactions.last_timestamp", "interactions.last_position"]
 LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
@@ -96,8 +96,8 @@ def popular_items(
 
 
 def _rules_and_tuned(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
-    tuned = tuned_settings(arguments["recsys_warehouse"], catalog.name).get(catalog.strategy)
-    return f"{_named_in_files(catalog, arguments)} {tuned}"
+    tuned = tuned_settings(arguments["recsys_warehouse"], catalog.name)
+    return f"{_named_in_files(catalog, arguments)} {used_of(tuned, catalog)}"
 
 
 @table_asset(
@@ -185,7 +185,7 @@ def recommendations(
     return dg.Output(
         table,
         metadata=_described(table, items, len(users))
-        | {"tuned": dict(tuned.get(catalog.strategy, {}))}
+        | {"tuned": used_of(tuned, catalog)}
         | rests_on(catalog, recsys_warehouse.remembered(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, _origins(catalog)),
     )
@@ -193,7 +193,10 @@ def recommendations(
 
 def _origins(catalog: Catalog) -> dict[str, list[str]]:
     """The columns that each column of the lists is made of."""
-    scored = list(dict.fromkeys([*LEARNED_FROM[catalog.strategy], *LIKES]))
+    # Users without a history may be ranked by the matrix, whatever the strategy.
+    new_users = without_history(catalog.strategy) == "content"
+    profiles = ["similarity_matrix.similarity"] if new_users else []
+    scored = list(dict.fromkeys([*LEARNED_FROM[catalog.strategy], *profiles, *LIKES]))
     rules, ruled = catalog.rules, ["items.item_id", "items.available"]
     if rules.categories or rules.without_categories or rules.most_per_category:
         ruled.append("items.category")

@@ -45,15 +45,19 @@ Tuned = Mapping[str, Mapping[str, float]]
 """What the search for settings found: strategy → knob → value."""
 
 
-def with_tuned(catalog: Catalog, tuned: Tuned) -> Catalog:
-    """The catalog with what was found for its strategy; what its YAML names keeps its value."""
+def used_of(tuned: Tuned, catalog: Catalog) -> dict[str, float]:
+    """What is used of what was found for the catalog's strategy: no knob that its YAML names."""
+    if not catalog.models.tuned:
+        return {}
     named = catalog.models.model_fields_set
-    found = {
-        knob: value
-        for knob, value in tuned.get(catalog.strategy, {}).items()
-        if catalog.models.tuned and knob not in named
-    }
-    return catalog.model_copy(update={"models": catalog.models.model_copy(update=found)})
+    found = tuned.get(catalog.strategy, {})
+    return {knob: value for knob, value in found.items() if knob not in named}
+
+
+def with_tuned(catalog: Catalog, tuned: Tuned) -> Catalog:
+    """The catalog with what is used of what was found for its strategy."""
+    models = catalog.models.model_copy(update=used_of(tuned, catalog))
+    return catalog.model_copy(update={"models": models})
 
 
 def fit(catalog: Catalog, evidence: Evidence) -> Model:
@@ -68,24 +72,21 @@ def fit(catalog: Catalog, evidence: Evidence) -> Model:
             return PopularModel(popularity(behaviour.positives))
         case "recent":
             return fit_recent(behaviour.positives, behaviour.ages, settings.recent_days)
-    content = _content(catalog, evidence)
-    if catalog.strategy == "content":
-        return content
-    return WithProfiles(_fit_on_histories(catalog.strategy, evidence, settings), content)
+        case "content":
+            # Only the catalogue's items have vectors and take part in the mean.
+            known = behaviour.in_catalogue
+            space = Space.of(evidence.item_vectors[known], catalog.similarity, catalog.centre)
+            projected = np.zeros_like(evidence.item_vectors)
+            projected[known] = space.project(evidence.item_vectors[known])
+            return ContentModel(evidence.similarity_matrix, projected)
+        case learned:
+            model = _fit_on_histories(learned, evidence, settings)
+            return WithProfiles(model, evidence.similarity_matrix)
 
 
 def without_history(strategy: str) -> str:
     """What ranks for users without a history where this strategy makes the lists."""
     return strategy if strategy in ("popular", "recent") else "content"
-
-
-def _content(catalog: Catalog, evidence: Evidence) -> ContentModel:
-    # Only the catalogue's items have vectors and take part in the mean.
-    known = evidence.behaviour.in_catalogue
-    space = Space.of(evidence.item_vectors[known], catalog.similarity, catalog.centre)
-    projected = np.zeros_like(evidence.item_vectors)
-    projected[known] = space.project(evidence.item_vectors[known])
-    return ContentModel(evidence.similarity_matrix, projected)
 
 
 def _fit_on_histories(

@@ -86,8 +86,10 @@ def test_what_is_found_is_used_from_then_on(place, better, monkeypatch, run_fact
     assert [own.models.dropout for own in used] == [0.8]
     assert figures(result, "tiny", "recommendations")["tuned"] == {"dropout": 0.8}
     place.write_catalog("tiny", place_settings(place) | {"models": {"tuned": False}})
-    assert place.run("tiny").success
+    result = place.run("tiny")
+    assert result.success
     assert [own.models.dropout for own in used] == [0.8, 0.5]
+    assert figures(result, "tiny", "recommendations")["tuned"] == {}
 
 
 def place_settings(place) -> dict:

@@ -567,7 +567,7 @@ def test_who_has_no_history_is_ranked_by_the_matrix_and_everybody_else_as_before
     positives = sparse.csr_matrix(np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0]], dtype=np.float32))
     kept = sparse.csr_matrix(([0.9, 0.5], ([0, 1], [1, 2])), shape=(3, 3)).astype(np.float32)
     own = PopularModel(np.array([3, 2, 1], dtype=np.float32))
-    model = WithProfiles(own, ContentModel(kept, np.eye(3, dtype=np.float32)))
+    model = WithProfiles(own, kept)
     scores = model.score(block_of(positives))
     nothing = [NOT_RANKED, NOT_RANKED, NOT_RANKED]
     np.testing.assert_array_equal(

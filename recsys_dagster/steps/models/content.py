@@ -10,6 +10,14 @@ from threadpoolctl import threadpool_limits
 from recsys_dagster.steps.models.base import NOT_RANKED, UserBlock
 
 
+def kept_scores(similarity: sparse.csr_matrix) -> np.ndarray:
+    """Rows of the similarity matrix as scores, float32 (b × items); what it lacks is not ranked."""
+    rows = similarity.tocoo()
+    scores = np.full(rows.shape, NOT_RANKED, dtype=np.float32)
+    scores[rows.row, rows.col] = rows.data
+    return scores
+
+
 @dataclass(frozen=True)
 class ContentModel:
     """Ranks by the stored user-item similarity.
@@ -26,10 +34,7 @@ class ContentModel:
 
     def score(self, block: UserBlock) -> np.ndarray:
         """The matrix's rows; what it does not keep is not ranked."""
-        rows = self.similarity[block.positions].tocoo()
-        scores = np.full(rows.shape, NOT_RANKED, dtype=np.float32)
-        scores[rows.row, rows.col] = rows.data
-        return scores
+        return kept_scores(self.similarity[block.positions])
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """w_uj v_j·v_i: the parts of the inner product of the user's vector and the item's."""

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from recsys_dagster.steps.models.base import Model, UserBlock
-from recsys_dagster.steps.models.content import ContentModel
+from recsys_dagster.steps.models.content import kept_scores
 
 
 @dataclass(frozen=True)
@@ -14,11 +15,11 @@ class WithProfiles:
 
     Attributes:
         model: the strategy.
-        content: ranks the users that the similarity matrix has a row of.
+        similarity: float32 csr (users × items), the entries that the similarity matrix keeps.
     """
 
     model: Model
-    content: ContentModel
+    similarity: sparse.csr_matrix
 
     @property
     def strategy(self) -> str:
@@ -30,8 +31,7 @@ class WithProfiles:
         scores = self.model.score(block)
         new = np.flatnonzero(block.lengths == 0)
         if len(new):
-            own = UserBlock(block.positions[new], block.positives[new], block.weights[new])
-            scores[new] = self.content.score(own)
+            scores[new] = kept_scores(self.similarity[block.positions[new]])
         return scores
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
