@@ -38,7 +38,7 @@ from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.models.base import ItemWeightsModel, Model
 from recsys_dagster.steps.similarity import Space
-from recsys_dagster.steps.strategies import Evidence, fit
+from recsys_dagster.steps.strategies import Evidence, Fits, fit
 from recsys_dagster.steps.tuning import Settings, chosen, free_knobs, search
 
 SETTINGS = Path(__file__).with_name("published_settings.json")
@@ -110,9 +110,12 @@ def _fit(task: Task, evidence: Evidence, method: str, settings: Settings) -> Mod
         # All similarities, where the product keeps the nearest: ranks among cold items need them.
         vectors = Space.of(task.item_vectors, "cosine", centre=True).project(task.item_vectors)
         return ItemWeightsModel(method, vectors @ vectors.T, np.arange(len(vectors)))
-    return fit(
-        Catalog.model_validate(SMALLEST | {"strategy": method, "models": settings}), evidence
-    )
+    return fit(catalog_with(method, settings), evidence)
+
+
+def catalog_with(method: str, settings: Settings) -> Catalog:
+    """A catalog whose strategy is the method, with these settings and the product's own."""
+    return Catalog.model_validate(SMALLEST | {"strategy": method, "models": settings})
 
 
 def without_valid(task: Task) -> sparse.csr_matrix:
@@ -131,13 +134,15 @@ def tune(task: Task, method: str, protocol: Protocol) -> Settings:
     These splits tell no order of a user's pairs, so there is nothing to find for recency_power.
     """
     evidence = evidence_of(task, without_valid(task))
-    metric = f"ndcg@{max(protocol.ks)}"
+    behaviour, fits = evidence.behaviour, Fits(evidence)
+    users = np.flatnonzero(np.diff(task.valid.indptr))
+    k = max(protocol.ks)
+    metric = f"ndcg@{k}"
 
     def score(settings: Settings) -> np.ndarray:
-        mask = evidence.behaviour.seen
-        return measure(task, evidence, method, settings, task.valid, mask, protocol.ks).users[
-            metric
-        ]
+        model = fits.fit(catalog_with(method, settings))
+        ranked = rank_for_evaluation(model, behaviour, users, behaviour.seen, k)
+        return accuracy(ranked, task.valid[users], [k])[metric]
 
     own = Catalog.model_validate(SMALLEST)
     knobs = {k: values for k, values in free_knobs(own, method).items() if k != "recency_power"}

@@ -11,7 +11,7 @@ from recsys_dagster.catalog import Catalog
 from recsys_dagster.steps.evaluation.comparison import HeldBack, Known, asked_for
 from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
-from recsys_dagster.steps.strategies import fit
+from recsys_dagster.steps.strategies import SCORING_SETTINGS, Fits
 
 Settings = dict[str, float]
 
@@ -35,7 +35,6 @@ VALUES: dict[str, tuple[float, ...]] = {
 }
 """What a knob may be set to, ascending."""
 _L3AE = (
-    "recency_power",
     "hybrid_regularisation",
     "dropout",
     "semantic_share",
@@ -49,10 +48,11 @@ KNOBS: dict[str, tuple[str, ...]] = {
     "ease": ("recency_power", "ease_regularisation", "dropout"),
     "gfcf": ("recency_power",),
     "als": ("als_regularisation", "als_confidence", "als_factors"),
-    "l3ae": _L3AE,
-    "hybrid": (*_L3AE[:2], "hybrid_gfcf_weight", "hybrid_popularity_weight", *_L3AE[2:]),
+    "l3ae": ("recency_power", *_L3AE),
+    "hybrid": (*SCORING_SETTINGS, _L3AE[0], "hybrid_gfcf_weight", *_L3AE[1:]),
 }
-"""The knobs of each strategy that has any, those that matter most first."""
+"""The knobs of each strategy that has any: `SCORING_SETTINGS`, which are tried on the first fit,
+then those that matter most."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def tune(
     """
     metric = f"ndcg@{k}"
     evidence, users, valid = asked_for(held_back.valid, catalog, held_back, known)
-    behaviour = evidence.behaviour
+    behaviour, fits = evidence.behaviour, Fits(evidence)
 
     rows = []
     for strategy in strategies:
@@ -193,7 +193,7 @@ def tune(
         def score(settings: Settings, strategy: str = strategy) -> np.ndarray:
             models = catalog.models.model_copy(update=settings)
             own = catalog.model_copy(update={"strategy": strategy, "models": models})
-            ranked = rank_for_evaluation(fit(own, evidence), behaviour, users, behaviour.seen, k)
+            ranked = rank_for_evaluation(fits.fit(own), behaviour, users, behaviour.seen, k)
             return accuracy(ranked, valid, [k])[metric]
 
         trials = []

@@ -10,7 +10,7 @@ import pytest
 from recsys_dagster.assets import recommendations as recommendations_assets
 from recsys_dagster.cli.app import tune
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps import tuning
+from recsys_dagster.steps import strategies, tuning
 
 EVALUATION = {"split": "column", "column": "part", "k": [3], "strategies": ["ease"]}
 
@@ -50,13 +50,13 @@ def better(monkeypatch):
         return {f"ndcg@{ks[0]}": users + fitted[-1].models.dropout}
 
     fitted = []
-    fit = tuning.fit
+    fit = tuning.Fits.fit
 
-    def spy(catalog, evidence):
+    def spy(self, catalog):
         fitted.append(catalog)
-        return fit(catalog, evidence)
+        return fit(self, catalog)
 
-    monkeypatch.setattr(tuning, "fit", spy)
+    monkeypatch.setattr(tuning.Fits, "fit", spy)
     monkeypatch.setattr(tuning, "accuracy", accuracy)
 
 
@@ -99,13 +99,16 @@ def place_settings(place) -> dict:
 
 def test_a_search_knows_nothing_of_test(place, monkeypatch):
     seen = []
-    fit = tuning.fit
+    learn = strategies.learn
     monkeypatch.setattr(
-        tuning, "fit", lambda own, evidence: seen.append(evidence.behaviour) or fit(own, evidence)
+        strategies,
+        "learn",
+        lambda own, evidence: seen.append(evidence.behaviour) or learn(own, evidence),
     )
     assert search(place, trials=2).success
     parts = place.warehouse.read("tiny", "evaluation_split").to_pandas()
     held = parts[parts["part"].isin(["valid", "test"])]
+    assert seen
     for behaviour in seen:
         rows = behaviour.user_ids.get_indexer(held["user_id"])
         columns = behaviour.item_ids.get_indexer(held["item_id"])

@@ -1,7 +1,6 @@
 """Strategies against the formulas they stand for."""
 
 import tracemalloc
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from recsys_dagster.catalog import Catalog
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps import strategies
 from recsys_dagster.steps.models import inverse as inverse_module
 from recsys_dagster.steps.models import memory
 from recsys_dagster.steps.models.base import NOT_RANKED, ItemWeightsModel, UserBlock
@@ -24,10 +21,7 @@ from recsys_dagster.steps.models.l3ae import fit_l3ae, l3ae_weights
 from recsys_dagster.steps.models.popular import PopularModel, popularity
 from recsys_dagster.steps.models.profiles import WithProfiles
 from recsys_dagster.steps.models.similar_items import fit_similar_items
-from recsys_dagster.steps.similarity import Space
 from recsys_dagster.steps.similarity_tables import item_neighbours
-
-STRATEGIES = get_args(Catalog.model_fields["strategy"].annotation)
 
 
 def histories(users, items, seed=0, density=0.2):
@@ -491,73 +485,6 @@ def test_available_memory_is_what_linux_says_else_the_free_pages(monkeypatch, tm
 
     monkeypatch.setattr(memory.os, "sysconf", unknown)
     assert memory.available_bytes() is None
-
-
-# Names to models
-
-
-def catalog_of(strategy):
-    return Catalog.model_validate(
-        {
-            "name": "shop",
-            "interactions": {"source": "x.csv"},
-            "items": {"source": "y.csv", "text": "{title}"},
-            "strategy": strategy,
-            "models": {
-                "ease_regularisation": 10,
-                "hybrid_regularisation": 10,
-                "dropout": 0,
-                "hybrid_gfcf_weight": 0,
-            },
-        }
-    )
-
-
-def evidence_of(behaviour, vectors):
-    users, items = behaviour.seen.shape
-    return strategies.Evidence(
-        behaviour,
-        vectors,
-        sparse.csr_matrix((users, items), dtype=np.float32),
-        sparse.csr_matrix((items, items), dtype=np.float32),
-    )
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_of_the_catalog_is_a_model_of_that_name(behaviour_of, strategy):
-    behaviour = behaviour_of([("u", "a"), ("v", "b"), ("v", "c")], ["u", "v", "w"], list("abcd"))
-    model = strategies.fit(catalog_of(strategy), evidence_of(behaviour, texts(4, 3)))
-    assert model.strategy == strategy
-    block = block_of(behaviour.positives, behaviour.weights)
-    scores = model.score(block)
-    assert scores.shape == (3, 4)
-    assert scores.dtype == np.float32
-    parts = model.contributions(block, np.array([1, 1]), np.array([0, 3]))
-    assert parts.shape == (2 * 2,)
-    assert parts.dtype == np.float32
-
-
-def test_an_item_that_people_only_dislike_is_not_cold(behaviour_of):
-    pairs = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "disliked", 1.0, False)]
-    behaviour = behaviour_of(pairs, ["u", "v"], ["a", "b", "disliked", "unknown"])
-    F = Space("cosine", None).project(np.array([[1, 0.1], [1, 0], [1, 0.05], [1, 0.05]]))
-    model = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, F)).model
-    assert isinstance(model, ItemWeightsModel)
-    assert model.history_items.tolist() == [0, 1, 2]
-    a, disliked, unknown = 0, 2, 3
-    learned, _ = direct_l3ae(behaviour.positives.toarray()[:, :3], F[:3], 10, 8, 5)
-    np.testing.assert_allclose(model.weights[:, disliked], learned[:, disliked], rtol=1e-4)
-    # Identical texts: the transferred column differs from the learned one.
-    assert model.weights[a, unknown] > 0
-    assert model.weights[a, unknown] != pytest.approx(model.weights[a, disliked], rel=1e-3)
-
-
-def test_an_item_whose_pairs_are_all_left_out_is_cold(behaviour_of):
-    pairs = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "rare", 1.0, False)]
-    behaviour = behaviour_of(pairs, ["u", "v"], ["a", "b", "rare"], left_out=[False] * 4 + [True])
-    model = strategies.fit(catalog_of("hybrid"), evidence_of(behaviour, texts(3, 2))).model
-    assert isinstance(model, ItemWeightsModel)
-    assert model.history_items.tolist() == [0, 1]
 
 
 # profiles

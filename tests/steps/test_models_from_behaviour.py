@@ -22,7 +22,6 @@ from recsys_dagster.steps.models.hybrid import (
 )
 from recsys_dagster.steps.models.item_knn import fit_item_knn
 from recsys_dagster.steps.models.l3ae import fit_l3ae, l3ae_weights
-from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.models.recent import fit_recent
 from recsys_dagster.steps.models.weighting import weighted
 
@@ -396,20 +395,3 @@ def test_a_fit_does_not_change_what_it_is_given(strategy):
     fitted(strategy, positives)
     assert (positives != before).nnz == 0
     assert (positives.data == 1).all()
-
-
-def test_popularity_speaks_in_the_hybrid_for_users_known_by_little():
-    rng = np.random.default_rng(0)
-    positives = sparse.csr_matrix((rng.random((40, 12)) < 0.3).astype(np.float32))
-    F, nothing_cold = rng.standard_normal((12, 4)).astype(np.float32), np.zeros(12, dtype=bool)
-    own = {"cold_boost": 1.0, "gfcf_weight": 0.2, **L3AE}
-    plain = fit_hybrid(positives, F, nothing_cold, **own)
-    ruled = fit_hybrid(positives, F, nothing_cold, popularity_weight=2.0, **own)
-    likes = np.eye(12, dtype=np.float32)
-    for n in (1, 3):
-        history = sparse.csr_matrix(likes[:n].sum(axis=0, keepdims=True))
-        block = block_of(history)
-        added = 2 * popularity(positives)[None] / n**3
-        np.testing.assert_allclose(ruled.score(block) - plain.score(block), added, atol=1e-5)
-        parts = [m.contributions(block, np.array([0]), np.array([5])) for m in (plain, ruled)]
-        np.testing.assert_array_equal(*parts)

@@ -7,7 +7,6 @@ from recsys_dagster.steps.models.base import ItemWeightsModel, widened
 from recsys_dagster.steps.models.gfcf import gfcf_weights
 from recsys_dagster.steps.models.l3ae import l3ae_weights
 from recsys_dagster.steps.models.memory import require_memory
-from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.similarity import Space, top_k
 
 SAMPLE_USERS = 1000
@@ -24,7 +23,6 @@ def fit_hybrid(
     cold: np.ndarray,
     *,
     gfcf_weight: float = 0.0,
-    popularity_weight: float = 0.0,
     cold_boost: float,
     **settings: float,
 ) -> ItemWeightsModel:
@@ -35,11 +33,6 @@ def fit_hybrid(
     items are lent is GF-CF's columns, or L3AE's where there is no GF-CF: they say more of items
     that look alike (amazon-games, cold among cold: N@20 .116 against .101).
 
-    Users known by one or two likes are told much by chance, so r = x·B + c·p / n³, with p the share
-    of users who like an item and n the user's likes (steam-reviews, where seven in ten users wrote
-    one or two reviews: .201 against .192 of N@20 on validation; by n³ sets of longer histories
-    stay as they are).
-
     A cold item is in nobody's history that models learn from, so B has rows for warm items only:
     float32 (warm × items).
 
@@ -48,7 +41,6 @@ def fit_hybrid(
         item_vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
         cold: bool (items,), items that no interaction says anything of.
         gfcf_weight: share of GF-CF in the blend; 0 leaves it out.
-        popularity_weight: c; 0 leaves popularity out.
         cold_boost: factor on the cold columns, > 0.
         settings: those of `l3ae_weights`.
 
@@ -67,8 +59,7 @@ def fit_hybrid(
     if cold.any() and len(warm):
         shares = transfer_shares(item_vectors[cold], item_vectors[warm])
         transfer_to_cold(weights, learned, shares, np.flatnonzero(cold), cold_boost)
-    prior = np.float32(popularity_weight) * popularity(positives) if popularity_weight else None
-    return ItemWeightsModel("hybrid", weights, warm, prior=prior)
+    return ItemWeightsModel("hybrid", weights, warm)
 
 
 def blend_in_gfcf(
