@@ -202,8 +202,8 @@ class ModelSettings(Settings):
         default=0.5,
         description="p of EASE and L3AE: learn as if this share of every history were hidden",
     )
-    user_weighting: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="a of L3AE: the larger, the less active users count"
+    user_weighting: Annotated[float, Field(ge=-2, le=2)] = Field(
+        default=0.0, description="a of L3AE: above 0 active users count less, below 0 more"
     )
     item_weighting: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="b of L3AE: the larger, the less popular items count"

@@ -28,7 +28,7 @@ VALUES: dict[str, tuple[float, ...]] = {
     "semantic_share": (0, 0.2, 0.5, 0.8, 0.95),
     "semantic_regularisation": (1, 5, 20),
     "dropout": (0, 0.25, 0.5, 0.65, 0.8),
-    "user_weighting": (0, 0.25, 0.5, 0.75),
+    "user_weighting": (-1, -0.5, 0, 0.25, 0.5, 0.75),
     "item_weighting": (0, 0.25, 0.5),
     "hybrid_gfcf_weight": (0, 0.1, 0.2, 0.4, 0.8, 1.6),
     "hybrid_popularity_weight": (0, 0.3, 1, 3, 10),

@@ -11,8 +11,8 @@ def weighted(
 
     Args:
         positives: X, csr (users × items) of ones; n_u and n_j count its rows and columns.
-        user_weighting: a ≥ 0; the larger, the less active users count.
-        item_weighting: b ≥ 0; the larger, the less popular items count.
+        user_weighting: a; above 0 active users count less, below 0 more, for each of their pairs.
+        item_weighting: b ≥ 0; the larger, the less popular items count for.
 
     Returns:
         float32 csr, of the same pairs in the same order.
