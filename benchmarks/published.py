@@ -10,9 +10,9 @@
 
 Of the cold items all pairs are asked for, of users who have a history without them.
 
-Every item is ranked. Texts are of items alone. Recall divides by the number of test pairs, truncated
-recall by no more than k, as GiffCF's published figures do (`models/recommender.py` of its repository
-VinciZhu/GiffCF).
+Every item is ranked. Texts are of items alone. Recall divides by the number of test pairs,
+truncated recall by no more than k, as GiffCF's published figures do (`models/recommender.py` of its
+repository VinciZhu/GiffCF).
 
 `--tune` tries settings on validation (of B, a tenth of train drawn with seed 0) and writes the best
 of each table and strategy to `published_settings.json`; without it they are used from there, and

@@ -98,6 +98,8 @@ class TestTables:
                 "product_name": [f"LANTERN NO {row} WHITE" for row in range(30)],
                 "brand_name": ["Acme Inc", "Best Ltd"] * 15,
                 "stock": ["3", "0", "12"] * 10,
+                "launch_date": [f"2024-03-{row + 1:02}" for row in range(30)],
+                "date_added": ["soon"] * 30,
                 "image_url": ["https://example.org/a.jpg"] * 29 + ["https://example.org/b.jpg"],
             }
         )
@@ -119,6 +121,7 @@ class TestTables:
                     "item_id": "product_code",
                     "title": "product_name",
                     "available": "stock",
+                    "created_at": "launch_date",
                 },
                 "text": ["product_name", "brand_name"],
             },

@@ -163,6 +163,17 @@ class TestOrder:
         assert (lifted["rank"] == 1).all()
         assert set(ranked["user_id"]) - set(lifted["user_id"]) == seen
 
+    def test_where_no_age_is_known_it_is_said_that_nothing_is_lifted(self, shop, capfd):
+        place = shop(freshness_boost=5)
+        assert place.run("tiny").success
+        assert "lifts no item" not in capfd.readouterr().err
+        for table, untimed in (("items", "created_at"), ("interactions", "timestamp")):
+            file = place.data / f"{table}.csv"
+            pd.read_csv(file, dtype="str").drop(columns=untimed).to_csv(file, index=False)
+        assert place.run("tiny").success
+        told = capfd.readouterr().err
+        assert "rules.freshness_boost lifts no item: none has a created_at or a timed" in told
+
     def test_the_ui_knows_which_columns_rules_read(self, shop):
         place = shop(diversity=0.5, freshness_boost=1, most_per_category=3)
         result = place.run("tiny")

@@ -158,6 +158,13 @@ def recommendations(
         to_sparse(item_neighbours, item_ids, item_ids, ("item_id", "neighbour_item_id")),
     )
     context.log.info(f"fitting {catalog.strategy} on {behaviour.positives.nnz:,} likes")
+    reranking = Reranking.of(
+        catalog.rules, behaviour, items, interactions, evidence.item_vectors, catalog.centre
+    )
+    if reranking and reranking.lifts_nothing:
+        context.log.warning(
+            "rules.freshness_boost lifts no item: none has a created_at or a timed interaction"
+        )
     tuned = tuned_settings(recsys_warehouse, catalog.name)
     model = fit(with_tuned(catalog, tuned), evidence)
     table = step.recommendations_table(
@@ -167,14 +174,7 @@ def recommendations(
             behaviour,
             catalog.recommendations,
             log_progress(context.log, "recommended to", "users"),
-            Reranking.of(
-                catalog.rules,
-                behaviour,
-                items,
-                interactions,
-                evidence.item_vectors,
-                catalog.centre,
-            ),
+            reranking,
         ),
         behaviour,
         catalog.strategy,

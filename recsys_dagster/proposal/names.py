@@ -47,6 +47,11 @@ AVAILABLE_NAMES = _listed(
     "stockcount instockquantity inventory quantityinstock unitsinstock published ispublished "
     "availability forsale"
 )
+CREATED_NAMES = _listed(
+    "created createdon createdtime createddate creationdate dateadded addedon listedat "
+    "datelisted launchdate launchedat launchedon publishdate publisheddate publicationdate "
+    "publishedon releasedat releasedon firstseen"
+)
 WEIGHT_NAMES = _listed(
     "rating ratings stars star score value reviewrating overall grade quantity qty orderquantity "
     "count plays playcount listens clicks views playtime hours hoursplayed watchtime amount "

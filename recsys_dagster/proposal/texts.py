@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from recsys_dagster.proposal.names import (
     AVAILABLE_NAMES,
     CATEGORY_WORDS,
+    CREATED_NAMES,
     DESCRIPTION_WORDS,
     PERSONAL_WORDS,
     has_word,
@@ -56,7 +57,7 @@ def _repeats(column: Column, title: Column | None) -> bool:
 
 
 def named_item_columns(table: Table, title: Column | None) -> list[Choice]:
-    """Entries of `columns` for title, category and available."""
+    """Entries of `columns` for title, category, available and created_at."""
     columns = []
     if title is not None and must_be_named("title", title.name, table.names):
         columns.append(Choice("title", title.name))
@@ -69,6 +70,10 @@ def named_item_columns(table: Table, title: Column | None) -> list[Choice]:
         if available is not None:
             why = "items without stock, or not active, are never recommended"
             columns.append(Choice("available", available.name, why))
+    if known_column("created_at", table.names) is None:
+        created = _created(table)
+        if created is not None:
+            columns.append(Choice("created_at", created.name, "used by rules.freshness_boost"))
     return columns
 
 
@@ -99,6 +104,15 @@ def _available(table: Table) -> Column | None:
         if read.notna().all() and read.any():
             return column
     return None
+
+
+def _created(table: Table) -> Column | None:
+    ranked = [
+        (place, column)
+        for column in table.columns
+        if (place := place_in(column.name, CREATED_NAMES)) is not None and column.is_time
+    ]
+    return min(ranked, default=(0, None), key=lambda one: one[0])[1]
 
 
 def profile_texts(table: Table, key: Column) -> tuple[list[Column], list[Column]]:

@@ -84,6 +84,11 @@ class Reranking:
             freshness = np.nan_to_num(lift, nan=0.0).astype(np.float32)
         return cls(rules.most_per_category, categories, rules.diversity, vectors, freshness)
 
+    @property
+    def lifts_nothing(self) -> bool:
+        """Whether new items are to be lifted, and of none it is known how new it is."""
+        return self.freshness is not None and not self.freshness.any()
+
 
 def item_ages(item_ids: pd.Index, items: pd.DataFrame, interactions: pd.DataFrame) -> np.ndarray:
     """Days from each item's making to the newest interaction of all.
