@@ -106,12 +106,19 @@ def measure(
     fitted = time.perf_counter()
     ranked = rank_for_evaluation(model, evidence.behaviour, users, mask, max(ks))
     ended = time.perf_counter()
-    figures = accuracy(ranked, held_back[users], ks)
-    asked = np.diff(held_back[users].indptr)
-    figures |= {
-        f"truncated_recall@{k}": figures[f"recall@{k}"] * asked / np.minimum(asked, k) for k in ks
+    return Measured(figures(ranked, held_back[users], ks), fitted - started, ended - fitted)
+
+
+def figures(
+    ranked: np.ndarray, held_back: sparse.csr_matrix, ks: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """The product's metrics and truncated recall, each float64 (users,)."""
+    found = accuracy(ranked, held_back, ks)
+    asked = np.diff(held_back.indptr)
+    truncated = {
+        f"truncated_recall@{k}": found[f"recall@{k}"] * asked / np.minimum(asked, k) for k in ks
     }
-    return Measured(figures, fitted - started, ended - fitted)
+    return found | truncated
 
 
 def _fit(task: Task, evidence: Evidence, method: str, settings: Settings) -> Model:
@@ -138,20 +145,18 @@ def masked_at_test(task: Task, protocol: Protocol) -> sparse.csr_matrix:
 
 
 def tune(task: Task, method: str, protocol: Protocol) -> Settings:
-    """The settings that the search of `recsys tune` chooses by NDCG on validation.
+    """The settings that the search of `recsys tune` chooses on validation.
 
     These splits tell no order of a user's pairs, so there is nothing to find for recency_power.
     """
     evidence = evidence_of(task, without_valid(task))
     behaviour, fits = evidence.behaviour, Fits(evidence)
     users = np.flatnonzero(np.diff(task.valid.indptr))
-    k = max(protocol.ks)
-    metric = f"ndcg@{k}"
 
     def score(settings: Settings) -> np.ndarray:
         model = fits.fit(catalog_with(method, settings))
-        ranked = rank_for_evaluation(model, behaviour, users, behaviour.seen, k)
-        return accuracy(ranked, task.valid[users], [k])[metric]
+        ranked = rank_for_evaluation(model, behaviour, users, behaviour.seen, max(protocol.ks))
+        return figures(ranked, task.valid[users], protocol.ks)[protocol.chosen_by]
 
     own = Catalog.model_validate(SMALLEST)
     knobs = {k: values for k, values in free_knobs(own, method).items() if k != "recency_power"}
@@ -159,7 +164,7 @@ def tune(task: Task, method: str, protocol: Protocol) -> Settings:
     trials = list(search(knobs, start, score, TRIALS))
     best = chosen(trials)
     CONSOLE.print(
-        f"  {method}: {len(trials)} trials, {metric} on validation {trials[0].value:.4f} → "
+        f"  {method}: {len(trials)} trials, {protocol.chosen_by} on validation {trials[0].value:.4f} → "
         f"{best.value:.4f} with {best.settings or 'the defaults'}",
         highlight=False,
     )

@@ -25,6 +25,7 @@ class Protocol:
         text: columns of the items that make their text.
         ks: places that count.
         metrics: what the published rows have.
+        chosen_by: the metric on validation that settings are chosen by.
         mask_valid: whether validation is masked at test too.
         published: method → its figures, in the order of `metrics`.
         aims: what is aimed at for hybrid, by metric.
@@ -35,6 +36,7 @@ class Protocol:
     text: tuple[str, ...]
     ks: tuple[int, ...]
     metrics: tuple[str, ...]
+    chosen_by: str
     mask_valid: bool
     published: dict[str, tuple[float | None, ...]]
     aims: dict[str, float]
@@ -48,6 +50,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ("title", "genres", "description"),
         (10,),
         ("ndcg@10", "precision@10", "recall@10", "map@10"),
+        "ndcg@10",
         False,
         {
             "BiVAE": (0.4751, 0.4118, 0.2191, 0.1461),
@@ -71,6 +74,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "truncated_recall@10",
             "truncated_recall@20",
         ),
+        "truncated_recall@20",  # as GiffCF's epoch is chosen (`monitor` in its configs)
         True,
         {"GiffCF": (None, None, 0.0962, 0.1221, 0.1251, 0.1947)},
         {
@@ -86,6 +90,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ("description",),
         (20,),
         AT_20,
+        "ndcg@20",
         False,
         {},
         {"recall@20": 0.249, "ndcg@20": 0.188},
@@ -96,6 +101,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ("description",),
         (20,),
         AT_20,
+        "ndcg@20",
         False,
         {},
         {"recall@20": 0.202, "ndcg@20": 0.109},
