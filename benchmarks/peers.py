@@ -30,7 +30,7 @@ import pandas as pd
 from rich.console import Console
 from scipy import sparse
 
-from benchmarks.published import Measured, masked_at_test, measure, without_valid
+from benchmarks.published import Measured, figures, masked_at_test, measure, without_valid
 from benchmarks.published_tasks import PROTOCOLS, Protocol, Task, evidence_of, read_task
 from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import NO_ITEM
@@ -170,22 +170,21 @@ def ask(
 
 
 def tune(task: Task, method: str, protocol: Protocol) -> Settings:
-    """The settings of a peer with the best NDCG on validation."""
+    """The settings of a peer that are best on validation, by the metric that ours are chosen by."""
     train = without_valid(task)
     # Of B's tenth, a user may have taken all pairs.
     users = np.flatnonzero((np.diff(task.valid.indptr) > 0) & (np.diff(train.indptr) > 0))
     if len(users) > TUNING_USERS:
         users = np.sort(np.random.default_rng(0).choice(users, TUNING_USERS, replace=False))
-    k = max(protocol.ks)
     tried = PEERS[method].tried
     scores = [
-        float(accuracy(answer.ranked, task.valid[users], [k])[f"ndcg@{k}"].mean())
-        for answer in ask(method, tried, train, train, users, k)
+        float(figures(answer.ranked, task.valid[users], protocol.ks)[protocol.chosen_by].mean())
+        for answer in ask(method, tried, train, train, users, max(protocol.ks))
     ]
     best = int(np.argmax(scores))
     CONSOLE.print(
-        f"  {PEERS[method].label}: {len(tried)} settings, ndcg@{k} on validation {scores[0]:.4f} → "
-        f"{scores[best]:.4f} with {in_words(tried[best])}",
+        f"  {PEERS[method].label}: {len(tried)} settings, {protocol.chosen_by} on validation "
+        f"{scores[0]:.4f} → {scores[best]:.4f} with {in_words(tried[best])}",
         highlight=False,
     )
     return tried[best]
@@ -198,8 +197,8 @@ def measure_peer(
     users = np.flatnonzero(np.diff(task.test.indptr))
     mask = masked_at_test(task, protocol)
     answer = ask(method, [settings], task.train, mask, users, max(protocol.ks))[0]
-    figures = accuracy(answer.ranked, task.test[users], protocol.ks)
-    return Measured(figures, answer.fit_seconds, answer.recommend_seconds), answer.library
+    found = figures(answer.ranked, task.test[users], protocol.ks)
+    return Measured(found, answer.fit_seconds, answer.recommend_seconds), answer.library
 
 
 def in_words(settings: Settings) -> str:
@@ -267,10 +266,11 @@ def as_markdown(name: str, rows: Sequence[Row]) -> str:
     headings = ("method", "library", "settings", *metrics, "fit s", "recommend s")
     lines = [headings, ["---"] * len(headings)]
     for row in rows:
-        figures = [f"{row.measured.mean(metric):.4f}" for metric in metrics]
-        seconds = (row.measured.fit_seconds, row.measured.recommend_seconds)
-        shown = [f"{part:.1f}" for part in seconds]
-        lines.append([row.method, row.library, row.settings, *figures, *shown])
+        values = [f"{row.measured.mean(metric):.4f}" for metric in metrics]
+        seconds = [
+            f"{part:.1f}" for part in (row.measured.fit_seconds, row.measured.recommend_seconds)
+        ]
+        lines.append([row.method, row.library, row.settings, *values, *seconds])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -164,8 +164,8 @@ def tune(task: Task, method: str, protocol: Protocol) -> Settings:
     trials = list(search(knobs, start, score, TRIALS))
     best = chosen(trials)
     CONSOLE.print(
-        f"  {method}: {len(trials)} trials, {protocol.chosen_by} on validation {trials[0].value:.4f} → "
-        f"{best.value:.4f} with {best.settings or 'the defaults'}",
+        f"  {method}: {len(trials)} trials, {protocol.chosen_by} on validation "
+        f"{trials[0].value:.4f} → {best.value:.4f} with {best.settings or 'the defaults'}",
         highlight=False,
     )
     return best.settings
@@ -301,7 +301,8 @@ def as_table(name: str, rows: list[dict]) -> RichTable:
         return table
     metrics = list(protocol.metrics)
     for heading in ("method", *metrics, "seconds"):
-        table.add_column(heading, justify="left" if heading == "method" else "right")
+        justify = "left" if heading == "method" else "right"
+        table.add_column(heading.replace("_", " "), justify=justify, overflow="fold")
     for method, figures in protocol.published.items():
         shown = [f"{figure:.4f}" if figure is not None else "" for figure in figures]
         table.add_row(f"{method} (published)", *shown, "")
