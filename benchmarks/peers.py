@@ -32,7 +32,6 @@ from scipy import sparse
 
 from benchmarks.published import Measured, figures, masked_at_test, measure, without_valid
 from benchmarks.published_tasks import PROTOCOLS, Protocol, Task, evidence_of, read_task
-from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import NO_ITEM
 
 PYTHON = Path(__file__).resolve().parents[1] / ".venv-peers" / "bin" / "python"
