@@ -49,6 +49,8 @@ SETTINGS = Path(__file__).with_name("published_settings.json")
 COLD_SHARE = 0.2
 COLD_BOOSTS = (1.0, 1.5, 2.0, 3.0)
 METHODS = ("popular", "item_knn", "ease", "l3ae", "hybrid")
+IN_ORDER = "hybrid, in order"
+"""hybrid where it is told the order of each user's pairs, which published methods do not use."""
 TRIALS = 20
 SMALLEST = {
     "name": "published",
@@ -99,7 +101,17 @@ def measure(
     mask: sparse.csr_matrix,
     ks: Sequence[int],
 ) -> Measured:
-    """Fit a method and rank for the users with something held back."""
+    """Fit a method and rank for the users with something held back.
+
+    Args:
+        task: the table's data.
+        evidence: what may be learnt from.
+        method: a strategy, after which a comma and how it is used may follow.
+        settings: its settings, where they are other than the product's.
+        held_back: bool csr (users × items), what is asked for.
+        mask: bool csr (users × items), what lists must not hold.
+        ks: places that count.
+    """
     users = np.flatnonzero(np.diff(held_back.indptr))
     started = time.perf_counter()
     model = _fit(task, evidence, method, settings)
@@ -131,7 +143,12 @@ def _fit(task: Task, evidence: Evidence, method: str, settings: Settings) -> Mod
 
 def catalog_with(method: str, settings: Settings) -> Catalog:
     """A catalog whose strategy is the method, with these settings and the product's own."""
-    return Catalog.model_validate(SMALLEST | {"strategy": method, "models": settings})
+    return Catalog.model_validate(SMALLEST | {"strategy": strategy_of(method), "models": settings})
+
+
+def strategy_of(method: str) -> str:
+    """The strategy of a method: what comes before the comma."""
+    return method.partition(",")[0]
 
 
 def without_valid(task: Task) -> sparse.csr_matrix:
@@ -147,9 +164,10 @@ def masked_at_test(task: Task, protocol: Protocol) -> sparse.csr_matrix:
 def tune(task: Task, method: str, protocol: Protocol) -> Settings:
     """The settings that the search of `recsys tune` chooses on validation.
 
-    These splits tell no order of a user's pairs, so there is nothing to find for recency_power.
+    Where the order of a user's pairs is not told, there is nothing to find for recency_power.
     """
-    evidence = evidence_of(task, without_valid(task))
+    in_order = method == IN_ORDER
+    evidence = evidence_of(task, without_valid(task), in_order=in_order)
     behaviour, fits = evidence.behaviour, Fits(evidence)
     users = np.flatnonzero(np.diff(task.valid.indptr))
 
@@ -159,7 +177,9 @@ def tune(task: Task, method: str, protocol: Protocol) -> Settings:
         return figures(ranked, task.valid[users], protocol.ks)[protocol.chosen_by]
 
     own = Catalog.model_validate(SMALLEST)
-    knobs = {k: values for k, values in free_knobs(own, method).items() if k != "recency_power"}
+    knobs = free_knobs(own, strategy_of(method))
+    if not in_order:
+        del knobs["recency_power"]
     start = {knob: getattr(own.models, knob) for knob in knobs}
     trials = list(search(knobs, start, score, TRIALS))
     best = chosen(trials)
@@ -201,9 +221,7 @@ def cold_rows(task: Task, protocol: Protocol, settings: dict[str, Settings]) -> 
     rows, scores = [], {}
     for name, own in methods.items():
         for part, (held_back, mask) in parts.items():
-            found = measure(
-                task, evidence, name.partition(",")[0], own, held_back, mask, protocol.ks
-            )
+            found = measure(task, evidence, name, own, held_back, mask, protocol.ks)
             if part == "cold among cold":
                 scores[name] = {("cold", metric): found.users[metric] for metric in AT_20}
             rows += found.rows("cold", name, [(metric, part) for metric in protocol.metrics])
@@ -272,15 +290,16 @@ def run(only: Sequence[str], data: Path, cache: Path, *, tuning: bool) -> list[d
         CONSOLE.rule(f"{name}: {protocol.folder}")
         task = read_task(protocol, data, cache)
         own = settings.setdefault("F" if name == "cold" else name, {})
+        methods = (*METHODS, IN_ORDER) if protocol.in_order else METHODS
         if tuning and name != "cold":
-            own |= {method: tune(task, method, protocol) for method in METHODS[1:]}
+            own |= {method: tune(task, method, protocol) for method in methods[1:]}
             SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         if name == "cold":
             rows += cold_rows(task, protocol, own)
             continue
-        evidence = evidence_of(task, task.train)
         mask = masked_at_test(task, protocol)
-        for method in METHODS:
+        for method in methods:
+            evidence = evidence_of(task, task.train, in_order=method == IN_ORDER)
             found = measure(
                 task, evidence, method, own.get(method, {}), task.test, mask, protocol.ks
             )
