@@ -57,7 +57,7 @@ SMALLEST = {
     "interactions": {"source": "-"},
     "items": {"source": "-", "text": "title"},
 }
-CONSOLE = Console()
+CONSOLE = Console(width=120)
 
 
 @dataclass(frozen=True)
