@@ -11,8 +11,9 @@ export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 demo: setup  ## run the demo catalog and print recommendations
 	$(BIN)/recsys demo
 
+# Two processes however many cores there are: each holds torch and a published catalog.
 test: setup  ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 ui: setup $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI, on http://127.0.0.1:3000
 	PYTHONWARNINGS='ignore:Function `dev_command` is superseded' $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
