@@ -6,8 +6,8 @@ item for the same users with the same pairs masked (`published_tasks.PROTOCOLS`)
 by our metrics.
 
 Theirs have the best of seven settings each, the library's defaults among them: `--tune` looks for
-them by NDCG on validation, out of train, of at most 1,000 users drawn with seed 0, and writes them
-to `peers_settings.json`; without it they are used from there, and a table that it was never run for
+them on validation, out of train, by the metric that ours are chosen by and for at most 1,000 users
+drawn with seed 0, and writes them to `peers_settings.json`; without it they are used from there, and a table that it was never run for
 has the libraries' defaults. Ours have the defaults of a catalog.
 
 `python -m benchmarks.peers --data DIR --json FILE` writes rows of table, method, metric, value,
