@@ -7,8 +7,9 @@ by our metrics.
 
 Theirs have the best of seven settings each, the library's defaults among them: `--tune` looks for
 them on validation, out of train, by the metric that ours are chosen by and for at most 1,000 users
-drawn with seed 0, and writes them to `peers_settings.json`; without it they are used from there, and a table that it was never run for
-has the libraries' defaults. Ours have the defaults of a catalog.
+drawn with seed 0, and writes them to `peers_settings.json`; without it they are used from there,
+and a table that it was never run for has the libraries' defaults. Ours have the defaults of a
+catalog.
 
 `python -m benchmarks.peers --data DIR --json FILE` writes rows of table, method, metric, value,
 fit_seconds and recommend_seconds. Where validation is masked beside train (C) the seconds of theirs

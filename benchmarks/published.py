@@ -297,9 +297,11 @@ def run(only: Sequence[str], data: Path, cache: Path, *, tuning: bool) -> list[d
         if name == "cold":
             rows += cold_rows(task, protocol, own)
             continue
+        evidence = evidence_of(task, task.train)
         mask = masked_at_test(task, protocol)
         for method in methods:
-            evidence = evidence_of(task, task.train, in_order=method == IN_ORDER)
+            if method == IN_ORDER:
+                evidence = evidence_of(task, task.train, in_order=True)
             found = measure(
                 task, evidence, method, own.get(method, {}), task.test, mask, protocol.ks
             )
