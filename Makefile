@@ -15,13 +15,15 @@ demo: setup  ## run the demo catalog and print recommendations
 test: setup  ## the whole test suite
 	$(BIN)/pytest -n 2 --dist loadfile
 
-ui: setup $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI, on http://127.0.0.1:3000
+ui: setup  ## the Dagster UI, on http://127.0.0.1:3000
+	$(BIN)/python -m recsys_dagster.home
 	PYTHONWARNINGS='ignore:Function `dev_command` is superseded' $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
-lint: setup $(DAGSTER_HOME)/dagster.yaml  ## style and types
+lint: setup  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check recsys_dagster benchmarks
+	$(BIN)/python -m recsys_dagster.home
 	$(BIN)/dg check defs
 
 bench: setup  ## the figures of the README
@@ -54,10 +56,6 @@ setup: .venv/installed  ## make .venv and install everything
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
-
-$(DAGSTER_HOME)/dagster.yaml: recsys_dagster/dagster.yaml
-	mkdir -p $(@D)
-	test -e $@ || cp $< $@
 
 clean:  ## remove the environment and all data
 	rm -rf .venv .venv-peers $(CURDIR)/.recsys

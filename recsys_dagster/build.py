@@ -7,30 +7,33 @@ from typing import Any, TypeVar
 import dagster as dg
 
 from recsys_dagster.assets import (
-    checks,
     embeddings,
     evaluation,
     held_back,
     interactions,
     items,
-    published,
     recommendations,
     similarity,
     texts,
-    tuning,
     users,
 )
-from recsys_dagster.assets.common import IO_MANAGER
+from recsys_dagster.assets.checks import CHECKS
+from recsys_dagster.assets.common import IO_MANAGER, Stage
+from recsys_dagster.assets.published import published_asset
 from recsys_dagster.assets.raw import raw_assets
+from recsys_dagster.assets.tuning import tuning_spec
 from recsys_dagster.automation.alerts import alert_sensor
+from recsys_dagster.automation.executor import catalog_executor
 from recsys_dagster.automation.jobs import catalog_jobs
+from recsys_dagster.automation.recovery import recovery_sensor
 from recsys_dagster.automation.retention import clean_up, clean_up_schedule
 from recsys_dagster.automation.schedules import refresh_schedule
 from recsys_dagster.automation.sensors import watch_sensor
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
-from recsys_dagster.home import snapshots_folder, warehouse_folder
+from recsys_dagster.home import locks_folder, snapshots_folder, warehouse_folder
 from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.run_locks import encoder_lock
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, WarehouseIOManager
 from recsys_dagster.versions import code_version
@@ -39,7 +42,7 @@ WAREHOUSE_RETRIES = 3
 """How often a step that found the warehouse held by another process is tried again."""
 Found = TypeVar("Found")
 
-ASSET_MODULES = [
+MODULES = (
     interactions,
     items,
     users,
@@ -47,10 +50,11 @@ ASSET_MODULES = [
     embeddings,
     similarity,
     held_back,
-    tuning,
     recommendations,
-    published,
     evaluation,
+)
+STAGES = [
+    value for module in MODULES for value in vars(module).values() if isinstance(value, Stage)
 ]
 
 
@@ -58,6 +62,8 @@ def build_defs(
     catalogs: Catalogs | None = None,
     resources: Mapping[str, Any] | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+    *,
+    in_process: bool = True,
 ) -> dg.Definitions:
     """Assets, checks, jobs and resources for every catalog.
 
@@ -67,6 +73,9 @@ def build_defs(
             recsys_io_manager, recsys_encoder, recsys_snapshots; and add those that catalogs name
             as a source's io_manager.
         loggers: replace Dagster's loggers.
+        in_process: execute what is materialised by hand in one process a run, too; False where
+            the project has an executor of its own, of which Dagster takes one. Jobs of catalogs
+            have it anyway, and runs of other assets are executed as they would be without it.
 
     Raises:
         UserError: a catalog file is faulty.
@@ -74,36 +83,32 @@ def build_defs(
     if catalogs is None:
         catalogs = Catalogs.read(catalogs_folder())
     warehouse = Warehouse(folder=str(warehouse_folder()), retries=WAREHOUSE_RETRIES)
+    executor = catalog_executor(locks_folder())
+    jobs = {name: catalog_jobs(catalog, executor) for name, catalog in catalogs.items()}
     defaults: dict[str, Any] = {
         "recsys_catalogs": catalogs,
         "recsys_warehouse": warehouse,
         IO_MANAGER: WarehouseIOManager(warehouse=warehouse),
-        "recsys_encoder": TextEncoder(),
+        "recsys_encoder": TextEncoder(lock=str(encoder_lock(locks_folder()))),
         "recsys_snapshots": SnapshotStore(folder=str(snapshots_folder())),
     }
     return dg.Definitions(
         assets=[asset for catalog in catalogs.values() for asset in _assets(catalog)],
-        asset_checks=[
-            check
-            for name in catalogs
-            for check in dg.load_asset_checks_from_modules([checks], asset_key_prefix=name)
-        ],
-        jobs=[
-            *(
-                job
-                for name, catalog in catalogs.items()
-                for job in catalog_jobs(name, evaluate_on_refresh=catalog.evaluation.on_refresh)
-            ),
-            clean_up,
-        ],
+        asset_checks=[check.of(catalog) for catalog in catalogs.values() for check in CHECKS],
+        jobs=[*(job for own in jobs.values() for job in own), clean_up],
         schedules=_there(
             [*(refresh_schedule(catalog) for catalog in catalogs.values()), clean_up_schedule]
         ),
         sensors=_there(
-            [*(watch_sensor(catalog) for catalog in catalogs.values()), alert_sensor(catalogs)]
+            [
+                *(watch_sensor(catalog) for catalog in catalogs.values()),
+                recovery_sensor(catalogs, locks_folder(), [own[0] for own in jobs.values()]),
+                alert_sensor(catalogs),
+            ]
         ),
         resources=defaults | dict(resources or {}),
         loggers=loggers,
+        executor=executor if in_process else None,
     )
 
 
@@ -111,7 +116,7 @@ def _there(found: Iterable[Found | None]) -> list[Found]:
     return [one for one in found if one is not None]
 
 
-def _assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+def _assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """The assets of a catalog: each knows the version of what makes it, the last its freshness."""
 
     def versioned(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -123,11 +128,9 @@ def _assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
             freshness_policy=policy if table == "published" else None,
         )
 
-    loaded = dg.load_assets_from_modules(
-        ASSET_MODULES, key_prefix=catalog.name, group_name=catalog.name
-    )
-    return [
-        asset.map_asset_specs(versioned)
-        for asset in [*raw_assets(catalog), *loaded]
-        if isinstance(asset, dg.AssetsDefinition)
+    made = [
+        *raw_assets(catalog),
+        *(stage.of(catalog) for stage in STAGES),
+        published_asset(catalog),
     ]
+    return [*(asset.map_asset_specs(versioned) for asset in made), tuning_spec(catalog)]

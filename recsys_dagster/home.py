@@ -1,8 +1,22 @@
-"""Where data lives: `$RECSYS_HOME` for tables and snapshots, `$DAGSTER_HOME` for run history."""
+"""Where data lives: `$RECSYS_HOME` for tables and snapshots, `$DAGSTER_HOME` for run history.
 
+`python -m recsys_dagster.home` makes Dagster's home ready, as the command line does.
+"""
+
+import hashlib
 import os
 from importlib.resources import files
 from pathlib import Path
+
+EARLIER_SETTINGS = frozenset(
+    {
+        "d6d4f809fd8853a9bcac64812f14af166e0a3b20488c6a28743a546cc84ff51c",
+        "55415d68da8a23300716bde70827ab834b651067a4e76fb43e156602c25c871a",
+        "6d14cdcd4c75a3d21bd35f3ef32295c3914be4035771f95b5f029b98f18861ff",
+    }
+)
+"""SHA-256 of every `dagster.yaml` that was shipped before: a file that is one of them holds nothing
+of the user's own, and is replaced by the one of today."""
 
 
 def recsys_home() -> Path:
@@ -20,16 +34,33 @@ def snapshots_folder() -> Path:
     return recsys_home() / "snapshots"
 
 
+def locks_folder() -> Path:
+    """Which run is at which catalog, and who encodes."""
+    return recsys_home() / "locks"
+
+
 def prepare_dagster_home() -> Path:
     """Make Dagster's home and its settings where they are missing, and name it in the environment.
 
     With one home for the command line and the UI, a run started in one is seen in the other. A
-    `dagster.yaml` that is already there is left alone.
+    `dagster.yaml` that somebody changed is left alone; what it lacks is said at the start of
+    runs and of the sensors (`automation/settings.py`).
     """
     home = Path(os.environ.get("DAGSTER_HOME", recsys_home() / "dagster")).resolve()
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(files("recsys_dagster").joinpath("dagster.yaml").read_text("utf-8"))
+    shipped = files("recsys_dagster").joinpath("dagster.yaml").read_bytes()
+    if not settings.exists() or _was_shipped(settings.read_bytes()):
+        beside = settings.with_name(".dagster.yaml")
+        beside.write_bytes(shipped)
+        beside.replace(settings)
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def _was_shipped(content: bytes) -> bool:
+    return hashlib.sha256(content).hexdigest() in EARLIER_SETTINGS
+
+
+if __name__ == "__main__":
+    prepare_dagster_home()

@@ -75,7 +75,9 @@ def publish(
 
 
 def remove_old(folder: Path, catalog: str, keep: int) -> int:
-    """Delete all but the newest snapshots of a catalog and the current one; how many they were.
+    """Delete old snapshots of a catalog; how many they were.
+
+    The current one stays, and the last one that passed the gate: checks compare with it.
 
     Args:
         folder: where all catalogs' snapshots lie.
@@ -89,10 +91,31 @@ def remove_old(folder: Path, catalog: str, keep: int) -> int:
     # Names begin with the time: their order is that of the snapshots.
     names = sorted((path.name for path in home.iterdir() if path.is_dir()), reverse=True)
     whole = [name for name in names if not name.startswith(".")]
-    old = [name for name in whole[keep:] if name != current]
+    passed = last_passed(folder, catalog)
+    kept = {current, passed.path.name if passed is not None else ""}
+    old = [name for name in whole[keep:] if name not in kept]
     for name in old:
         shutil.rmtree(home / name)
     return len(old)
+
+
+def last_passed(folder: Path, catalog: str) -> "Snapshot | None":
+    """The newest snapshot of a catalog that no run was forced to publish; None where none is.
+
+    Args:
+        folder: where all catalogs' snapshots lie.
+        catalog: whose.
+    """
+    home = folder / catalog
+    names = (path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else ()
+    for name in sorted((name for name in names if not name.startswith(".")), reverse=True):
+        try:
+            manifest = json.loads((home / name / MANIFEST).read_text("utf-8"))
+        except (OSError, ValueError):
+            continue  # damaged: an older one says more
+        if manifest.get("format") == FORMAT and manifest.get("gate", {}).get("passed", True):
+            return Snapshot(home / name, manifest)
+    return None
 
 
 def make_current(home: Path, name: str) -> None:

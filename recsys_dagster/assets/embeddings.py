@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import TABLE, table_asset
+from recsys_dagster.assets.common import COSTLY, TABLE, table_asset
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, bars, column_lineage, plane
@@ -22,6 +22,7 @@ from recsys_dagster.resources.embedding_store import (
 )
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
 from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
+from recsys_dagster.resources.locks import Holder
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse, with_memory
 from recsys_dagster.steps.embeddings import UserVectors, mean_cosine, user_vectors
@@ -41,7 +42,13 @@ def _encoder_of(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
     return load_encoder(arguments["recsys_encoder"], catalog, "document").fingerprint
 
 
-@table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu", tags={STAGE: "embeddings"})
+@table_asset(
+    also_made_with=_encoder_of,
+    kinds=ENCODED,
+    tags={STAGE: "embeddings"},
+    guarded_by=("interactions",),  # where those are refused, no list comes of what is encoded
+    priority=COSTLY,
+)
 def item_embeddings(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],
@@ -88,7 +95,7 @@ def item_embeddings(
     )
 
 
-@table_asset(also_made_with=_encoder_of, kinds=ENCODED, pool="gpu", tags={STAGE: "embeddings"})
+@table_asset(also_made_with=_encoder_of, kinds=ENCODED, tags={STAGE: "embeddings"}, priority=COSTLY)
 def user_embeddings(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],
@@ -154,7 +161,7 @@ def user_embeddings(
 
 
 def encode_texts(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
     catalog: Catalog,
     resource: TextEncoder,
     warehouse: Warehouse,
@@ -186,8 +193,10 @@ def encode_texts(
     else:
         encoder = load_encoder(resource, catalog, prompt)
         progress = log_progress(context.log, "encoded", "texts")
+        job = f"{catalog.name}, job {context.run.job_name}"
+        turn = resource.turn(Holder.here(context.run.run_id, job), context.log.info)
         try:
-            encoded = encode_once(texts, encoder, warehouse, catalog.name, progress)
+            encoded = encode_once(texts, encoder, warehouse, catalog.name, progress, turn)
         except EncoderOutOfMemoryError as error:
             raise dg.RetryRequested(OUT_OF_MEMORY_RETRIES, RETRY_SECONDS) from error
     return encoded, {

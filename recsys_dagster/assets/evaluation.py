@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import TABLE, table_asset
+from recsys_dagster.assets.common import LAST, TABLE, table_asset
 from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
@@ -46,7 +46,7 @@ def _asked_and_tuned(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
 
 @table_asset(
     also_made_with=_asked_and_tuned,
-    deps=["tuning"],
+    priority=LAST,
     kinds={*TABLE, "scikitlearn"},
     tags={STAGE: "evaluation"},
 )

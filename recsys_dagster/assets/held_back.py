@@ -56,7 +56,19 @@ def evaluation_split(
 
     Only likes are held back; what is not liked counts as seen.
     """
-    catalog = catalog_of(context, recsys_catalogs)
+    table, metadata = split_of(
+        catalog_of(context, recsys_catalogs), raw_interactions, interactions, context.log
+    )
+    return dg.Output(table, metadata=metadata)
+
+
+def split_of(
+    catalog: Catalog,
+    raw_interactions: pd.DataFrame,
+    interactions: pd.DataFrame,
+    log: dg.DagsterLogManager,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows of `evaluation_split`, and what the UI shows of them."""
     kind = kind_of(catalog, interactions)
     labels = _labels(catalog, raw_interactions, interactions) if kind == "column" else None
     metadata: dict[str, Any] = {"split": kind}
@@ -64,17 +76,16 @@ def evaluation_split(
         parts = split(interactions, kind, labels=labels)
     except UserError as error:
         # Too little to measure is no reason to stop what can be recommended.
-        context.log.warning(f"not measured: {error}")
+        log.warning(f"not measured: {error}")
         metadata["not_measured"] = str(error)
         parts = pd.Series(None, index=interactions.index, dtype=object)
     table = interactions[["user_id", "item_id"]].assign(part=parts.astype("str"))
     table["part"] = table["part"].where(parts.notna())
     counts = parts.value_counts().to_dict()
-    return dg.Output(
-        table,
-        metadata=metadata
+    return table, (
+        metadata
         | {part: int(counts.get(part, 0)) for part in ("train", "valid", "test")}
-        | {"plot": bars(counts, f"Parts of the split by {kind}", "interactions")},
+        | {"plot": bars(counts, f"Parts of the split by {kind}", "interactions")}
     )
 
 
@@ -102,7 +113,7 @@ def _labels(
 
 
 def known_of(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
     catalog: Catalog,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.common import IO_MANAGER, OWNERS, TABLE, unless_unchanged
+from recsys_dagster.assets.common import table_assets
 from recsys_dagster.catalog import InteractionsSettings, parse_condition
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import STAGE, bars, column_lineage, histogram, preview
@@ -14,31 +14,17 @@ from recsys_dagster.steps.columns import find_column, own_columns
 from recsys_dagster.steps.interactions import parse_interactions
 
 
-@dg.multi_asset(
-    outs={
-        "interactions": dg.AssetOut(
-            kinds=TABLE,
-            owners=OWNERS,
-            tags={STAGE: "interactions"},
-            description="Valid interactions, repeats merged: one row a (user, item) with its "
-            "weight, first and last time and count.\n\n"
-            "`rows of raw_interactions = interactions + merged + rejected_interactions`\n\n"
-            "Every pair counts as seen; models learn from the `positive` ones, which "
-            "`interactions: positive` and the minimums of the YAML decide.",
-            dagster_type=dg.Any,
-            io_manager_key=IO_MANAGER,
-        ),
-        "rejected_interactions": dg.AssetOut(
-            kinds=TABLE,
-            owners=OWNERS,
-            tags={STAGE: "interactions"},
-            description="Rows of the source that were not accepted, each with its reason.",
-            dagster_type=dg.Any,
-            io_manager_key=IO_MANAGER,
-        ),
-    }
+@table_assets(
+    {
+        "interactions": "Valid interactions, repeats merged: one row a (user, item) with its "
+        "weight, first and last time and count.\n\n"
+        "`rows of raw_interactions = interactions + merged + rejected_interactions`\n\n"
+        "Every pair counts as seen; models learn from the `positive` ones, which "
+        "`interactions: positive` and the minimums of the YAML decide.",
+        "rejected_interactions": "Rows of the source that were not accepted, each with its reason.",
+    },
+    tags={STAGE: "interactions"},
 )
-@unless_unchanged
 def parse_raw_interactions(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.common import IO_MANAGER, OWNERS, TABLE, unless_unchanged
+from recsys_dagster.assets.common import table_assets
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import STAGE, bars, column_lineage, preview
 from recsys_dagster.resources.run_context import catalog_of
@@ -13,29 +13,15 @@ from recsys_dagster.steps.columns import find_column, own_columns
 from recsys_dagster.steps.items import parse_items
 
 
-@dg.multi_asset(
-    outs={
-        "items": dg.AssetOut(
-            kinds=TABLE,
-            owners=OWNERS,
-            tags={STAGE: "items"},
-            description="The catalogue: one row an item with its title and the source's columns. "
-            "Of several rows with one id the last counts.\n\n"
-            "`rows of raw_items = items + merged + rejected_items`",
-            dagster_type=dg.Any,
-            io_manager_key=IO_MANAGER,
-        ),
-        "rejected_items": dg.AssetOut(
-            kinds=TABLE,
-            owners=OWNERS,
-            tags={STAGE: "items"},
-            description="Rows of the source that were not accepted, each with its reason.",
-            dagster_type=dg.Any,
-            io_manager_key=IO_MANAGER,
-        ),
-    }
+@table_assets(
+    {
+        "items": "The catalogue: one row an item with its title and the source's columns. "
+        "Of several rows with one id the last counts.\n\n"
+        "`rows of raw_items = items + merged + rejected_items`",
+        "rejected_items": "Rows of the source that were not accepted, each with its reason.",
+    },
+    tags={STAGE: "items"},
 )
-@unless_unchanged
 def parse_raw_items(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],

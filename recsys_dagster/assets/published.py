@@ -1,12 +1,23 @@
 """The gate's other side: what passed the checks becomes a snapshot that others read."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import OWNERS, data_version, unchanged
+from recsys_dagster.assets.common import (
+    OWNERS,
+    data_version,
+    pool_of,
+    spec_metadata,
+    unchanged,
+)
+from recsys_dagster.assets.gate import FORCE_TAG, GUARDED, Objection, objections, refusal
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
 from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, rests_on
@@ -17,7 +28,23 @@ from recsys_dagster.snapshots import Snapshot, publish
 from recsys_dagster.versions import code_version, digest
 
 
-@dg.asset(kinds={"parquet", "file"}, owners=OWNERS, tags={STAGE: "published"})
+def published_asset(catalog: Catalog) -> dg.AssetsDefinition:
+    """The asset `published` of a catalog."""
+    name = catalog.name
+    tables = ("recommendations", "item_neighbours", "popular_items", "items")
+    return dg.asset(
+        name="published",
+        key_prefix=name,
+        group_name=name,
+        ins={table: dg.AssetIn(dg.AssetKey([name, table])) for table in tables},
+        kinds={"parquet", "file"},
+        owners=OWNERS,
+        tags={STAGE: "published"},
+        metadata=spec_metadata(catalog, "published", published),
+        pool=pool_of(name),
+    )(published)
+
+
 def published(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],
@@ -31,10 +58,19 @@ def published(
     """A snapshot folder of lists, neighbours, popular items and titles with a manifest of run,
     counts and checksums, written beside the current one and made current by one atomic rename.
 
-    Nothing is published unless every blocking check passed; the checks of the next run compare
-    its counts and first items with what is published here.
+    Nothing is published unless the last result of every blocking check of every table that it
+    rests on passed, and was of the tables as they are now, whatever run asks for it. A run that
+    somebody forced goes on; the manifest then has the reason and what was objected to.
+
+    The checks of the next run compare its counts with the last snapshot that passed, and its first
+    items with what is published here.
     """
     catalog = catalog_of(context, recsys_catalogs)
+    found = objections(recsys_warehouse, catalog.name, GUARDED, together=True)
+    reason = context.run.tags.get(FORCE_TAG)
+    if found and reason is None:
+        raise refusal(catalog.name, "published", found)
+    gate = verdict(found, reason)
     tables = {
         "recommendations": recommendations,
         "item_neighbours": item_neighbours,
@@ -47,6 +83,7 @@ def published(
         *(f"{name} {data_version(table)}" for name, table in tables.items()),
         # The manifest says them, and the next run's checks go by what it says.
         *(f"{name} {count}" for name, count in counts.items()),
+        json.dumps(gate),
     )
     folder = Path(recsys_snapshots.folder)
     if _is_current(folder, catalog.name, made_from):
@@ -62,6 +99,7 @@ def published(
         {
             "made_from": made_from,
             "counts": counts,
+            "gate": gate,
             "encoder": {
                 "model": vectors.get(ENCODER, ""),
                 "fingerprint": vectors.get(FINGERPRINT, ""),
@@ -77,10 +115,19 @@ def published(
             "snapshot": dg.MetadataValue.path(str(path)),
             "dagster/row_count": recommendations.num_rows,
             "size_bytes": size,
+            "passed": gate["passed"],
+            **({} if gate["passed"] else {"forced_past": dg.MetadataValue.json(gate)}),
             "lists": dg.MetadataValue.asset(dg.AssetKey([catalog.name, "recommendations"])),
             **rests_on(catalog, vectors),
         },
     )
+
+
+def verdict(found: list[Objection], reason: str | None) -> dict[str, Any]:
+    """What a manifest says of the gate: passed, or why it was forced and past what."""
+    if not found:
+        return {"passed": True}
+    return {"passed": False, "reason": reason, "failed": [asdict(each) for each in found]}
 
 
 def _counts(recsys_warehouse: Warehouse, catalog: str) -> dict[str, int]:

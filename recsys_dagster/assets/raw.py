@@ -9,7 +9,14 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from recsys_dagster.assets.common import IO_MANAGER, OWNERS, TABLE, unchanged
+from recsys_dagster.assets.common import (
+    IO_MANAGER,
+    OWNERS,
+    TABLE,
+    pool_of,
+    spec_metadata,
+    unchanged,
+)
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.metadata import STAGE, preview
 from recsys_dagster.resources.sources import SourceRead, numbered, read_source
@@ -74,6 +81,8 @@ def _raw_asset(
         dagster_type=dg.Any,
         io_manager_key=IO_MANAGER,
         tags={STAGE: "raw"},
+        metadata=spec_metadata(catalog, table, _read),
+        pool=pool_of(catalog.name),
     )
 
     if source is not None and source.is_asset_value:

@@ -102,7 +102,6 @@ def _rules_and_tuned(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
 
 @table_asset(
     also_made_with=_rules_and_tuned,
-    deps=["tuning"],
     kinds={*TABLE, "scikitlearn"},
     tags={STAGE: "recommendations"},
 )

@@ -1,5 +1,11 @@
-"""Which settings suit a catalog: what was tried, on validation, and what is used from then on."""
+"""Which settings suit a catalog: what was tried, on validation, and what is used from then on.
 
+A search takes many fits, so it is made when somebody asks for it: by the job `tune_<catalog>`,
+which is no part of "Materialize all" and which no refresh waits for. The table is in the graph as
+an external asset.
+"""
+
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -8,16 +14,34 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import TABLE, table_asset
-from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of
+from recsys_dagster.assets.common import OWNERS, TABLE, pool_of, spec_metadata
+from recsys_dagster.assets.gate import FORCE_TAG, objections, refusal
+from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of, split_of
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import STAGE, named_curves, preview
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.resources.run_context import catalog_of
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import (
+    DATA_VERSION,
+    Warehouse,
+    to_arrow,
+    to_pandas,
+    with_memory,
+)
 from recsys_dagster.schemas import TUNING
 from recsys_dagster.steps.tuning import KNOBS, Trial, tune
+from recsys_dagster.versions import code_version, content_digest
+
+LOOKED_AT = (
+    "interactions",
+    "items",
+    "users",
+    "user_texts",
+    "item_texts",
+    "item_embeddings",
+    "item_neighbours",
+)
+AS_ARROW = {"item_embeddings", "item_neighbours"}
 
 
 class TuningConfig(dg.Config):
@@ -27,17 +51,10 @@ class TuningConfig(dg.Config):
     trials: int = 20
 
 
-def _what_was_asked(_: Catalog, arguments: Mapping[str, Any]) -> str:
-    return str(arguments["config"])
-
-
-@table_asset(
-    also_made_with=_what_was_asked, kinds={*TABLE, "scikitlearn"}, tags={STAGE: "evaluation"}
-)
-def tuning(
-    context: dg.AssetExecutionContext,
+def search(
+    context: dg.OpExecutionContext,
     config: TuningConfig,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
+    catalog: Catalog,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
     interactions: pd.DataFrame,
@@ -56,7 +73,6 @@ def tuning(
     that helps. The best trial is used from then on where it is ahead of the first by more than one
     standard error. A knob that the YAML names is left alone.
     """
-    catalog = catalog_of(context, recsys_catalogs)
     asked = config.strategies or [catalog.strategy, *catalog.evaluation.strategies]
     strategies = [name for name in dict.fromkeys(asked) if name in KNOBS]
     nothing = pd.DataFrame({name: pd.Series(dtype=object) for name in TUNING.column_names})
@@ -113,6 +129,80 @@ def tuning(
             ),
         },
     )
+
+
+def tuning_spec(catalog: Catalog) -> dg.AssetSpec:
+    """The table `tuning` in the graph: shown there, made by its own job alone."""
+    return dg.AssetSpec(
+        key=dg.AssetKey([catalog.name, TUNING.name]),
+        group_name=catalog.name,
+        description=inspect.getdoc(search),
+        owners=OWNERS,
+        kinds={*TABLE, "scikitlearn"},
+        tags={STAGE: "evaluation"},
+        metadata=spec_metadata(catalog, TUNING.name, search),
+        code_version=code_version(TUNING.name, catalog),
+    )
+
+
+def tuning_job(
+    catalog: Catalog, tags: Mapping[str, str], executor: dg.ExecutorDefinition
+) -> dg.JobDefinition:
+    """The job `tune_<catalog>`: searches, and writes the table `tuning`."""
+    name = catalog.name
+
+    @dg.op(name=f"{name}__{TUNING.name}", pool=pool_of(name), description=inspect.getdoc(search))
+    def search_settings(
+        context: dg.OpExecutionContext,
+        config: TuningConfig,
+        recsys_catalogs: dg.ResourceParam[Catalogs],
+        recsys_encoder: TextEncoder,
+        recsys_warehouse: Warehouse,
+    ) -> None:
+        # The catalog as it is now: the YAML may have changed since the definitions were loaded.
+        own = recsys_catalogs[name]
+        if FORCE_TAG not in context.run.tags:
+            found = objections(recsys_warehouse, name, LOOKED_AT)
+            if found:
+                raise refusal(name, TUNING.name, found)
+        tables: dict[str, Any] = {
+            table: recsys_warehouse.read(name, table) for table in ("raw_interactions", *LOOKED_AT)
+        }
+        for table in tables.keys() - AS_ARROW:
+            tables[table] = to_pandas(tables[table])
+        parts, _ = split_of(
+            own, tables.pop("raw_interactions"), tables["interactions"], context.log
+        )
+        output = search(
+            context,
+            config,
+            own,
+            recsys_encoder,
+            recsys_warehouse,
+            **tables,
+            evaluation_split=parts,
+        )
+        rows = to_arrow(output.value)
+        version = content_digest(rows)
+        recsys_warehouse.replace(name, TUNING, with_memory(rows, {DATA_VERSION: version}))
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key=[name, TUNING.name],
+                metadata={**output.metadata, "dagster/row_count": rows.num_rows},
+                tags={"dagster/data_version": version},
+            )
+        )
+
+    @dg.job(
+        name=f"tune_{name}",
+        description=f"Searches for settings of {name} on validation; the next run uses them.",
+        tags=tags,
+        executor_def=executor,
+    )
+    def tune_catalog() -> None:
+        search_settings()
+
+    return tune_catalog
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from recsys_dagster.automation.jobs import CATALOG_TAG
+from recsys_dagster.automation.runs import catalogs_of
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.operations import AlertSettings
 from recsys_dagster.source import expand_variables
@@ -31,7 +31,7 @@ def alert_sensor(catalogs: Catalogs) -> dg.SensorDefinition | None:
         description="Runs the command and calls the webhook under `alert` of a catalog.",
     )
     def alert_on_failure(context: dg.RunFailureSensorContext) -> None:
-        name = context.dagster_run.tags.get(CATALOG_TAG, "")
+        name = next((name for name in catalogs_of(context.dagster_run) if name in told), "")
         if name not in told:
             return
         message = {

@@ -4,8 +4,11 @@ from typing import Any
 
 import dagster as dg
 
+from recsys_dagster.assets.tuning import tuning_job
+from recsys_dagster.catalog import Catalog
+
 CATALOG_TAG = "recsys/catalog"
-"""Tag of a run: whose it is. The run queue lets one run a catalog in at a time."""
+"""Tag of a job's runs, for people: whose they are."""
 
 STAGES: dict[str, tuple[str, ...]] = {
     "read": ("raw_interactions", "raw_items", "raw_users"),
@@ -13,14 +16,12 @@ STAGES: dict[str, tuple[str, ...]] = {
     "compose": ("item_texts", "user_texts"),
     "embed": ("item_embeddings", "user_embeddings"),
     "compare": ("similarity_matrix", "item_neighbours"),
-    "tune": ("evaluation_split", "tuning"),
     "recommend": ("popular_items", "recommendations"),
     "publish": ("published",),
     "evaluate": ("evaluation_split", "evaluation"),
 }
-"""The verb that names a stage's job, and the assets that it makes, in flow order."""
-SEARCHED = "tuning"
-"""Made when somebody asks for it, never by a refresh: a search takes many fits."""
+"""The verb that names a stage's job, and the assets that it makes, in flow order. Searching for
+settings is apart (`tune_<catalog>`): no refresh does it."""
 
 
 def refresh_job_name(catalog: str) -> str:
@@ -28,31 +29,40 @@ def refresh_job_name(catalog: str) -> str:
     return f"refresh_{catalog}"
 
 
-def catalog_jobs(catalog: str, *, evaluate_on_refresh: bool) -> list[Any]:
-    """The jobs `refresh_<catalog>`, `read_<catalog>`, …, `tune_<catalog>`, `evaluate_<catalog>`."""
-    refreshed = dg.AssetSelection.groups(catalog) - _tables(catalog, (SEARCHED,))
-    if not evaluate_on_refresh:
-        refreshed -= _tables(catalog, STAGES["evaluate"])
-    tags = {CATALOG_TAG: catalog}
+def catalog_jobs(catalog: Catalog, executor: dg.ExecutorDefinition) -> list[Any]:
+    """The jobs `refresh_<catalog>`, `read_<catalog>`, …, `evaluate_<catalog>`, `tune_<catalog>`.
+
+    Args:
+        catalog: whose.
+        executor: what executes them.
+    """
+    name = catalog.name
+    tags = {CATALOG_TAG: name}
+    refreshed = [
+        table
+        for verb, tables in STAGES.items()
+        for table in tables
+        if verb != "evaluate" or catalog.evaluation.on_refresh
+    ]
     refresh = dg.define_asset_job(
-        refresh_job_name(catalog),
-        refreshed,
-        description=f"Everything from the sources of {catalog} to its published snapshot.",
+        refresh_job_name(name),
+        _tables(name, refreshed),
+        description=f"Everything from the sources of {name} to its published snapshot.",
         tags=tags,
-        executor_def=dg.in_process_executor,
+        executor_def=executor,
     )
     stages = [
         dg.define_asset_job(
-            f"{verb}_{catalog}",
-            _tables(catalog, tables),
-            description=f"{', '.join(tables)} of {catalog}, from the tables before them.",
+            f"{verb}_{name}",
+            _tables(name, tables),
+            description=f"{', '.join(tables)} of {name}, from the tables before them.",
             tags=tags,
-            executor_def=dg.in_process_executor,
+            executor_def=executor,
         )
         for verb, tables in STAGES.items()
     ]
-    return [refresh, *stages]
+    return [refresh, *stages, tuning_job(catalog, tags, executor)]
 
 
-def _tables(catalog: str, tables: tuple[str, ...]) -> dg.AssetSelection:
+def _tables(catalog: str, tables: tuple[str, ...] | list[str]) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*(dg.AssetKey([catalog, table]) for table in tables))

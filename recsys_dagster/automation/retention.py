@@ -5,8 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from recsys_dagster.automation.jobs import CATALOG_TAG
-from recsys_dagster.automation.sensors import UNFINISHED
+from recsys_dagster.automation.runs import UNFINISHED, runs_of
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.resources.embedding_store import remove_unused
@@ -53,12 +52,10 @@ def remove_runs(instance: dg.DagsterInstance, catalog: str, before: datetime) ->
 
     The events of the last run are what the UI shows of the assets.
     """
-    filters = dg.RunsFilter(tags={CATALOG_TAG: catalog}, created_before=before)
-    last = instance.get_runs(dg.RunsFilter(tags={CATALOG_TAG: catalog}), limit=1)
-    kept = {run.run_id for run in last}
+    kept = {run.run_id for run in runs_of(instance, catalog, limit=1)}
     old = [
         run
-        for run in instance.get_runs(filters)
+        for run in runs_of(instance, catalog, created_before=before)
         if run.run_id not in kept and run.status not in UNFINISHED
     ]
     for run in old:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from recsys_dagster.automation.jobs import CATALOG_TAG, refresh_job_name
+from recsys_dagster.automation.runs import UNFINISHED, runs_of
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.item_lists import rule_files
@@ -19,14 +20,6 @@ from recsys_dagster.resources.sources.watching import (
 )
 from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import digest
-
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
@@ -66,9 +59,13 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
         runs = cursor.get("runs", 0)
         if fingerprint == cursor.get("fingerprint"):
             return _nothing("no content has changed", _cursor(files, fingerprint, runs))
-        filters = dg.RunsFilter(tags={CATALOG_TAG: catalog.name}, statuses=UNFINISHED)
-        if context.instance.get_runs_count(filters):
-            reason = "content has changed; a run is under way, and this is taken up after it"
+        under_way = runs_of(context.instance, catalog.name, UNFINISHED, limit=1)
+        if under_way:
+            (run,) = under_way
+            reason = (
+                f"content has changed; run {run.run_id[:8]} of {run.job_name} is under way, and "
+                "this is taken up after it"
+            )
             return _nothing(reason, context.cursor)
         return dg.SensorResult(
             run_requests=[

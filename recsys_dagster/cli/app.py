@@ -62,11 +62,35 @@ def run(
     everything: Annotated[
         bool, typer.Option("--everything", help="read all rows of the sources again")
     ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="fail at once where another run is at the catalog")
+    ] = False,
 ) -> None:
     """Materialise a catalog, or some of its stages, and show each stage as it goes."""
     from recsys_dagster.cli.running import run_catalog
 
-    run_catalog(catalog, select or [], everything=everything)
+    run_catalog(catalog, select or [], everything=everything, wait=not no_wait)
+
+
+@app.command()
+def publish(
+    catalog: CatalogName,
+    force: Annotated[
+        bool, typer.Option("--force", help="publish also what blocking checks object to")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option(help="why; the snapshot's manifest keeps it", metavar="TEXT")
+    ] = None,
+) -> None:
+    """Publish the tables as they are, if every blocking check passed; --force --reason: anyway."""
+    from recsys_dagster.cli.running import publish_catalog
+
+    if force != bool(reason and reason.strip()):
+        raise UserError(
+            "--force and --reason go together: to publish what blocking checks object to, say why, "
+            "as in: --force --reason 'the shop was halved on purpose'"
+        )
+    publish_catalog(catalog, reason.strip() if reason else None)
 
 
 @app.command()

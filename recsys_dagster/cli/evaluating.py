@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from recsys_dagster.automation.jobs import STAGES
-from recsys_dagster.cli.running import run_job, shown_of
+from recsys_dagster.cli.running import Request, run_job, shown_of
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import warehouse_folder
 from recsys_dagster.metadata import markdown_table_as_html
@@ -22,13 +22,11 @@ def measure(name: str, strategies: list[str], ks: list[int]) -> tuple[pd.DataFra
         UserError: no such catalog, nothing was run before it, or there is too little to measure.
     """
     config = {"strategies": strategies, "k": ks}
-    result = run_job(
-        name,
-        f"evaluate_{name}",
-        [],
-        {"ops": {"evaluation": {"config": {key: value for key, value in config.items() if value}}}},
-    )
-    shown = shown_of(result, name, STAGES["evaluate"][-1])
+    given = {key: value for key, value in config.items() if value}
+    measured = STAGES["evaluate"][-1]
+    steps = {f"{name}__{measured}": {"config": given}}
+    result = run_job(name, Request(f"evaluate_{name}", config={"ops": steps}))
+    shown = shown_of(result, name, measured)
     if "not_measured" in shown:
         raise UserError(f"{name}: {shown['not_measured']}.")
     warehouse = Warehouse(folder=str(warehouse_folder()))

@@ -2,21 +2,31 @@
 
 import logging
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+import uuid
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from recsys_dagster.assets.gate import FORCE_TAG
 from recsys_dagster.automation.jobs import STAGES, refresh_job_name
+from recsys_dagster.automation.recovery import fail_dead_runs
+from recsys_dagster.automation.settings import gaps
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
+from recsys_dagster.cli.interrupts import ended_by_one_signal
 from recsys_dagster.cli.tables import console, plain
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.home import prepare_dagster_home, warehouse_folder
+from recsys_dagster.home import locks_folder, prepare_dagster_home, warehouse_folder
+from recsys_dagster.resources.run_locks import own_run
 from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.schemas import TUNING
 
-ASSETS = list(dict.fromkeys(asset for assets in STAGES.values() for asset in assets))
+SEARCHED = TUNING.name
+ASSETS = [asset for assets in STAGES.values() for asset in assets]
 
 
 class StageProgress(logging.Handler):
@@ -34,7 +44,7 @@ class StageProgress(logging.Handler):
         step = meta.get("step_key")
         event = meta.get("dagster_event")
         kind = event.event_type_value if event is not None else None
-        if step is None or _stage(step) not in ASSETS:
+        if step is None or _stage(step) not in (*ASSETS, SEARCHED):
             return
         if kind == "STEP_START":
             self._started[step] = time.monotonic()
@@ -55,7 +65,7 @@ class StageProgress(logging.Handler):
 
 
 def _stage(step: str) -> str:
-    return step.rpartition("__")[2].removeprefix("parse_raw_")
+    return step.rpartition("__")[2]
 
 
 def _logger(handler: StageProgress) -> dg.LoggerDefinition:
@@ -80,22 +90,76 @@ def _live_progress() -> Generator[Progress]:
         yield progress
 
 
-def run_catalog(name: str, stages: list[str], *, everything: bool = False) -> None:
+@dataclass(frozen=True)
+class Request:
+    """What is to be run of a catalog, and how.
+
+    Attributes:
+        job: one of the catalog's jobs.
+        stages: names of tables of the job; all where none is named.
+        config: of Dagster, without loggers.
+        tags: of the run.
+        wait: whether to wait for another run of the catalog; else it is an error.
+    """
+
+    job: str
+    stages: Sequence[str] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    wait: bool = True
+
+
+def run_catalog(
+    name: str, stages: list[str], *, everything: bool = False, wait: bool = True
+) -> None:
     """Materialise a catalog's stages, all of them where none is named.
 
     Args:
         name: the catalog.
         stages: names of tables, or published.
         everything: read also those rows of the sources again that did not change.
+        wait: whether to wait for another run of the catalog; else it is an error.
 
     Raises:
-        UserError: no such catalog or stage, bad data, or a failed check.
+        UserError: no such catalog or stage, bad data, a failed check, or another run.
     """
     for stage in stages:
+        if stage == SEARCHED:
+            raise UserError(f"{stage} is made by a search of its own: recsys tune {name}")
         if stage not in ASSETS:
             raise UserError(f"There is no stage {stage!r}.{did_you_mean(stage, ASSETS)}")
+    request = Request(
+        _job_name(name, stages), stages, _reading(name, stages, everything), wait=wait
+    )
+    _run_and_sum_up(name, request)
+
+
+def publish_catalog(name: str, reason: str | None) -> None:
+    """Publish what the tables of a catalog hold, if the gate lets them; else past it.
+
+    Args:
+        name: the catalog.
+        reason: why what blocking checks object to is published all the same: stages that refused
+            to work on it are made first. None publishes nothing that they object to.
+
+    Raises:
+        UserError: no such catalog, nothing was run before it, or the gate objects.
+    """
+    if reason is None:
+        _run_and_sum_up(name, Request(f"publish_{name}"))
+        return
+    stages = [
+        stage
+        for verb, tables in STAGES.items()
+        for stage in tables
+        if verb not in ("read", "evaluate")
+    ]
+    _run_and_sum_up(name, Request(refresh_job_name(name), stages, tags={FORCE_TAG: reason}))
+
+
+def _run_and_sum_up(name: str, request: Request) -> None:
     started = time.monotonic()
-    result = run_job(name, _job_name(name, stages), stages, _reading(name, stages, everything))
+    result = run_job(name, request)
     made = len(result.get_asset_materialization_events())
     console.print(
         f"[bold]{name}[/]: {made} table{'' if made == 1 else 's'} in "
@@ -104,36 +168,48 @@ def run_catalog(name: str, stages: list[str], *, everything: bool = False) -> No
     )
 
 
-def run_job(
-    name: str, job_name: str, stages: list[str], run_config: Mapping[str, Any]
-) -> dg.ExecuteInProcessResult:
+def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
     """Run a job of a catalog in this process, each stage shown as it goes, warnings after it.
 
     Args:
         name: the catalog.
-        job_name: one of its jobs.
-        stages: names of tables of the job, all where none is named.
-        run_config: of Dagster, without loggers.
+        request: what to run of it.
 
     Raises:
-        UserError: no such catalog, bad data, or a failed check.
+        UserError: no such catalog, bad data, a failed check, or another run that is not waited
+            for.
     """
     catalogs = Catalogs.read(catalogs_folder())
     catalogs[name]
-    Warehouse(folder=str(warehouse_folder())).require_free(name)
     prepare_dagster_home()
     from recsys_dagster.build import build_defs
 
-    with _live_progress() as progress:
-        defs = build_defs(catalogs, loggers={"console": _logger(StageProgress(progress))})
-        job = defs.resolve_job_def(job_name)
-        with dg.DagsterInstance.get() as instance:
-            result = job.execute_in_process(
-                instance=instance,
-                run_config={"loggers": {"console": {}}} | dict(run_config),
-                asset_selection=_asset_keys(defs, name, stages),
-                raise_on_error=False,
+    run_id = str(uuid.uuid4())
+    with ExitStack() as stack:
+        instance = stack.enter_context(dg.DagsterInstance.get())
+        stack.enter_context(ended_by_one_signal(lambda: _report_canceled(instance, run_id)))
+        for sentence in gaps(instance) + fail_dead_runs(instance, locks_folder(), [name]):
+            console.print(f"[yellow]![/] {plain(sentence)}", highlight=False, soft_wrap=True)
+        stack.enter_context(
+            own_run(
+                locks_folder(),
+                [name],
+                run_id,
+                request.job,
+                _say_waiting if request.wait else partial(_refuse_to_wait, name),
             )
+        )
+        Warehouse(folder=str(warehouse_folder())).require_free(name)
+        progress = stack.enter_context(_live_progress())
+        defs = build_defs(catalogs, loggers={"console": _logger(StageProgress(progress))})
+        result = defs.resolve_job_def(request.job).execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            run_config={"loggers": {"console": {}}} | dict(request.config),
+            asset_selection=_asset_keys(defs, name, request.stages),
+            tags=dict(request.tags),
+            raise_on_error=False,
+        )
     failed_checks = [
         f"{check.asset_key.path[-1]}: {check.check_name}: {check.description}"
         for check in result.get_asset_check_evaluations()
@@ -146,6 +222,23 @@ def run_job(
     return result
 
 
+def _say_waiting(sentence: str) -> None:
+    console.print(f"[dim]{plain(sentence)}[/]", highlight=False, soft_wrap=True)
+
+
+def _refuse_to_wait(name: str, sentence: str) -> None:
+    raise UserError(
+        f"{name!r} is not run: {sentence.removeprefix('waiting for ')}. Without --no-wait it would "
+        "be waited for."
+    )
+
+
+def _report_canceled(instance: dg.DagsterInstance, run_id: str) -> None:
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        instance.report_run_canceled(run, "ended by Ctrl-C")
+
+
 def shown_of(result: dg.ExecuteInProcessResult, name: str, stage: str) -> dict[str, Any]:
     """What a run says of a stage in the UI, by name."""
     key = dg.AssetKey([name, stage])
@@ -156,10 +249,9 @@ def shown_of(result: dg.ExecuteInProcessResult, name: str, stage: str) -> dict[s
 
 
 def _job_name(name: str, stages: list[str]) -> str:
-    """The job that has all the stages: a refresh need not have those that measure and search."""
-    for verb in ("evaluate", "tune"):
-        if stages and set(stages) <= set(STAGES[verb]):
-            return f"{verb}_{name}"
+    """The job that has all the stages: a refresh need not have those that measure."""
+    if stages and set(stages) <= set(STAGES["evaluate"]):
+        return f"evaluate_{name}"
     return refresh_job_name(name)
 
 
@@ -170,7 +262,7 @@ def _reading(name: str, stages: list[str], everything: bool) -> dict[str, Any]:
     return {"ops": {f"{name}__{table}": {"config": {"everything": True}} for table in raw}}
 
 
-def _asset_keys(defs: dg.Definitions, name: str, stages: list[str]) -> list[dg.AssetKey] | None:
+def _asset_keys(defs: dg.Definitions, name: str, stages: Sequence[str]) -> list[dg.AssetKey] | None:
     """The keys of the stages, with those that are made together with them; None for all."""
     if not stages:
         return None

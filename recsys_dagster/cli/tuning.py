@@ -5,9 +5,8 @@ import sys
 
 import pandas as pd
 
-from recsys_dagster.automation.jobs import SEARCHED
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
-from recsys_dagster.cli.running import run_job, shown_of
+from recsys_dagster.cli.running import SEARCHED, Request, run_job, shown_of
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import warehouse_folder
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
@@ -29,7 +28,8 @@ def search_settings(name: str, strategies: list[str], trials: int) -> pd.DataFra
                 f"{did_you_mean(strategy, KNOBS)}"
             )
     config = {"trials": trials} | ({"strategies": strategies} if strategies else {})
-    result = run_job(name, f"tune_{name}", [], {"ops": {SEARCHED: {"config": config}}})
+    steps = {f"{name}__{SEARCHED}": {"config": config}}
+    result = run_job(name, Request(f"tune_{name}", config={"ops": steps}))
     shown = shown_of(result, name, SEARCHED)
     if "not_tuned" in shown:
         raise UserError(f"{name}: not tuned: {shown['not_tuned']}.")

@@ -6,6 +6,7 @@ committed as it comes: an interrupted run loses one batch.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -110,6 +111,7 @@ def encode_once(
     warehouse: Warehouse,
     catalog: str,
     progress: Callable[[int, int], None] | None = None,
+    turn: AbstractContextManager[None] | None = None,
 ) -> Encoded:
     """Vectors of all texts, encoding only those whose vector is not stored.
 
@@ -119,6 +121,7 @@ def encode_once(
         warehouse: where the store lies.
         catalog: whose store it is.
         progress: called with (texts encoded, texts to encode).
+        turn: held while texts are encoded, where there are any.
     """
     store = EmbeddingStore(warehouse, catalog, encoder.fingerprint, encoder.dimension)
     store.create()
@@ -126,8 +129,9 @@ def encode_once(
     stored, _ = store.get(hashes)
     missing = distinct_texts(texts, set(stored))
     missing_hashes = missing["text_hash"].to_numpy(dtype=object)
-    for positions, vectors in encoder.encode(missing["text"].tolist(), progress=progress):
-        store.add(missing_hashes[positions].tolist(), vectors)
+    with turn if turn is not None and len(missing) else nullcontext():
+        for positions, vectors in encoder.encode(missing["text"].tolist(), progress=progress):
+            store.add(missing_hashes[positions].tolist(), vectors)
     found, vectors = store.get(hashes)
     order = pd.Index(found).get_indexer(hashes)
     return Encoded(vectors[order], encoded=len(missing), reused=len(stored))

@@ -29,6 +29,7 @@ from recsys_dagster.resources.encoder_models import (
     read_prompt,
     resolve_model,
 )
+from recsys_dagster.resources.locks import Holder, hold
 from recsys_dagster.source import expand_variables
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -57,6 +58,29 @@ class TextEncoder(dg.ConfigurableResource):
     batch_tokens: int = Field(
         default=0, ge=0, description="tokens of a batch, padding included; 0: the device's own"
     )
+    lock: str = Field(
+        default="",
+        description="a file that is locked while texts are encoded: one process at a time, so that "
+        "two do not share one GPU's memory or one machine's cores; without it nobody waits",
+    )
+
+    @contextmanager
+    def turn(self, holder: Holder, waiting: Callable[[str], None]) -> Generator[None]:
+        """Be the one who encodes, waiting until it is one's turn.
+
+        Args:
+            holder: who asks.
+            waiting: called with a sentence while another process encodes.
+        """
+        if not self.lock:
+            yield
+            return
+
+        def say(other: Holder | None) -> None:
+            waiting(f"waiting for the encoder, held by {other or 'another process'}")
+
+        with hold(Path(self.lock), holder, say):
+            yield
 
     def load(
         self,

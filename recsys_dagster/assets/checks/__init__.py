@@ -4,8 +4,6 @@ Each check counts in the warehouse; no user id leaves it. What is expected is in
 `checks`; arithmetic that is more than counting is in `steps/list_statistics.py`.
 """
 
-import dagster as dg
-
 from recsys_dagster.assets.checks import (
     embeddings,
     interactions,
@@ -14,10 +12,11 @@ from recsys_dagster.assets.checks import (
     similarity,
     texts,
 )
+from recsys_dagster.assets.checks.common import TableCheck
 
-# Dagster's loader takes a module's lists too: whoever loads this module loads every check.
-CHECKS = list(
-    dg.load_asset_checks_from_modules(
-        [interactions, items, texts, embeddings, similarity, recommendations]
-    )
+CHECKS: tuple[TableCheck, ...] = tuple(
+    value
+    for module in (interactions, items, texts, embeddings, similarity, recommendations)
+    for value in vars(module).values()
+    if isinstance(value, TableCheck)
 )

@@ -1,21 +1,28 @@
 """What checks have in common: the tables they look at, and how they say what they found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import dagster as dg
 
+from recsys_dagster.assets.common import PRIORITY, pool_of
+from recsys_dagster.assets.gate import BLOCKING, FORCE_TAG
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.gate import CheckResult, record, versions_of
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, quote
 from recsys_dagster.schemas import TABLES
-from recsys_dagster.snapshots import Snapshot
+from recsys_dagster.snapshots import Snapshot, last_passed
 
+CHEAP = 10
+"""Priority of checks: what they guard against is not to be paid for first."""
 CatalogsParam = dg.ResourceParam[Catalogs]
 Figures = Mapping[str, int | float | str | dg.MetadataValue]
 
@@ -57,6 +64,70 @@ class Checked:
             return Snapshot.current(Path(snapshots.folder), self.catalog.name)
         except UserError:
             return None
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """What makes the same check for every catalog.
+
+    Attributes:
+        name: of the check.
+        of: the check of a catalog.
+    """
+
+    name: str
+    of: Callable[[Catalog], dg.AssetChecksDefinition]
+
+
+def table_check(table: str, *, also: tuple[str, ...] = ()) -> Callable[[FunctionType], TableCheck]:
+    """Make a check of a function of the same name; blocking where the gate says so.
+
+    The result of a blocking check is kept with the versions of the tables that it looked at. In a
+    forced run one that failed is a warning to Dagster, and a failure to the gate.
+
+    Args:
+        table: whose check it is.
+        also: other tables that a warning looks at and must come after; of blocking checks the gate
+            knows them.
+    """
+
+    def decorate(function: FunctionType) -> TableCheck:
+        name = function.__name__
+        others = BLOCKING.get(table, {}).get(name)
+
+        @wraps(function)
+        def compute(context: dg.AssetCheckExecutionContext, **given: Any) -> dg.AssetCheckResult:
+            if others is None:
+                return function(context, **given)
+            catalog = catalog_of(context, given["recsys_catalogs"]).name
+            warehouse: Warehouse = given["recsys_warehouse"]
+            versions = versions_of(warehouse, catalog, (table, *others))
+            result = function(context, **given)
+            passed = result.passed or result.severity == dg.AssetCheckSeverity.WARN
+            said = result.description or ""
+            record(
+                warehouse, catalog, CheckResult(name, passed, said, versions, context.run.run_id)
+            )
+            reason = context.run.tags.get(FORCE_TAG)
+            if passed or reason is None:
+                return result
+            return result._replace(
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"{said} (this run goes on all the same: {reason})",
+            )
+
+        def of(catalog: Catalog) -> dg.AssetChecksDefinition:
+            return dg.asset_check(
+                asset=dg.AssetKey([catalog.name, table]),
+                additional_deps=[dg.AssetKey([catalog.name, name]) for name in others or also],
+                blocking=others is not None,
+                op_tags={PRIORITY: str(CHEAP)},
+                pool=pool_of(catalog.name),
+            )(compute)
+
+        return TableCheck(name, of)
+
+    return decorate
 
 
 def blocking(passed: bool, found: str, figures: Figures) -> dg.AssetCheckResult:
@@ -125,7 +196,7 @@ def accepted_share(checked: Checked, table: str) -> dg.AssetCheckResult:
 def not_fallen(
     checked: Checked, snapshots: SnapshotStore, found_now: Mapping[str, int]
 ) -> dg.AssetCheckResult:
-    """Counts are not much below those that the published snapshot was made of.
+    """Counts are not much below those of the last snapshot that passed the gate.
 
     Args:
         checked: the catalog.
@@ -133,7 +204,7 @@ def not_fallen(
         found_now: counts by the names that the manifest has them under.
     """
     most = checked.catalog.checks.row_fall
-    snapshot = checked.published(snapshots)
+    snapshot = last_passed(Path(snapshots.folder), checked.catalog.name)
     before = snapshot.manifest.get("counts", {}) if snapshot else {}
     falls = {
         name: 1 - now / before[name] for name, now in found_now.items() if before.get(name, 0) > 0
@@ -144,7 +215,7 @@ def not_fallen(
         for name, now in found_now.items()
     )
     if not before:
-        said += "; nothing is published that they could be compared with"
+        said += "; no snapshot passed the gate yet that they could be compared with"
     else:
         said += f"; a fall of at most {most:.0%} expected"
     if fallen:

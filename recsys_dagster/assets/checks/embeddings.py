@@ -3,13 +3,19 @@
 import dagster as dg
 import numpy as np
 
-from recsys_dagster.assets.checks.common import CatalogsParam, Checked, blocking, keys_unique
+from recsys_dagster.assets.checks.common import (
+    CatalogsParam,
+    Checked,
+    blocking,
+    keys_unique,
+    table_check,
+)
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.embeddings import mean_cosine, norms_of
 
 
-@dg.asset_check(asset="item_embeddings", blocking=True)
+@table_check("item_embeddings")
 def one_vector_per_item(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -31,7 +37,7 @@ def one_vector_per_item(
     )
 
 
-@dg.asset_check(asset="item_embeddings", blocking=True)
+@table_check("item_embeddings")
 def item_embeddings_sound(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -74,7 +80,7 @@ def item_embeddings_sound(
     )
 
 
-@dg.asset_check(asset="user_embeddings", blocking=True)
+@table_check("user_embeddings")
 def user_embeddings_finite(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,

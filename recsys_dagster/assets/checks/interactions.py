@@ -8,12 +8,13 @@ from recsys_dagster.assets.checks.common import (
     accepted_share,
     keys_unique,
     not_fallen,
+    table_check,
 )
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
 
 
-@dg.asset_check(asset="interactions", blocking=True)
+@table_check("interactions")
 def interactions_keys_unique(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -23,7 +24,7 @@ def interactions_keys_unique(
     return keys_unique(Checked.of(context, recsys_catalogs, recsys_warehouse), "interactions")
 
 
-@dg.asset_check(asset="interactions", blocking=True)
+@table_check("interactions")
 def interactions_accepted_share(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -33,7 +34,7 @@ def interactions_accepted_share(
     return accepted_share(Checked.of(context, recsys_catalogs, recsys_warehouse), "interactions")
 
 
-@dg.asset_check(asset="interactions", blocking=True)
+@table_check("interactions")
 def interactions_not_fallen(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,

@@ -6,7 +6,13 @@ import dagster as dg
 import duckdb
 import numpy as np
 
-from recsys_dagster.assets.checks.common import CatalogsParam, Checked, blocking, warning
+from recsys_dagster.assets.checks.common import (
+    CatalogsParam,
+    Checked,
+    blocking,
+    table_check,
+    warning,
+)
 from recsys_dagster.resources.item_lists import named_items
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
@@ -14,7 +20,7 @@ from recsys_dagster.steps.candidates import candidates
 from recsys_dagster.steps.list_statistics import Spread
 
 
-@dg.asset_check(asset="recommendations", blocking=True)
+@table_check("recommendations")
 def recommendations_ranked(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -35,7 +41,7 @@ def recommendations_ranked(
     )
 
 
-@dg.asset_check(asset="recommendations", blocking=True)
+@table_check("recommendations")
 def no_seen_item_recommended(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -54,7 +60,7 @@ def no_seen_item_recommended(
     )
 
 
-@dg.asset_check(asset="recommendations", blocking=True)
+@table_check("recommendations")
 def every_user_served(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -79,7 +85,7 @@ def every_user_served(
     )
 
 
-@dg.asset_check(asset="recommendations")
+@table_check("recommendations")
 def recommendations_cover_items(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -113,7 +119,7 @@ def recommendations_cover_items(
     )
 
 
-@dg.asset_check(asset="recommendations")
+@table_check("recommendations")
 def recommendations_not_concentrated(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -145,7 +151,7 @@ def recommendations_not_concentrated(
     )
 
 
-@dg.asset_check(asset="recommendations")
+@table_check("recommendations")
 def lists_not_upset(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,

@@ -3,7 +3,13 @@
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.checks.common import CatalogsParam, Checked, blocking, warning
+from recsys_dagster.assets.checks.common import (
+    CatalogsParam,
+    Checked,
+    blocking,
+    table_check,
+    warning,
+)
 from recsys_dagster.metadata import preview
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.list_statistics import spaced_ranks
@@ -12,7 +18,7 @@ READ_ITEMS = 5
 NEAREST = ("nearest", "second", "third")
 
 
-@dg.asset_check(asset="similarity_matrix", blocking=True)
+@table_check("similarity_matrix")
 def similarity_matrix_ranked(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -32,7 +38,7 @@ def similarity_matrix_ranked(
     )
 
 
-@dg.asset_check(asset="item_neighbours", blocking=True)
+@table_check("item_neighbours")
 def item_neighbours_known(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -52,7 +58,7 @@ def item_neighbours_known(
     )
 
 
-@dg.asset_check(asset="item_neighbours", additional_deps=["interactions"])
+@table_check("item_neighbours", also=("interactions",))
 def item_neighbours_to_read(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,

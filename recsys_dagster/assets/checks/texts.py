@@ -3,7 +3,13 @@
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.checks.common import CatalogsParam, Checked, blocking, warning
+from recsys_dagster.assets.checks.common import (
+    CatalogsParam,
+    Checked,
+    blocking,
+    table_check,
+    warning,
+)
 from recsys_dagster.metadata import preview
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.list_statistics import script_shares
@@ -14,7 +20,7 @@ LOOKED_AT = 1_000
 """Characters of each of them."""
 
 
-@dg.asset_check(asset="item_texts", blocking=True)
+@table_check("item_texts")
 def every_item_has_a_text(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -34,7 +40,7 @@ def every_item_has_a_text(
     )
 
 
-@dg.asset_check(asset="item_texts")
+@table_check("item_texts")
 def item_texts_own_share(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,
@@ -69,7 +75,7 @@ def item_texts_own_share(
     )
 
 
-@dg.asset_check(asset="item_texts")
+@table_check("item_texts")
 def item_texts_scripts(
     context: dg.AssetCheckExecutionContext,
     recsys_catalogs: CatalogsParam,

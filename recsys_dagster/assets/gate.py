@@ -1,0 +1,116 @@
+"""The gate: which checks must have passed before anything rests on a table.
+
+Dagster stops the run in which a blocking check failed, and no other. So every stage asks here
+before it works, whatever run it is in: a table whose check failed, was never run, or looked at an
+earlier version of the table is not used. A run that somebody forced, with a reason, goes on, and
+its snapshot says so.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources import gate
+from recsys_dagster.resources.gate import CheckResult
+from recsys_dagster.resources.warehouse import Warehouse
+
+FORCE_TAG = "recsys/force_reason"
+"""Tag of a run that goes on past failed checks: why."""
+
+BLOCKING: dict[str, dict[str, tuple[str, ...]]] = {
+    "interactions": {
+        "interactions_keys_unique": (),
+        "interactions_accepted_share": (),
+        "interactions_not_fallen": (),
+    },
+    "items": {
+        "items_keys_unique": (),
+        "items_accepted_share": (),
+        "items_not_fallen": (),
+        "interactions_know_items": ("interactions",),
+    },
+    "item_texts": {"every_item_has_a_text": ("items",)},
+    "item_embeddings": {"one_vector_per_item": ("items",), "item_embeddings_sound": ()},
+    "user_embeddings": {"user_embeddings_finite": ("interactions", "items", "item_embeddings")},
+    "similarity_matrix": {"similarity_matrix_ranked": ()},
+    "item_neighbours": {"item_neighbours_known": ("items",)},
+    "recommendations": {
+        "recommendations_ranked": (),
+        "no_seen_item_recommended": ("interactions", "items"),
+        "every_user_served": ("interactions", "items", "users"),
+    },
+}
+"""Table → its blocking checks → the other tables that each looks at."""
+GUARDED = tuple(BLOCKING)
+
+
+@dataclass(frozen=True)
+class Objection:
+    """Why a table must not be used.
+
+    Attributes:
+        table: whose check it is.
+        check: its name.
+        reason: its sentence where it failed, else why its last result does not count.
+        failed: whether it failed, of the table as it is now.
+    """
+
+    table: str
+    check: str
+    reason: str
+    failed: bool
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.check}: {self.reason}"
+
+
+def objections(
+    warehouse: Warehouse, catalog: str, tables: Iterable[str], *, together: bool = False
+) -> list[Objection]:
+    """What blocking checks have against tables, in flow order.
+
+    Args:
+        warehouse: where tables and results of checks lie.
+        catalog: whose.
+        tables: the tables that are to be used; those without checks are passed over.
+        together: also object where one of the other tables that a check looks at has changed
+            since, so that the tables fit each other as they are now.
+    """
+    asked = [table for table in GUARDED if table in set(tables)]
+    if not asked:
+        return []
+    latest = gate.results(warehouse, catalog)
+    others = {other for table in asked for also in BLOCKING[table].values() for other in also}
+    versions = gate.versions_of(warehouse, catalog, tuple({*asked, *others}))
+    found = []
+    for table in asked:
+        for check, also in BLOCKING[table].items():
+            looked_at = (table, *also) if together else (table,)
+            found += _objection(table, check, latest.get(check), looked_at, versions)
+    return found
+
+
+def _objection(
+    table: str,
+    check: str,
+    result: CheckResult | None,
+    looked_at: tuple[str, ...],
+    versions: dict[str, str],
+) -> list[Objection]:
+    if result is None:
+        return [Objection(table, check, "it was never run", failed=False)]
+    changed = [each for each in looked_at if result.versions.get(each) != versions[each]]
+    if changed:
+        reason = f"{' and '.join(changed)} changed after it was run"
+        return [Objection(table, check, reason, failed=False)]
+    return [] if result.passed else [Objection(table, check, result.description, failed=True)]
+
+
+def refusal(catalog: str, stage: str, found: list[Objection]) -> UserError:
+    """The error of a stage that does not use what was objected to."""
+    lines = "\n".join(f"  {objection}" for objection in found)
+    return UserError(
+        f"{catalog}/{stage} is not made, because of blocking checks of what it rests on:\n{lines}\n"
+        f"What is published stays as it was. Mend what they say and run: recsys run {catalog}. To "
+        f"publish it as it is: recsys publish {catalog} --force --reason '…'"
+    )

@@ -1,0 +1,49 @@
+"""One Ctrl-C ends a run in time, also where it is deep in compiled code."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+
+GRACE_SECONDS = 1.5
+INTERRUPTED = 130
+"""Exit status of a program that Ctrl-C ended."""
+
+
+@contextmanager
+def ended_by_one_signal(at_the_end: Callable[[], None]) -> Generator[None]:
+    """End the process shortly after Ctrl-C or SIGTERM, if it has not ended itself by then.
+
+    Python looks at signals between two of its own instructions, and a large matrix is inverted
+    between two of them. The operating system's part of the handler writes to a socket at once,
+    and a thread reads there.
+
+    Args:
+        at_the_end: called before a process that does not end by itself is ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    left = threading.Event()
+
+    def watch() -> None:
+        while (number := heard.recv(1)) and number[0] not in (signal.SIGINT, signal.SIGTERM):
+            pass
+        if not number or left.wait(GRACE_SECONDS):
+            return
+        with suppress(Exception):
+            at_the_end()
+        os._exit(INTERRUPTED)
+
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=watch, name="interrupts", daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(before)
+        told.close()
