@@ -21,6 +21,7 @@ from recsys_dagster.assets.checks import CHECKS
 from recsys_dagster.assets.common import IO_MANAGER, Stage
 from recsys_dagster.assets.published import published_asset
 from recsys_dagster.assets.raw import raw_assets
+from recsys_dagster.assets.sources import source_specs
 from recsys_dagster.assets.tuning import tuning_spec
 from recsys_dagster.automation.alerts import alert_sensor
 from recsys_dagster.automation.executor import catalog_executor
@@ -133,4 +134,8 @@ def _assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         *(stage.of(catalog) for stage in STAGES),
         published_asset(catalog),
     ]
-    return [*(asset.map_asset_specs(versioned) for asset in made), tuning_spec(catalog)]
+    return [
+        *source_specs(catalog),
+        *(asset.map_asset_specs(versioned) for asset in made),
+        tuning_spec(catalog),
+    ]

@@ -6,10 +6,9 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.recommendations import LEARNED_FROM
-from recsys_dagster.automation.jobs import SEARCHED
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.metadata import COLUMN_LINEAGE, STAGE, column_lineage, preview, rests_on
-from recsys_dagster.schemas import TABLES
+from recsys_dagster.schemas import TABLES, TUNING
 from recsys_dagster.snapshots import Snapshot
 
 WITH_LINEAGE = {
@@ -73,7 +72,7 @@ class TestColumnLineage:
         assert {stage for stage in shown if COLUMN_LINEAGE in shown[stage]} == WITH_LINEAGE
         columns = {
             name: set(place.warehouse.read("tiny", name).column_names)
-            for name in TABLES.keys() - {SEARCHED}
+            for name in TABLES.keys() - {TUNING.name}
         }
         for stage in WITH_LINEAGE:
             for column, made_of in origins(shown[stage]).items():

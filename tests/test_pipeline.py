@@ -6,15 +6,14 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from recsys_dagster.automation.jobs import SEARCHED
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.resources import encoder
-from recsys_dagster.schemas import EMBEDDING, TABLES
+from recsys_dagster.schemas import EMBEDDING, TABLES, TUNING
 from recsys_dagster.snapshots import CURRENT, Snapshot
 from recsys_dagster.versions import content_digest
 
 STAGES = {*TABLES, "published"}
-REFRESHED = STAGES - {SEARCHED}
+REFRESHED = STAGES - {TUNING.name}
 """A search for settings is made when somebody asks for it."""
 
 

@@ -17,6 +17,7 @@ from recsys_dagster.assets.common import (
     spec_metadata,
     unchanged,
 )
+from recsys_dagster.assets.sources import source_key
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.metadata import STAGE, preview
 from recsys_dagster.resources.sources import SourceRead, numbered, read_source
@@ -69,7 +70,7 @@ def raw_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
 def _raw_asset(
     catalog: Catalog, table: str, source: SourceSettings | None, description: str
 ) -> dg.AssetsDefinition:
-    upstream = dg.AssetKey(source.asset.split("/")) if source and source.asset else None
+    upstream = source_key(catalog, table.removeprefix("raw_"))
     define: Any = partial(
         dg.asset,
         name=table,

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from recsys_dagster.assets.sources import changes, sources_of
 from recsys_dagster.automation.jobs import CATALOG_TAG, refresh_job_name
 from recsys_dagster.automation.runs import UNFINISHED, runs_of
 from recsys_dagster.catalog import Catalog
@@ -43,28 +44,26 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
-        files: dict[str, Any] = {}
-        fingerprints = []
+        seen: dict[str, Observation] = {}
         try:
             for name, source in sources.items():
                 known = cursor.get("files", {}).get(name, {})
-                found = _observe(catalog, source, known, context.instance)
-                if found.being_written:
-                    return _nothing(f"{found.being_written} is still being written", context.cursor)
-                files[name] = found.files
-                fingerprints.append(f"{name} {found.fingerprint}")
+                seen[name] = _observe(catalog, source, known, context.instance)
+                writing = seen[name].being_written
+                if writing:
+                    return _nothing(f"{writing} is still being written", context.cursor)
         except (UserError, OSError) as error:
             return _nothing(str(error), context.cursor)
-        fingerprint = digest(*fingerprints)
+        fingerprint = digest(*(f"{name} {each.fingerprint}" for name, each in seen.items()))
         runs = cursor.get("runs", 0)
         if fingerprint == cursor.get("fingerprint"):
-            return _nothing("no content has changed", _cursor(files, fingerprint, runs))
+            return _nothing("no content has changed", _cursor(seen, fingerprint, runs))
         under_way = runs_of(context.instance, catalog.name, UNFINISHED, limit=1)
         if under_way:
             (run,) = under_way
             reason = (
-                f"content has changed; run {run.run_id[:8]} of {run.job_name} is under way, and "
-                "this is taken up after it"
+                f"content has changed; a run is under way ({run.run_id[:8]} of {run.job_name}), "
+                "and this is taken up after it"
             )
             return _nothing(reason, context.cursor)
         return dg.SensorResult(
@@ -74,7 +73,8 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
                     tags={CATALOG_TAG: catalog.name},
                 )
             ],
-            cursor=_cursor(files, fingerprint, runs + 1),
+            asset_events=changes(catalog, seen, cursor.get("sources", {})),
+            cursor=_cursor(seen, fingerprint, runs + 1),
         )
 
     return watch
@@ -95,15 +95,8 @@ def _observe(
 
 def _watched(catalog: Catalog) -> dict[str, SourceSettings | None]:
     """What is looked at; None stands for the files that rules name."""
-    sources = {
-        "interactions": catalog.interactions.source,
-        "items": catalog.items.source,
-        "users": catalog.users.source,
-    }
     watched: dict[str, SourceSettings | None] = {
-        name: source
-        for name, source in sources.items()
-        if source is not None and can_be_watched(source)
+        name: source for name, source in sources_of(catalog).items() if can_be_watched(source)
     }
     return watched | ({"rules": None} if catalog.rules.files else {})
 
@@ -119,8 +112,15 @@ def _asset_version(instance: dg.DagsterInstance, source: SourceSettings) -> str:
     return tags.get("dagster/data_version", event.run_id)
 
 
-def _cursor(files: dict[str, Any], fingerprint: str, runs: int) -> str:
-    return json.dumps({"files": files, "fingerprint": fingerprint, "runs": runs})
+def _cursor(seen: Mapping[str, Observation], fingerprint: str, runs: int) -> str:
+    return json.dumps(
+        {
+            "files": {name: each.files for name, each in seen.items()},
+            "sources": {name: each.fingerprint for name, each in seen.items()},
+            "fingerprint": fingerprint,
+            "runs": runs,
+        }
+    )
 
 
 def _nothing(reason: str, cursor: str | None) -> dg.SensorResult:

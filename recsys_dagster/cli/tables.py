@@ -2,10 +2,11 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -82,12 +83,17 @@ def print_status(catalogs: Catalogs, folder: Path) -> None:
         table.add_row(
             name,
             manifest["settings"]["strategy"],
-            _ago((datetime.now(UTC) - made_at).total_seconds()),
+            _ago((datetime.now(UTC) - made_at).total_seconds()) + _forced(manifest),
             f"{manifest['files']['recommendations']['rows']:,}",
             f"{manifest['files']['items']['rows']:,}",
             manifest["snapshot"],
         )
     console.print(table)
+
+
+def _forced(manifest: Mapping[str, Any]) -> str:
+    gate = manifest.get("gate", {"passed": True})
+    return "" if gate["passed"] else f"\n[yellow]forced: {plain(gate['reason'])}[/]"
 
 
 def print_inspection(name: str, inspection: Inspection) -> None:

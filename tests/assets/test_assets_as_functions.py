@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from recsys_dagster.assets import embeddings, interactions, items, raw, recommendations, texts
+from recsys_dagster.assets.common import Stage
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.resources.encoder import TextEncoder
@@ -51,12 +52,9 @@ def films_are_running(catalogs, monkeypatch):
 
 def asset(module, name: str) -> Callable[..., Any]:
     """The function behind an asset, without what compares it with the run before."""
-    (found,) = [
-        asset
-        for asset in dg.load_assets_from_modules([module], key_prefix="films")
-        if dg.AssetKey(["films", name]) in asset.keys
-    ]
-    return found.op.compute_fn.decorated_fn.__wrapped__
+    stages = [value for value in vars(module).values() if isinstance(value, Stage)]
+    (found,) = [stage for stage in stages if stage.function.__name__ in (name, f"parse_raw_{name}")]
+    return found.function
 
 
 @dataclass(frozen=True)

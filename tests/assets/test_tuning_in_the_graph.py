@@ -33,7 +33,7 @@ def search(place, **config) -> dg.ExecuteInProcessResult:
     job = place.definitions().resolve_job_def("tune_tiny")
     return job.execute_in_process(
         instance=dg.DagsterInstance.ephemeral(),
-        run_config={"ops": {"tuning": {"config": config}}},
+        run_config={"ops": {"tiny__tuning": {"config": config}}},
     )
 
 

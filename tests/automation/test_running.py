@@ -1,23 +1,27 @@
 """Jobs, schedules, queue, retries and freshness, as Dagster sees them."""
 
+import hashlib
 from importlib.resources import files
 
 import dagster as dg
 import duckdb
 import pytest
-import yaml
 
+from recsys_dagster import home as home_module
 from recsys_dagster.assets import embeddings
 from recsys_dagster.automation.jobs import CATALOG_TAG, STAGES
+from recsys_dagster.automation.settings import gaps
 from recsys_dagster.errors import UserError
+from recsys_dagster.home import prepare_dagster_home
 from recsys_dagster.resources import warehouse as warehouse_module
 from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.schemas import TABLES
+from recsys_dagster.schemas import TABLES, TUNING
 
 
 def test_every_asset_has_a_stage_and_every_stage_a_job(tiny):
-    assert {table for tables in STAGES.values() for table in tables} == {*TABLES, "published"}
+    made = {table for tables in STAGES.values() for table in tables}
+    assert made == {*TABLES, "published"} - {TUNING.name}
     defs = tiny().definitions()
     for verb, tables in STAGES.items():
         job = defs.resolve_job_def(f"{verb}_tiny")
@@ -56,14 +60,42 @@ def test_mistakes_of_the_schedule_are_named(tiny, refresh, told):
         place.catalog("tiny")
 
 
-def test_the_run_queue_lets_one_run_a_catalog_in_at_a_time():
-    settings = yaml.safe_load(files("recsys_dagster").joinpath("dagster.yaml").read_text())
-    (limit,) = settings["concurrency"]["runs"]["tag_concurrency_limits"]
-    assert limit == {
-        "key": CATALOG_TAG,
-        "value": {"applyLimitPerUniqueValue": True},
-        "limit": 1,
-    }
+def test_the_run_queue_lets_one_run_a_catalog_in_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    prepare_dagster_home()
+    with dg.DagsterInstance.get() as instance:
+        pools = instance.get_concurrency_config().pool_config
+        assert (pools.pool_granularity.value, pools.default_pool_limit) == ("run", 1)
+        assert instance.run_monitoring_enabled
+        assert gaps(instance) == []
+
+
+class TestAnOlderHome:
+    @pytest.fixture
+    def home(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+        return tmp_path
+
+    def test_settings_that_were_shipped_before_are_brought_up_to_date(self, home, monkeypatch):
+        old = b"telemetry: {enabled: false}\n"
+        monkeypatch.setattr(home_module, "EARLIER_SETTINGS", {hashlib.sha256(old).hexdigest()})
+        (home / "dagster.yaml").write_bytes(old)
+        prepare_dagster_home()
+        with dg.DagsterInstance.get() as instance:
+            assert gaps(instance) == []
+
+    def test_the_users_own_are_left_alone_and_what_they_lack_is_said(self, home):
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        prepare_dagster_home()
+        assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+        with dg.DagsterInstance.get() as instance:
+            first, second = gaps(instance)
+        assert "granularity: run" in first
+        assert "run_monitoring" in second
+
+    def test_what_is_shipped_now_is_no_earlier_one(self):
+        shipped = files("recsys_dagster").joinpath("dagster.yaml").read_bytes()
+        assert hashlib.sha256(shipped).hexdigest() not in home_module.EARLIER_SETTINGS
 
 
 def test_freshness_is_asked_of_what_is_published(tiny):

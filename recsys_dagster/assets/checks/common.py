@@ -215,7 +215,7 @@ def not_fallen(
         for name, now in found_now.items()
     )
     if not before:
-        said += "; no snapshot passed the gate yet that they could be compared with"
+        said += "; nothing is published that passed the gate and could be compared with"
     else:
         said += f"; a fall of at most {most:.0%} expected"
     if fallen:
