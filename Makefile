@@ -5,11 +5,14 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test ui lint bench live results published peers reference setup clean
+.PHONY: demo test faults ui lint bench live results published peers reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
 	$(BIN)/recsys demo
+
+faults: setup  ## dagster dev for real, killed in the middle of a refresh
+	$(BIN)/pytest -m faults
 
 # Two processes however many cores there are: each holds torch and a published catalog.
 test: setup  ## the whole test suite
