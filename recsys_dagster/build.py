@@ -24,6 +24,7 @@ from recsys_dagster.assets.raw import raw_assets
 from recsys_dagster.assets.sources import source_specs
 from recsys_dagster.assets.tuning import tuning_spec
 from recsys_dagster.automation.alerts import alert_sensor
+from recsys_dagster.automation.conditions import check_condition, condition_of, condition_sensor
 from recsys_dagster.automation.executor import catalog_executor
 from recsys_dagster.automation.jobs import catalog_jobs
 from recsys_dagster.automation.recovery import recovery_sensor
@@ -95,7 +96,11 @@ def build_defs(
     }
     return dg.Definitions(
         assets=[asset for catalog in catalogs.values() for asset in _assets(catalog)],
-        asset_checks=[check.of(catalog) for catalog in catalogs.values() for check in CHECKS],
+        asset_checks=[
+            check.of(catalog, check_condition(catalog))
+            for catalog in catalogs.values()
+            for check in CHECKS
+        ],
         jobs=[*(job for own in jobs.values() for job in own), clean_up],
         schedules=_there(
             [*(refresh_schedule(catalog) for catalog in catalogs.values()), clean_up_schedule]
@@ -104,6 +109,7 @@ def build_defs(
             [
                 *(watch_sensor(catalog) for catalog in catalogs.values()),
                 recovery_sensor(catalogs, locks_folder(), [own[0] for own in jobs.values()]),
+                condition_sensor(catalogs),
                 alert_sensor(catalogs),
             ]
         ),
@@ -127,6 +133,7 @@ def _assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         return spec.replace_attributes(
             code_version=code_version(table, catalog),
             freshness_policy=policy if table == "published" else None,
+            automation_condition=condition_of(catalog, table),
         )
 
     made = [

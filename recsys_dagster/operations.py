@@ -26,6 +26,12 @@ class RefreshSettings(Settings):
         description="run when the content of a source or of a file of rules changes; a python "
         "function is not watched",
     )
+    automation: Literal["conditions"] | None = Field(
+        default=None,
+        description="`conditions`: Dagster looks at every stage and makes those whose settings or "
+        "inputs changed and passed their blocking checks; else every run goes through all stages. "
+        "Files of rules are then taken up by the next run",
+    )
     every_seconds: Annotated[int, Field(ge=5)] = Field(
         default=15, description="how often the sources are looked at"
     )

@@ -270,7 +270,7 @@ class TestSideBySide:
         graph = definitions.resolve_asset_graph()
         for name in ("films", "books"):
             keys = {key for key in graph.materializable_asset_keys if key.path[0] == name}
-            assert {key.path[-1] for key in keys} == STAGES
+            assert {key.path[-1] for key in keys} == REFRESHED
             assert {graph.get(key).group_name for key in keys} == {name}
             parents = {parent.path[0] for key in keys for parent in graph.get(key).parent_keys}
             assert parents == {name}

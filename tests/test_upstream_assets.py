@@ -90,7 +90,7 @@ def test_a_value_of_an_earlier_run_is_loaded_again(shop):
 def test_the_graph_knows_where_the_rows_come_from(shop):
     _, definitions = shop(BY_VALUE)
     assert parents(definitions) == {ORDERS}
-    assert parents(definitions, "raw_items") == set()
+    assert parents(definitions, "raw_items") == {dg.AssetKey(["tiny", "items_source"])}
 
 
 def test_a_whole_catalog_runs_from_it(shop):

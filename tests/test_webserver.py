@@ -125,9 +125,11 @@ def test_the_graph_is_served_and_a_stage_runs_alone(server):
         tuple(node["assetKey"]["path"]): {tuple(key["path"]) for key in node["dependencyKeys"]}
         for node in repository["assetNodes"]
     }
-    assert {key[1] for key in depends_on} == {*TABLES, "published"}
+    sources = {"interactions_source", "items_source"}
+    assert {key[1] for key in depends_on} == {*TABLES, "published", *sources}
     assert {key[0] for key in depends_on} == {"movies"}
     assert {node["groupName"] for node in repository["assetNodes"]} == {"movies"}
+    assert depends_on[("movies", "raw_items")] == {("movies", "items_source")}
     assert depends_on[("movies", "interactions")] == {("movies", "raw_interactions")}
     assert depends_on[("movies", "popular_items")] == {
         ("movies", "interactions"),

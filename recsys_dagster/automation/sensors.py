@@ -58,6 +58,13 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
         runs = cursor.get("runs", 0)
         if fingerprint == cursor.get("fingerprint"):
             return _nothing("no content has changed", _cursor(seen, fingerprint, runs))
+        changed = changes(catalog, seen, cursor.get("sources", {}))
+        if catalog.refresh.automation == "conditions":
+            return dg.SensorResult(
+                skip_reason="content has changed; the conditions of the stages see to the rest",
+                asset_events=changed,
+                cursor=_cursor(seen, fingerprint, runs),
+            )
         under_way = runs_of(context.instance, catalog.name, UNFINISHED, limit=1)
         if under_way:
             (run,) = under_way
@@ -73,7 +80,7 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
                     tags={CATALOG_TAG: catalog.name},
                 )
             ],
-            asset_events=changes(catalog, seen, cursor.get("sources", {})),
+            asset_events=changed,
             cursor=_cursor(seen, fingerprint, runs + 1),
         )
 

@@ -72,11 +72,12 @@ class TableCheck:
 
     Attributes:
         name: of the check.
-        of: the check of a catalog.
+        of: the check of a catalog, and when Dagster runs it by itself, where it does; else it runs
+            with its table.
     """
 
     name: str
-    of: Callable[[Catalog], dg.AssetChecksDefinition]
+    of: Callable[[Catalog, dg.AutomationCondition | None], dg.AssetChecksDefinition]
 
 
 def table_check(table: str, *, also: tuple[str, ...] = ()) -> Callable[[FunctionType], TableCheck]:
@@ -116,11 +117,14 @@ def table_check(table: str, *, also: tuple[str, ...] = ()) -> Callable[[Function
                 description=f"{said} (this run goes on all the same: {reason})",
             )
 
-        def of(catalog: Catalog) -> dg.AssetChecksDefinition:
+        def of(
+            catalog: Catalog, condition: dg.AutomationCondition | None = None
+        ) -> dg.AssetChecksDefinition:
             return dg.asset_check(
                 asset=dg.AssetKey([catalog.name, table]),
                 additional_deps=[dg.AssetKey([catalog.name, name]) for name in others or also],
                 blocking=others is not None,
+                automation_condition=condition if others else None,
                 op_tags={PRIORITY: str(CHEAP)},
                 pool=pool_of(catalog.name),
             )(compute)
