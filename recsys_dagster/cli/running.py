@@ -1,13 +1,15 @@
 """Running a catalog's job in this process, each stage shown as it goes."""
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 
 from recsys_dagster.automation.jobs import STAGES, refresh_job_name
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
@@ -16,17 +18,27 @@ from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import prepare_dagster_home, warehouse_folder
 from recsys_dagster.resources.warehouse import Warehouse
 
+PRINTED_AFTER_SECONDS = 2.0
+PRINTED_EVERY_SECONDS = 15.0
+"""Off a terminal: how long a stage takes before what it says is printed, and how often then."""
 ASSETS = list(dict.fromkeys(asset for assets in STAGES.values() for asset in assets))
 
 
 class StageProgress(logging.Handler):
-    """Shows Dagster's step events as one line a stage, with the last thing the stage said."""
+    """Shows Dagster's step events as one line a stage, with the last thing the stage said.
+
+    Where lines cannot be drawn over, in a file or a pipe, what a long stage says is printed now
+    and then: a stage that takes minutes would look like one that hangs.
+    """
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(logging.DEBUG)
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
+        self._printed: dict[str, tuple[float, str]] = {}
+        if not progress.console.is_interactive:
+            threading.Thread(target=self._print_now_and_then, daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one record of the run's log."""
@@ -46,6 +58,23 @@ class StageProgress(logging.Handler):
         elif step in self._tasks and kind is None and record.levelno >= logging.INFO:
             message = meta.get("orig_message", record.getMessage())
             self._progress.update(self._tasks[step], said=plain(message))
+
+    def _print_now_and_then(self) -> None:
+        while self._progress.live.is_started:
+            time.sleep(PRINTED_AFTER_SECONDS / 2)
+            for task in self._progress.tasks:
+                self._print_what_is_new(task)
+
+    def _print_what_is_new(self, task: Task) -> None:
+        said, seconds = task.fields["said"], task.elapsed or 0.0
+        at, before = self._printed.get(task.description, (-math.inf, ""))
+        silent = seconds < PRINTED_AFTER_SECONDS or seconds - at < PRINTED_EVERY_SECONDS
+        if said in ("", before) or silent or task.id not in self._progress.task_ids:
+            return
+        self._printed[task.description] = seconds, said
+        self._progress.console.print(
+            f"  {task.description}: {said}", highlight=False, soft_wrap=True
+        )
 
     def _finish(self, step: str, mark: str) -> None:
         task = self._tasks.pop(step)
