@@ -10,7 +10,7 @@ from logging import Logger
 from types import TracebackType
 from typing import Self
 
-WIDTH = 24
+WIDTH = 12
 SECONDS_BETWEEN_LINES = 2.0
 SECONDS_BETWEEN_SIGNS = 30.0
 """How often work without any measurable progress says that it still goes on."""
@@ -84,7 +84,8 @@ class Bar:
         else:
             seconds = now - self._began
             tail = f" in {seconds:.1f} s" if seconds < MINUTE else f" in {spoken(seconds)}"
-        self._log.info(f"{bar} {share:4.0%}  {self._verb} {done:,} of {total:,} {self._noun}{tail}")
+        # What people wait to read comes first: a narrow terminal cuts the end off.
+        self._log.info(f"{bar} {share:4.0%}{tail}: {self._verb} {done:,} of {total:,} {self._noun}")
 
     def _left(self, now: float, share: float, first: tuple[float, float]) -> str:
         began, share_then = first

@@ -64,7 +64,7 @@ class TestBar:
         assert not any("left" in line for line in said)
         clock.now += 2
         bar(4, 1_000)
-        assert said[-1].endswith("encoded 4 of 1,000 texts, about 33 min left")
+        assert said[-1].endswith("  0%, about 33 min left: encoded 4 of 1,000 texts")
 
     def test_the_time_left_goes_by_work_and_not_by_number(self, clock, lines):
         """The first tenth of the texts is half of the work: five minutes of ten."""
@@ -73,7 +73,7 @@ class TestBar:
         for step in range(11):
             bar(10 * step, 1_000, step / 20)
             clock.now += 30
-        assert said[-1].endswith(" 50%  encoded 100 of 1,000 texts, about 5 min left")
+        assert said[-1].endswith(" 50%, about 5 min left: encoded 100 of 1,000 texts")
 
     def test_warming_up_is_no_part_of_the_rate(self, clock, lines):
         said, log = lines
@@ -82,7 +82,7 @@ class TestBar:
         for done in range(10, 51, 10):
             bar(done, 100)
             clock.now += 10
-        assert said[-1].endswith(", about 50 s left") or said[-1].endswith(", about 1 min left")
+        assert ", about 1 min left: " in said[-1]
 
     def test_the_end_is_said_with_what_it_took(self, clock, lines):
         said, log = lines
@@ -91,8 +91,9 @@ class TestBar:
         bar(5, 5)
         clock.now += 179
         bar(5, 5)
-        assert [line.rpartition("users")[2] for line in said] == [" in 1.0 s", " in 3 min"]
-        assert "100%" in said[0]
+        assert said == [
+            f"{'█' * 12} 100% in {took}: compared 5 of 5 users" for took in ("1.0 s", "3 min")
+        ]
 
     def test_there_is_at_most_a_line_every_two_seconds(self, clock, lines):
         said, log = lines

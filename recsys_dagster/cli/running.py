@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Generator, Mapping
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 
 from recsys_dagster.automation.jobs import STAGES, refresh_job_name
@@ -105,8 +107,28 @@ def _live_progress() -> Generator[Progress]:
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[said]}[/]"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with (
+        _past_capture() as shown,
+        Progress(*columns, console=shown, transient=True) as progress,
+    ):
         yield progress
+
+
+@contextmanager
+def _past_capture() -> Generator[Console]:
+    """A console for what is shown while a run lasts.
+
+    Dagster then sends the process's output to a file, which is copied to the terminal. Lines
+    cannot be drawn over in a file, so this console writes where the output went before.
+    """
+    try:
+        copied = os.dup(console.file.fileno())
+    except (AttributeError, OSError):
+        # No file of the system: nothing is sent elsewhere.
+        yield console
+        return
+    with os.fdopen(copied, "w", encoding=console.encoding, errors="replace") as file:
+        yield Console(file=file)
 
 
 def run_catalog(name: str, stages: list[str], *, everything: bool = False) -> None:
