@@ -22,7 +22,9 @@ MINUTE, HOUR = 60, 3600
 
 
 def spoken(seconds: float) -> str:
-    """A length of time as people say it: 8 s, 3 min, 1 h 20 min."""
+    """A length of time as people say it: 0.8 s, 12 s, 3 min, 1 h 20 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     if seconds < MINUTE:
         return f"{seconds:.0f} s"
     minutes = round(seconds / MINUTE)
@@ -82,8 +84,7 @@ class Bar:
         if done < total:
             tail = self._left(now, share, self._first)
         else:
-            seconds = now - self._began
-            tail = f" in {seconds:.1f} s" if seconds < MINUTE else f" in {spoken(seconds)}"
+            tail = f" in {spoken(now - self._began)}"
         # What people wait to read comes first: a narrow terminal cuts the end off.
         self._log.info(f"{bar} {share:4.0%}{tail}: {self._verb} {done:,} of {total:,} {self._noun}")
 

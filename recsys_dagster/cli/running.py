@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from recsys_dagster.automation.jobs import STAGES, refresh_job_name
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
@@ -105,11 +106,12 @@ def _live_progress() -> Generator[Progress]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[said]}[/]"),
+        # The last column takes what is left of the line; what it cannot hold is cut off.
+        TextColumn("[dim]{task.fields[said]}[/]", table_column=Column(no_wrap=True, ratio=1)),
     )
     with (
         _past_capture() as shown,
-        Progress(*columns, console=shown, transient=True) as progress,
+        Progress(*columns, console=shown, transient=True, expand=True) as progress,
     ):
         yield progress
 
