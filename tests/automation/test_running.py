@@ -10,6 +10,7 @@ import yaml
 from recsys_dagster.assets import embeddings
 from recsys_dagster.automation.jobs import CATALOG_TAG, STAGES
 from recsys_dagster.errors import UserError
+from recsys_dagster.home import prepare_dagster_home
 from recsys_dagster.resources import warehouse as warehouse_module
 from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
 from recsys_dagster.resources.warehouse import Warehouse
@@ -64,6 +65,16 @@ def test_the_run_queue_lets_one_run_a_catalog_in_at_a_time():
         "value": {"applyLimitPerUniqueValue": True},
         "limit": 1,
     }
+
+
+def test_a_run_logs_what_stages_say_and_no_line_for_each_event(tiny, monkeypatch, capfd):
+    place = tiny()
+    place.environment(monkeypatch)
+    prepare_dagster_home()
+    place.run("tiny", ["raw_items"], dg.DagsterInstance.get())
+    written = "".join(capfd.readouterr())
+    assert " INFO " in written
+    assert " DEBUG " not in written
 
 
 def test_freshness_is_asked_of_what_is_published(tiny):
