@@ -124,13 +124,22 @@ class EvaluationSettings(Settings):
 
 
 class AlertSettings(Settings):
-    """Who is told that a run failed. Both get JSON: catalog, job, run_id, message."""
+    """Who is told that a run failed.
+
+    Both get JSON: catalog, job, run_id, url, message (for people, several lines), checks (the
+    failed ones, each with asset, check, description) and rejected (where the accepted share
+    failed: by table the most frequent reasons, each with reason and rows).
+    """
 
     command: tuple[str, ...] | None = Field(
         default=None, description="a program and its arguments, which reads JSON from its input"
     )
     webhook: str | None = Field(
         default=None, description="an address that JSON is posted to, such as `${ALERT_WEBHOOK}`"
+    )
+    ui: str = Field(
+        default="http://127.0.0.1:3000",
+        description="where people find the Dagster UI; a message has the run's page there",
     )
 
 

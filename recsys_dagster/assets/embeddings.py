@@ -13,7 +13,7 @@ from recsys_dagster.assets.common import COSTLY, TABLE, table_asset
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, bars, column_lineage, plane
-from recsys_dagster.progress import log_progress
+from recsys_dagster.progress import Narrator
 from recsys_dagster.resources.embedding_store import (
     Encoded,
     encode_once,
@@ -186,17 +186,25 @@ def encode_texts(
     settings = catalog.encoder
     if settings.model == "tfidf":
         # Fitted anew on the corpus each time, and cheap: there is nothing for a store to save.
-        encoder = TfidfEncoder.fit(corpus["text"].tolist(), settings.dimension)
-        encoded = Encoded(
-            encoder.encode(texts["text"].tolist()), encoded=texts["text_hash"].nunique(), reused=0
-        )
+        with Narrator(context.log) as narrator:
+            narrator.doing(f"fitting tfidf on {len(corpus):,} texts, encoding {len(texts):,}")
+            encoder = TfidfEncoder.fit(corpus["text"].tolist(), settings.dimension)
+            vectors = encoder.encode(texts["text"].tolist())
+        encoded = Encoded(vectors, encoded=texts["text_hash"].nunique(), reused=0)
     else:
         encoder = load_encoder(resource, catalog, prompt)
-        progress = log_progress(context.log, "encoded", "texts")
         job = f"{catalog.name}, job {context.run.job_name}"
-        turn = resource.turn(Holder.here(context.run.run_id, job), context.log.info)
         try:
-            encoded = encode_once(texts, encoder, warehouse, catalog.name, progress, turn)
+            with Narrator(context.log) as narrator:
+                encoded = encode_once(
+                    texts,
+                    encoder,
+                    warehouse,
+                    catalog.name,
+                    narrator.bar("encoded", "texts"),
+                    narrator.doing,
+                    resource.turn(Holder.here(context.run.run_id, job), narrator.doing),
+                )
         except EncoderOutOfMemoryError as error:
             raise dg.RetryRequested(OUT_OF_MEMORY_RETRIES, RETRY_SECONDS) from error
     return encoded, {

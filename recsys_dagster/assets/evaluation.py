@@ -20,7 +20,7 @@ from recsys_dagster.metadata import (
     named_points,
     preview,
 )
-from recsys_dagster.progress import log_progress
+from recsys_dagster.progress import Narrator
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.tuned_settings import tuned_settings
@@ -95,16 +95,17 @@ def evaluation(
         item_embeddings,
         item_neighbours,
     )
-    table = compare(
-        catalog,
-        held_back_of(catalog, interactions, evaluation_split),
-        known,
-        strategies,
-        ks,
-        settings.mask,
-        tuned_settings(recsys_warehouse, catalog.name),
-        log_progress(context.log, "measured", "strategies"),
-    )
+    with Narrator(context.log) as narrator:
+        table = compare(
+            catalog,
+            held_back_of(catalog, interactions, evaluation_split),
+            known,
+            strategies,
+            ks,
+            settings.mask,
+            tuned_settings(recsys_warehouse, catalog.name),
+            narrator.doing,
+        )
     figure = f"ndcg@{max(ks)}"
     shown = _described(table, catalog.strategy, kind_of(catalog, interactions), max(ks))
     over_runs = [*_earlier(context, figure), shown[figure]]

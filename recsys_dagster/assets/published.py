@@ -90,6 +90,10 @@ def published(
         context.log.info("the current snapshot is kept: nothing in it has changed")
         return unchanged(context, context.asset_key, made_from)
     vectors = recsys_warehouse.remembered(catalog.name, "item_embeddings")
+    context.log.info(
+        "writing a snapshot: "
+        + ", ".join(f"{table.num_rows:,} rows of {name}" for name, table in tables.items())
+    )
     path = publish(
         folder,
         catalog.name,

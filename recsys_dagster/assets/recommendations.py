@@ -12,7 +12,7 @@ from recsys_dagster.assets.common import TABLE, table_asset
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import STAGE, bars, column_lineage, curve, preview, rests_on
-from recsys_dagster.progress import log_progress
+from recsys_dagster.progress import Narrator, log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.item_lists import named_items, named_items_digest
 from recsys_dagster.resources.run_context import catalog_of
@@ -156,7 +156,6 @@ def recommendations(
         to_sparse(similarity_matrix, user_ids, item_ids, ("user_id", "item_id")),
         to_sparse(item_neighbours, item_ids, item_ids, ("item_id", "neighbour_item_id")),
     )
-    context.log.info(f"fitting {catalog.strategy} on {behaviour.positives.nnz:,} likes")
     reranking = Reranking.of(
         catalog.rules, behaviour, items, interactions, evidence.item_vectors, catalog.centre
     )
@@ -165,7 +164,9 @@ def recommendations(
             "rules.freshness_boost lifts no item: none has a created_at or a timed interaction"
         )
     tuned = tuned_settings(recsys_warehouse, catalog.name)
-    model = fit(with_tuned(catalog, tuned), evidence)
+    with Narrator(context.log) as narrator:
+        narrator.doing(f"fitting {catalog.strategy}: {evidence.in_words}")
+        model = fit(with_tuned(catalog, tuned), evidence)
     table = step.recommendations_table(
         step.recommend(
             model,

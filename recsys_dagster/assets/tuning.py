@@ -20,6 +20,7 @@ from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of, spl
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import STAGE, named_curves, preview
+from recsys_dagster.progress import Narrator, spoken
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
@@ -29,7 +30,7 @@ from recsys_dagster.resources.warehouse import (
     with_memory,
 )
 from recsys_dagster.schemas import TUNING
-from recsys_dagster.steps.tuning import KNOBS, Trial, tune
+from recsys_dagster.steps.tuning import KNOBS, Trial, in_words, tune
 from recsys_dagster.versions import code_version, content_digest
 
 LOOKED_AT = (
@@ -86,29 +87,32 @@ def search(
     def progress(strategy: str, number: int, trial: Trial) -> None:
         context.log.info(
             f"{strategy}, trial {number} of at most {config.trials}: {trial.value:.4f} with "
-            f"{trial.settings or 'its own settings'}"
+            f"{in_words(trial.settings)}, in {spoken(trial.seconds)}"
         )
 
-    table = tune(
+    known = known_of(
+        context,
         catalog,
-        held_back_of(catalog, interactions, evaluation_split),
-        known_of(
-            context,
-            catalog,
-            recsys_encoder,
-            recsys_warehouse,
-            items,
-            users,
-            user_texts,
-            item_texts,
-            item_embeddings,
-            item_neighbours,
-        ),
-        strategies,
-        max(catalog.evaluation.k),
-        config.trials,
-        progress,
+        recsys_encoder,
+        recsys_warehouse,
+        items,
+        users,
+        user_texts,
+        item_texts,
+        item_embeddings,
+        item_neighbours,
     )
+    with Narrator(context.log) as narrator:
+        table = tune(
+            catalog,
+            held_back_of(catalog, interactions, evaluation_split),
+            known,
+            strategies,
+            max(catalog.evaluation.k),
+            config.trials,
+            progress,
+            narrator.doing,
+        )
     table = table.assign(settings=table["settings"].map(json.dumps))
     metric = table["metric"].iloc[0]
     return dg.Output(

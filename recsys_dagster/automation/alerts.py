@@ -1,18 +1,27 @@
-"""Telling somebody that a run failed."""
+"""Telling somebody that a run failed: which check, with its figures, or which error, and where."""
 
 import json
 import subprocess
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
 from recsys_dagster.automation.runs import catalogs_of
 from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.errors import UserError
 from recsys_dagster.operations import AlertSettings
+from recsys_dagster.resources.warehouse import Warehouse, quote
 from recsys_dagster.source import expand_variables
 
 PATIENCE_SECONDS = 30
+MOST_REASONS = 5
+"""Reasons of rejection that are told, the most frequent first."""
+CHECK_FAILED = "DagsterAssetCheckFailedError"
+"""What Dagster raises in the step of a check; the check's own sentence says more."""
+ABOUT_REJECTIONS = "_accepted_share"
+"""How the checks end that fail where too many rows were rejected."""
 
 
 def alert_sensor(catalogs: Catalogs) -> dg.SensorDefinition | None:
@@ -30,23 +39,129 @@ def alert_sensor(catalogs: Catalogs) -> dg.SensorDefinition | None:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Runs the command and calls the webhook under `alert` of a catalog.",
     )
-    def alert_on_failure(context: dg.RunFailureSensorContext) -> None:
+    def alert_on_failure(context: dg.RunFailureSensorContext, recsys_warehouse: Warehouse) -> None:
         name = next((name for name in catalogs_of(context.dagster_run) if name in told), "")
         if name not in told:
             return
-        message = {
-            "catalog": name,
-            "job": context.dagster_run.job_name,
-            "run_id": context.dagster_run.run_id,
-            "message": context.failure_event.message or "the run failed",
-        }
-        tell(told[name], message)
+        tell(told[name], describe(name, told[name], context, recsys_warehouse))
         context.log.info(f"told of the failed run of {name}")
 
     return alert_on_failure
 
 
-def tell(alert: AlertSettings, message: Mapping[str, str]) -> None:
+def describe(
+    catalog: str, alert: AlertSettings, context: dg.RunFailureSensorContext, warehouse: Warehouse
+) -> dict[str, Any]:
+    """What is told of a failed run; see `AlertSettings`.
+
+    Args:
+        catalog: whose run it was.
+        alert: its settings.
+        context: of the sensor.
+        warehouse: where the rejected rows are.
+    """
+    run, instance = context.dagster_run, context.instance
+    checks = failed_checks(instance, run.run_id)
+    rejected = {
+        check["asset"]: _reasons(warehouse, catalog, check["asset"])
+        for check in checks
+        if check["check"].endswith(ABOUT_REJECTIONS)
+    }
+    url = f"{expand_variables(alert.ui).rstrip('/')}/runs/{run.run_id}"
+    errors = step_errors(instance, run.run_id)
+    if not checks and not errors:
+        errors = [_first_line(context.failure_event.message or "") or "the run failed"]
+    return {
+        "catalog": catalog,
+        "job": run.job_name,
+        "run_id": run.run_id,
+        "url": url,
+        "message": _in_words(catalog, run.job_name, checks, rejected, errors, url),
+        "checks": checks,
+        "rejected": rejected,
+    }
+
+
+def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dict[str, str]]:
+    """The checks that stopped a run: asset, check, and what was found in a sentence.
+
+    Checks that only warn are left out, and so is what passed when its step was tried again.
+    """
+    last: dict[tuple[str, str], dg.AssetCheckEvaluation] = {}
+    for event in _events(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        found = event.asset_check_evaluation_data
+        last[found.asset_key.path[-1], found.check_name] = found
+    return [
+        {"asset": asset, "check": check, "description": found.description or "failed"}
+        for (asset, check), found in last.items()
+        if not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
+    ]
+
+
+def step_errors(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """For each step that failed its table and the first line of the error, checks left out."""
+    lines = []
+    for event in _events(instance, run_id, dg.DagsterEventType.STEP_FAILURE):
+        error = event.step_failure_data.error
+        if error is not None and error.cls_name == CHECK_FAILED:
+            continue
+        cause = error.cause if error is not None and error.cause is not None else error
+        message = _first_line(cause.message if cause is not None else "") or "unknown error"
+        kind, _, text = message.partition(": ")
+        table = (event.step_key or "").rpartition("__")[2]
+        # The class of an error that is written for people tells them nothing.
+        lines.append(
+            f"{table}: {text if kind.endswith(('UserError', 'EncoderError')) else message}"
+        )
+    return lines
+
+
+def _events(
+    instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType
+) -> Iterable[dg.DagsterEvent]:
+    for entry in instance.all_logs(run_id, of_type=kind):
+        if entry.dagster_event is not None:
+            yield entry.dagster_event
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _reasons(warehouse: Warehouse, catalog: str, table: str) -> list[dict[str, Any]]:
+    """The reasons that most rows were rejected for, with their number; never what was in a row."""
+    rejected = f"rejected_{table}"
+    try:
+        if not warehouse.has(catalog, rejected):
+            return []
+        rows = warehouse.query(
+            catalog,
+            f"select reason, count(*) as n from {quote(rejected)} where not by_setting "
+            f"group by reason order by n desc, reason limit {MOST_REASONS}",
+        )
+    except (UserError, dg.RetryRequested):
+        # The next run holds the file. The message is worth more now than with the reasons later.
+        return []
+    return [{"reason": reason, "rows": number} for reason, number in rows]
+
+
+def _in_words(
+    catalog: str,
+    job: str,
+    checks: Sequence[Mapping[str, str]],
+    rejected: Mapping[str, Sequence[Mapping[str, Any]]],
+    errors: Sequence[str],
+    url: str,
+) -> str:
+    lines = [f"{catalog}: the run of {job} failed; what was published before is still served."]
+    for check in checks:
+        lines.append(f"{check['asset']}: {check['check']} failed: {check['description']}")
+        if check["check"].endswith(ABOUT_REJECTIONS):
+            lines += [f"  {one['rows']:,} × {one['reason']}" for one in rejected[check["asset"]]]
+    return "\n".join([*lines, *errors, url])
+
+
+def tell(alert: AlertSettings, message: Mapping[str, Any]) -> None:
     """Hand a message to the command and the webhook.
 
     Raises:

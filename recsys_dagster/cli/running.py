@@ -1,6 +1,9 @@
 """Running a catalog's job in this process, each stage shown as it goes."""
 
 import logging
+import math
+import os
+import threading
 import time
 import uuid
 from collections.abc import Generator, Mapping, Sequence
@@ -10,9 +13,11 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
-from recsys_dagster.assets.gate import FORCE_TAG
+from recsys_dagster.assets.gate import BLOCKING, FORCE_TAG
 from recsys_dagster.automation.jobs import STAGES, refresh_job_name
 from recsys_dagster.automation.recovery import fail_dead_runs
 from recsys_dagster.automation.settings import gaps
@@ -25,18 +30,33 @@ from recsys_dagster.resources.run_locks import own_run
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import TUNING
 
+PRINTED_AFTER_SECONDS = 2.0
+PRINTED_EVERY_SECONDS = 15.0
+"""Off a terminal: how long a stage takes before what it says is printed, and how often then."""
 SEARCHED = TUNING.name
 ASSETS = [asset for assets in STAGES.values() for asset in assets]
 
 
 class StageProgress(logging.Handler):
-    """Shows Dagster's step events as one line a stage, with the last thing the stage said."""
+    """Shows Dagster's step events as one line a stage, with the last thing the stage said.
+
+    A stage is ticked off when its blocking checks have passed, not before; a check that failed is
+    shown at once.
+
+    Where lines cannot be drawn over, in a file or a pipe, what a long stage says is printed now
+    and then: a stage that takes minutes would look like one that hangs.
+    """
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(logging.DEBUG)
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
+        self._printed: dict[str, tuple[float, str]] = {}
+        self._unchecked: dict[str, set[str]] = {}
+        self._seconds: dict[str, float] = {}
+        if not progress.console.is_interactive:
+            threading.Thread(target=self._print_now_and_then, daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one record of the run's log."""
@@ -44,24 +64,71 @@ class StageProgress(logging.Handler):
         step = meta.get("step_key")
         event = meta.get("dagster_event")
         kind = event.event_type_value if event is not None else None
+        if kind == "ASSET_CHECK_EVALUATION":
+            self._show_check(event.asset_check_evaluation_data)
         if step is None or _stage(step) not in (*ASSETS, SEARCHED):
             return
         if kind == "STEP_START":
             self._started[step] = time.monotonic()
             self._tasks[step] = self._progress.add_task(_stage(step), total=None, said="")
         elif step in self._tasks and kind == "STEP_SUCCESS":
-            self._finish(step, "[green]✓[/]")
+            self._finish(step, failed=False)
         elif step in self._tasks and kind == "STEP_FAILURE":
-            self._finish(step, "[red]✗[/]")
+            self._finish(step, failed=True)
         elif step in self._tasks and kind is None and record.levelno >= logging.INFO:
             message = meta.get("orig_message", record.getMessage())
             self._progress.update(self._tasks[step], said=plain(message))
 
-    def _finish(self, step: str, mark: str) -> None:
-        task = self._tasks.pop(step)
-        self._progress.remove_task(task)
-        seconds = time.monotonic() - self._started[step]
-        self._progress.console.print(f"{mark} {_stage(step):<42} [dim]{seconds:6.1f} s[/]")
+    def _print_now_and_then(self) -> None:
+        while self._progress.live.is_started:
+            time.sleep(PRINTED_AFTER_SECONDS / 2)
+            for task in self._progress.tasks:
+                self._print_what_is_new(task)
+
+    def _print_what_is_new(self, task: Task) -> None:
+        said, seconds = task.fields["said"], task.elapsed or 0.0
+        at, before = self._printed.get(task.description, (-math.inf, ""))
+        silent = seconds < PRINTED_AFTER_SECONDS or seconds - at < PRINTED_EVERY_SECONDS
+        if said in ("", before) or silent or task.id not in self._progress.task_ids:
+            return
+        self._printed[task.description] = seconds, said
+        self._progress.console.print(
+            f"  {task.description}: {said}", highlight=False, soft_wrap=True
+        )
+
+    def _finish(self, step: str, *, failed: bool) -> None:
+        self._progress.remove_task(self._tasks.pop(step))
+        stage = _stage(step)
+        self._seconds[stage] = time.monotonic() - self._started[step]
+        if not failed and stage in BLOCKING:
+            self._unchecked[stage] = set(BLOCKING[stage])
+        else:
+            self._tick(stage, "[red]✗[/]" if failed else "[green]✓[/]")
+
+    def _show_check(self, found: Any) -> None:
+        stage, check = found.asset_key.path[-1], found.check_name
+        stops = not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
+        waiting = self._unchecked.get(stage, set())
+        if not stops:
+            waiting.discard(check)
+        if not found.passed:
+            mark = "[red]✗[/]" if stops else "[yellow]![/]"
+            self._progress.console.print(
+                f"{mark} {stage}: {check}: {plain(found.description or '')}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        if stage in self._unchecked and not waiting:
+            del self._unchecked[stage]
+            self._tick(stage, "[green]✓[/]")
+
+    def finish(self) -> None:
+        """Say which stages were made and never got all of their checks."""
+        for stage in self._unchecked:
+            self._tick(stage, "[dim]·[/]")
+
+    def _tick(self, stage: str, mark: str) -> None:
+        self._progress.console.print(f"{mark} {stage:<42} [dim]{self._seconds[stage]:6.1f} s[/]")
 
 
 def _stage(step: str) -> str:
@@ -84,10 +151,31 @@ def _live_progress() -> Generator[Progress]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[said]}[/]"),
+        # The last column takes what is left of the line; what it cannot hold is cut off.
+        TextColumn("[dim]{task.fields[said]}[/]", table_column=Column(no_wrap=True, ratio=1)),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with (
+        _past_capture() as shown,
+        Progress(*columns, console=shown, transient=True, expand=True) as progress,
+    ):
         yield progress
+
+
+@contextmanager
+def _past_capture() -> Generator[Console]:
+    """A console for what is shown while a run lasts.
+
+    Dagster then sends the process's output to a file, which is copied to the terminal. Lines
+    cannot be drawn over in a file, so this console writes where the output went before.
+    """
+    try:
+        copied = os.dup(console.file.fileno())
+    except (AttributeError, OSError):
+        # No file of the system: nothing is sent elsewhere.
+        yield console
+        return
+    with os.fdopen(copied, "w", encoding=console.encoding, errors="replace") as file:
+        yield Console(file=file)
 
 
 @dataclass(frozen=True)
@@ -169,7 +257,7 @@ def _run_and_sum_up(name: str, request: Request) -> None:
 
 
 def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
-    """Run a job of a catalog in this process, each stage shown as it goes, warnings after it.
+    """Run a job of a catalog in this process, each stage and failed check shown as it goes.
 
     Args:
         name: the catalog.
@@ -201,7 +289,8 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
         )
         Warehouse(folder=str(warehouse_folder())).require_free(name)
         progress = stack.enter_context(_live_progress())
-        defs = build_defs(catalogs, loggers={"console": _logger(StageProgress(progress))})
+        shown = StageProgress(progress)
+        defs = build_defs(catalogs, loggers={"console": _logger(shown)})
         result = defs.resolve_job_def(request.job).execute_in_process(
             instance=instance,
             run_id=run_id,
@@ -210,15 +299,14 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
             tags=dict(request.tags),
             raise_on_error=False,
         )
+        shown.finish()
     failed_checks = [
         f"{check.asset_key.path[-1]}: {check.check_name}: {check.description}"
         for check in result.get_asset_check_evaluations()
-        if not check.passed
+        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
     ]
     if not result.success:
         raise UserError(_failure(name, result, failed_checks))
-    for warning in failed_checks:
-        console.print(f"[yellow]![/] {plain(warning)}", highlight=False, soft_wrap=True)
     return result
 
 

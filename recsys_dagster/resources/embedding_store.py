@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from recsys_dagster.resources.encoder_batches import EncodingProgress
 from recsys_dagster.resources.warehouse import Warehouse, quote
 from recsys_dagster.steps.embeddings import distinct_texts
 
@@ -35,7 +36,11 @@ class Encoder(Protocol):
         ...
 
     def encode(
-        self, texts: Sequence[str], *, progress: Callable[[int, int], None] | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        progress: EncodingProgress | None = None,
+        doing: Callable[[str], None] = lambda _what: None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Positions and float32 vectors of all texts, batch by batch, in any order."""
         ...
@@ -110,7 +115,8 @@ def encode_once(
     encoder: Encoder,
     warehouse: Warehouse,
     catalog: str,
-    progress: Callable[[int, int], None] | None = None,
+    progress: EncodingProgress | None = None,
+    doing: Callable[[str], None] = lambda _what: None,
     turn: AbstractContextManager[None] | None = None,
 ) -> Encoded:
     """Vectors of all texts, encoding only those whose vector is not stored.
@@ -120,7 +126,8 @@ def encode_once(
         encoder: what encodes them.
         warehouse: where the store lies.
         catalog: whose store it is.
-        progress: called with (texts encoded, texts to encode).
+        progress: called with (texts encoded, texts to encode, share of the work done).
+        doing: called with what begins, in words, before anything that takes long.
         turn: held while texts are encoded, where there are any.
     """
     store = EmbeddingStore(warehouse, catalog, encoder.fingerprint, encoder.dimension)
@@ -129,8 +136,10 @@ def encode_once(
     stored, _ = store.get(hashes)
     missing = distinct_texts(texts, set(stored))
     missing_hashes = missing["text_hash"].to_numpy(dtype=object)
+    doing(f"texts to encode: {len(missing):,}, from the store: {len(stored):,}")
     with turn if turn is not None and len(missing) else nullcontext():
-        for positions, vectors in encoder.encode(missing["text"].tolist(), progress=progress):
+        encoding = encoder.encode(missing["text"].tolist(), progress=progress, doing=doing)
+        for positions, vectors in encoding:
             store.add(missing_hashes[positions].tolist(), vectors)
     found, vectors = store.get(hashes)
     order = pd.Index(found).get_indexer(hashes)

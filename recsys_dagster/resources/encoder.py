@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,13 @@ import numpy as np
 from pydantic import Field
 
 from recsys_dagster.catalog import Catalog
-from recsys_dagster.resources.encoder_batches import Batch, in_batches, in_chunks, reporting
+from recsys_dagster.resources.encoder_batches import (
+    Batch,
+    EncodingProgress,
+    in_batches,
+    in_chunks,
+    reporting,
+)
 from recsys_dagster.resources.encoder_models import (
     EncoderError,
     Side,
@@ -104,6 +111,7 @@ class TextEncoder(dg.ConfigurableResource):
         folder = resolve_model(model, base_folder)
         limits = [limit for limit in (max_length, read_max_length(folder)) if limit is not None]
         return SentenceEncoder(
+            name=model,
             folder=folder,
             prompt=read_prompt(folder, prompt),
             max_length=min(limits, default=None),
@@ -118,6 +126,7 @@ class SentenceEncoder:
     """A model with everything that decides its vectors.
 
     Attributes:
+        name: what the catalog calls it.
         folder: the model's files.
         prompt: text put before every text.
         max_length: tokens kept of a text, None: as many as the model takes.
@@ -126,6 +135,7 @@ class SentenceEncoder:
         batch_tokens: tokens of a batch; 0: the device's own number.
     """
 
+    name: str
     folder: Path
     prompt: str
     max_length: int | None
@@ -159,13 +169,19 @@ class SentenceEncoder:
         return _load_model(self.folder, self._files_digest, resolve_device(self.device), self.dtype)
 
     def encode(
-        self, texts: Sequence[str], *, progress: Callable[[int, int], None] | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        progress: EncodingProgress | None = None,
+        doing: Callable[[str], None] = lambda _what: None,
     ) -> Iterator[Batch]:
         """Encode texts, the longest first, so that too little memory shows at once.
 
         Args:
             texts: any number; equal ones are encoded as often as they occur.
-            progress: called with (texts done, texts in all) after every batch.
+            progress: called with (texts done, texts in all, share of the work done) after every
+                batch.
+            doing: called with what begins, in words, before anything that takes long.
 
         Returns:
             Chunks to store one by one: positions in `texts`, int64 (b,), and their vectors,
@@ -181,13 +197,18 @@ class SentenceEncoder:
         for position, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"texts must be str, found {type(text).__name__} at {position}")
-        return self._encode(texts, progress)
+        return self._encode(texts, progress, doing)
 
     def _encode(
-        self, texts: Sequence[str], progress: Callable[[int, int], None] | None
+        self,
+        texts: Sequence[str],
+        progress: EncodingProgress | None,
+        doing: Callable[[str], None],
     ) -> Iterator[Batch]:
         if not texts:
             return
+        device = _device_before_torch(self.device)
+        doing(f"loading the encoder {self.name} in {self.dtype}, to run on {device}")
         model = self._model()
         batch_tokens = self.batch_tokens or BATCH_TOKENS[model.device.type]
 
@@ -195,10 +216,13 @@ class SentenceEncoder:
             batch = [texts[position] for position in positions]
             return _vectors(model, batch, self.prompt, self.max_length)
 
+        doing(f"counting the tokens of {len(texts):,} texts")
         lengths = _token_counts(model, texts, self.prompt, self.max_length)
+        tokens = int(lengths.sum())
+        doing(f"encoding {len(texts):,} texts, {tokens:,} tokens, on {model.device.type}")
         batches = in_batches(lengths, batch_tokens, forward)
         if progress is not None:
-            batches = reporting(batches, len(texts), progress)
+            batches = reporting(batches, lengths, progress)
         yield from in_chunks(batches)
 
 
@@ -295,6 +319,13 @@ def resolve_device(device: Device) -> str:
     if not present[device]:
         raise EncoderError(f"encoder: device {device}: torch sees none. Use auto or cpu.")
     return device
+
+
+def _device_before_torch(device: Device) -> str:
+    """The device to use, found without the seconds that torch takes where there is but one."""
+    if device == "auto" and sys.platform != "darwin" and not _may_have_cuda():
+        return "cpu"
+    return resolve_device(device)
 
 
 def resolve_dtype(device: Device, dtype: DType) -> Literal["float32", "bfloat16", "float16"]:

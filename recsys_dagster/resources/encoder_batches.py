@@ -10,6 +10,9 @@ from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
 Batch = tuple[np.ndarray, np.ndarray]
 """Positions int64 (b,) and their vectors float32 (b × d)."""
 
+EncodingProgress = Callable[[int, int, float], None]
+"""Called with texts done, texts in all, and the share of the work that is done."""
+
 CHUNK_BATCHES = 64
 CHUNK_TEXTS = 8_192
 """A chunk ends after so many batches or texts: work worth a commit, and seconds if it is lost."""
@@ -73,13 +76,23 @@ def _free_memory() -> None:
 
 
 def reporting(
-    batches: Iterator[Batch], total: int, progress: Callable[[int, int], None]
+    batches: Iterator[Batch], lengths: np.ndarray, progress: EncodingProgress
 ) -> Iterator[Batch]:
-    """Pass batches on, and call `progress` with (texts done, total) for each."""
-    done = 0
+    """Pass batches on, and call `progress` for each.
+
+    The longest texts come first, so the share of texts says little of the time left; tokens do.
+    Padding is no part of the count: texts of a batch are next to each other by length.
+
+    Args:
+        batches: what `in_batches` yields.
+        lengths: int (n,), tokens of every text, at least 1.
+        progress: called with (texts done, n, share of the tokens done).
+    """
+    done, tokens, all_tokens = 0, 0, int(lengths.sum())
     for positions, vectors in batches:
         done += len(positions)
-        progress(done, total)
+        tokens += int(lengths[positions].sum())
+        progress(done, len(lengths), tokens / all_tokens)
         yield positions, vectors
 
 

@@ -20,6 +20,8 @@ from recsys_dagster.resources.warehouse_format import bring_up_to_date
 from recsys_dagster.schemas import EMBEDDING, TABLES, Column, Table
 
 RETRY_SECONDS = 20
+MANY_ROWS = 1_000_000
+"""Writing so many takes long enough to say so."""
 DATA_VERSION = "data_version"
 """What a table's content is known by; kept with it."""
 
@@ -220,6 +222,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         """Replace the table; add its row count and columns to the materialisation."""
         catalog, name = context.asset_key.path
         data = obj if isinstance(obj, pa.Table) else to_arrow(obj)
+        if data.num_rows >= MANY_ROWS:
+            context.log.info(f"writing {data.num_rows:,} rows of {name}")
         columns = self.warehouse.replace(catalog, TABLES[name], data)
         context.add_output_metadata(
             {

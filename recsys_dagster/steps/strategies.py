@@ -40,6 +40,12 @@ class Evidence:
     similarity_matrix: sparse.csr_matrix
     item_neighbours: sparse.csr_matrix
 
+    @property
+    def in_words(self) -> str:
+        """How much it is: what a fit takes goes by that."""
+        users, items = self.behaviour.positives.shape
+        return f"{self.behaviour.positives.nnz:,} likes, {users:,} users, {items:,} items"
+
 
 Tuned = Mapping[str, Mapping[str, float]]
 """What the search for settings found: strategy → knob → value."""

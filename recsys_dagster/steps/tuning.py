@@ -150,6 +150,13 @@ def gain_error(trial: Trial, first: Trial) -> float:
     return float(np.nanstd(gains, ddof=1) / np.sqrt(counting)) if counting > 1 else np.inf
 
 
+def in_words(settings: Settings) -> str:
+    """Settings as a person reads them."""
+    if not settings:
+        return "the catalog's own settings"
+    return ", ".join(f"{knob} {value:g}" for knob, value in settings.items())
+
+
 def free_knobs(catalog: Catalog, strategy: str) -> dict[str, tuple[float, ...]]:
     """The knobs of a strategy that the catalog's YAML does not name, with the values to try."""
     return {
@@ -167,6 +174,7 @@ def tune(
     k: int,
     most_trials: int,
     progress: Callable[[str, int, Trial], None] | None = None,
+    doing: Callable[[str], None] = lambda _what: None,
 ) -> pd.DataFrame:
     """The table `tuning`: all that was tried for each strategy, by NDCG on validation.
 
@@ -179,9 +187,11 @@ def tune(
         strategies: names, each of which gets the same number of trials.
         k: places of a list that count.
         most_trials: for each strategy, at least 1.
-        progress: called with strategy, number of the trial and the trial.
+        progress: called with strategy, number of the trial and the trial, after each.
+        doing: called with what begins, in words, before anything that takes long.
     """
     metric = f"ndcg@{k}"
+    doing(f"putting together what was known before, from {len(held_back.train):,} interactions")
     evidence, users, valid = asked_for(held_back.valid, catalog, held_back, known)
     behaviour, fits = evidence.behaviour, Fits(evidence)
 
@@ -189,14 +199,20 @@ def tune(
     for strategy in strategies:
         knobs = free_knobs(catalog, strategy)
         start = {knob: getattr(catalog.models, knob) for knob in knobs}
+        trials: list[Trial] = []
 
-        def score(settings: Settings, strategy: str = strategy) -> np.ndarray:
+        def score(
+            settings: Settings, strategy: str = strategy, trials: list[Trial] = trials
+        ) -> np.ndarray:
+            doing(
+                f"trying {strategy}, trial {len(trials) + 1} of at most {most_trials}, with "
+                f"{in_words(settings)}: {evidence.in_words}; lists for {len(users):,} users"
+            )
             models = catalog.models.model_copy(update=settings)
             own = catalog.model_copy(update={"strategy": strategy, "models": models})
             ranked = rank_for_evaluation(fits.fit(own), behaviour, users, behaviour.seen, k)
             return accuracy(ranked, valid, [k])[metric]
 
-        trials = []
         for trial in search(knobs, start, score, most_trials):
             trials.append(trial)
             if progress:

@@ -32,6 +32,22 @@ def measured(published):
     return make
 
 
+def test_each_strategy_is_named_before_it_is_measured(published):
+    place = published(evaluation=MEASURED)
+    history = str(place.root)
+    result = place.run(
+        "tiny", ["evaluation_split", "evaluation"], dg.DagsterInstance.local_temp(history)
+    )
+    with dg.DagsterInstance.local_temp(history) as instance:
+        said = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    measuring = [line.split(":")[0] for line in said if line.startswith("measuring")]
+    assert measuring == [
+        f"measuring {name}, {number} of 4 strategies"
+        for number, name in enumerate(["popular", "hybrid", "content", "ease"], start=1)
+    ]
+    assert "working out intervals of 4 strategies" in said
+
+
 def test_popular_and_the_champion_are_measured_in_any_case(measured):
     _, _, table = measured()
     assert set(table["strategy"]) == {"popular", "hybrid", "content", "ease"}

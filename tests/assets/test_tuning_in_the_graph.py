@@ -29,10 +29,12 @@ def place(tiny, monkeypatch):
     return place
 
 
-def search(place, **config) -> dg.ExecuteInProcessResult:
+def search(
+    place, instance: dg.DagsterInstance | None = None, **config
+) -> dg.ExecuteInProcessResult:
     job = place.definitions().resolve_job_def("tune_tiny")
     return job.execute_in_process(
-        instance=dg.DagsterInstance.ephemeral(),
+        instance=instance or dg.DagsterInstance.ephemeral(),
         run_config={"ops": {"tiny__tuning": {"config": config}}},
     )
 
@@ -140,3 +142,15 @@ class TestCommand:
     def test_a_strategy_without_knobs_is_named(self, place):
         with pytest.raises(UserError, match="'content' is no strategy with knobs"):
             tune("tiny", strategy=["content"], trials=2, as_json=False)
+
+
+def test_each_trial_is_named_before_it_begins_and_has_a_figure_after_it(place):
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = search(place, instance, strategies=["ease"], trials=2)
+        said = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    lines = [line for line in said if "ease, trial" in line]
+    assert [line.split(",")[0] for line in lines] == ["trying ease", "ease"] * 2
+    assert "trial 1 of at most 2, with the catalog's own settings: 8 likes" in lines[0]
+    assert "trial 2 of at most 2, with recency_power 0.5: 8 likes" in lines[2]
+    assert lines[3].startswith("ease, trial 2 of at most 2: ")
+    assert "with recency_power 0.5, in " in lines[3]

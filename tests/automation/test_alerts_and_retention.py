@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from recsys_dagster.automation import alerts
 from recsys_dagster.automation.alerts import alert_sensor, tell
 from recsys_dagster.automation.jobs import CATALOG_TAG
 from recsys_dagster.automation.retention import remove_runs
@@ -55,26 +56,96 @@ def test_other_addresses_than_http_are_refused(tmp_path):
         tell(AlertSettings(webhook=f"file://{tmp_path}/x"), MESSAGE)
 
 
-def test_a_failed_run_is_told_once_and_of_its_own_catalog_alone(tiny, tmp_path):
-    tiny("other")
-    place = tiny(alert={"command": command_that_writes(tmp_path / "told")})
-    (place.data / "items.csv").unlink()
+def told_of_a_run(place, name, file):
+    """Run a catalog, which fails, and let the sensor tell; what was told, None where nothing."""
+    history = str(place.root / "history")
+    (place.root / "history").mkdir(exist_ok=True)
+    # A run closes its instance; what it wrote is on disk, as for a sensor.
+    result = place.run(name, instance=dg.DagsterInstance.local_temp(history))
+    assert not result.success
     sensor = alert_sensor(Catalogs.read(place.catalogs))
-    for name in ("other", "tiny"):
-        instance = dg.DagsterInstance.ephemeral()
-        result = place.run(name, instance=instance)
-        assert not result.success
+    assert sensor is not None
+    with dg.DagsterInstance.local_temp(history) as instance:
         context = dg.build_run_status_sensor_context(
             sensor_name="alert_on_failure",
             dagster_event=result.get_run_failure_event(),
             dagster_instance=instance,
             dagster_run=result.dagster_run,
+            resources={"recsys_warehouse": place.warehouse},
         ).for_run_failure()
         sensor(context)
-        assert (tmp_path / "told").exists() == (name == "tiny")
-    told = json.loads((tmp_path / "told").read_text())
-    assert told["catalog"] == "tiny"
+    if not file.exists():
+        return None
+    told = json.loads(file.read_text())
     assert told["run_id"] == result.dagster_run.run_id
+    return told
+
+
+def test_a_failed_run_is_told_of_its_own_catalog_alone(tiny, tmp_path):
+    tiny("other")
+    place = tiny(alert={"command": command_that_writes(tmp_path / "told")})
+    (place.data / "items.csv").unlink()
+    assert told_of_a_run(place, "other", tmp_path / "told") is None
+    told = told_of_a_run(place, "tiny", tmp_path / "told")
+    assert told["catalog"] == "tiny"
+    assert told["job"] == "refresh_tiny"
+
+
+def test_an_error_is_told_by_its_first_line_with_the_page_of_the_run(tiny, tmp_path):
+    alert = {
+        "command": command_that_writes(tmp_path / "told"),
+        "ui": "https://dagster.example.org/",
+    }
+    place = tiny(alert=alert)
+    (place.data / "items.csv").unlink()
+    told = told_of_a_run(place, "tiny", tmp_path / "told")
+    assert told["url"] == f"https://dagster.example.org/runs/{told['run_id']}"
+    assert (told["checks"], told["rejected"]) == ([], {})
+    first, error, url = told["message"].splitlines()
+    assert first == (
+        "tiny: the run of refresh_tiny failed; what was published before is still served."
+    )
+    assert error.startswith("raw_items: ")
+    assert "items.csv" in error
+    assert "Error:" not in error
+    assert url == told["url"]
+
+
+def test_a_failed_check_is_told_with_its_figures_and_the_reasons_of_rejection(tiny, tmp_path):
+    place = tiny(alert={"command": command_that_writes(tmp_path / "told")})
+    rows = (place.data / "interactions.csv").read_text().splitlines()
+    faulty = [f"user-zq-77,space{n},many,2024-01-10" for n in range(40)]
+    faulty += [f"user-zq-78,,{n},2024-01-10" for n in range(2)]
+    (place.data / "interactions.csv").write_text("\n".join([*rows, *faulty]) + "\n")
+    told = told_of_a_run(place, "tiny", tmp_path / "told")
+    (check,) = told["checks"]
+    assert (check["asset"], check["check"]) == ("interactions", "interactions_accepted_share")
+    assert check["description"].startswith("36.4% of 66 rows accepted, at least 50% expected")
+    assert told["rejected"] == {
+        "interactions": [
+            {"reason": "weight is not a number", "rows": 40},
+            {"reason": "item_id is missing or blank", "rows": 2},
+        ]
+    }
+    assert told["url"] == f"http://127.0.0.1:3000/runs/{told['run_id']}"
+    for part in (check["description"], "40 × weight is not a number", told["url"]):
+        assert part in told["message"]
+    assert "blocking" not in told["message"]
+    assert "user-zq" not in json.dumps(told)
+
+
+def test_reasons_that_cannot_be_read_now_do_not_stop_a_message(tiny, tmp_path, monkeypatch):
+    place = tiny(alert={"command": command_that_writes(tmp_path / "told")})
+    text = (place.data / "interactions.csv").read_text().replace("-01-", "-13-")
+    (place.data / "interactions.csv").write_text(text)
+
+    def held(*_):
+        raise dg.RetryRequested(3)
+
+    monkeypatch.setattr(alerts, "quote", held)
+    told = told_of_a_run(place, "tiny", tmp_path / "told")
+    assert told["checks"][0]["check"] == "interactions_accepted_share"
+    assert told["rejected"] == {"interactions": []}
 
 
 def test_there_is_no_alert_sensor_where_nobody_is_to_be_told(tiny):

@@ -98,6 +98,16 @@ class TestAnOlderHome:
         assert hashlib.sha256(shipped).hexdigest() not in home_module.EARLIER_SETTINGS
 
 
+def test_a_run_logs_what_stages_say_and_no_line_for_each_event(tiny, monkeypatch, capfd):
+    place = tiny()
+    place.environment(monkeypatch)
+    prepare_dagster_home()
+    place.run("tiny", ["raw_items"], dg.DagsterInstance.get())
+    written = "".join(capfd.readouterr())
+    assert " INFO " in written
+    assert " DEBUG " not in written
+
+
 def test_freshness_is_asked_of_what_is_published(tiny):
     place = tiny(refresh={"fresh_within_hours": 26})
     graph = place.definitions().resolve_asset_graph()

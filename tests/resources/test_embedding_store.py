@@ -30,7 +30,9 @@ class FakeEncoder:
     def vector(self, text: str) -> list[float]:
         return [len(text), len(self.fingerprint)]
 
-    def encode(self, texts, *, progress=None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def encode(
+        self, texts, *, progress=None, doing=None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         order = np.arange(len(texts))[::-1]
         for start in range(0, len(texts), self.batch):
             if start >= self.crash_after:
@@ -67,6 +69,13 @@ def test_each_text_is_encoded_once_ever(warehouse):
     assert sorted(encoder.asked) == ["a", "bbb", "cc", "dddd"]
     assert (second.encoded, second.reused) == (1, 2)
     np.testing.assert_array_equal(second.vectors, expected(encoder, again))
+
+
+def test_how_much_is_encoded_and_how_much_is_there_is_said_first(warehouse):
+    encode_once(table("a", "cc"), FakeEncoder(), warehouse, "films")
+    said = []
+    encode_once(table("a", "bbb", "cc"), FakeEncoder(), warehouse, "films", doing=said.append)
+    assert said == ["texts to encode: 1, from the store: 2"]
 
 
 def test_a_crash_loses_one_batch(warehouse):

@@ -122,11 +122,19 @@ class TestVectors:
         calls = []
         texts = TEXTS * 5
         encoder = TextEncoder(device="cpu", batch_tokens=300).load(PACKAGE, Path())
-        chunks = list(encoder.encode(texts, progress=lambda *call: calls.append(call)))
+        said = []
+        chunks = list(
+            encoder.encode(texts, progress=lambda *call: calls.append(call), doing=said.append)
+        )
         positions = np.concatenate([chunk[0] for chunk in chunks])
         assert sorted(positions) == list(range(len(texts)))
-        assert calls[-1] == (len(texts), len(texts))
+        assert calls[-1] == (len(texts), len(texts), 1.0)
         assert calls == sorted(calls)
+        loading, counting, encoding = said
+        assert loading == f"loading the encoder {PACKAGE} in {encoder.dtype}, to run on cpu"
+        assert counting == "counting the tokens of 35 texts"
+        assert encoding.startswith("encoding 35 texts, ")
+        assert encoding.endswith(" tokens, on cpu")
 
     def test_no_texts_yield_nothing(self):
         assert list(load().encode([])) == []
@@ -372,11 +380,13 @@ class TestBatches:
         chunks = list(in_chunks(batches, most_batches=100, most_texts=8))
         assert [len(positions) for positions, _ in chunks] == [8, 8, 8, 1]
 
-    def test_progress_counts_texts(self):
+    def test_progress_counts_texts_and_their_tokens(self):
+        """Half the tokens may be in a tenth of the texts, and those come first."""
         calls = []
-        batches = in_batches(np.full(5, 10), 20, vectors_of_zeros)
-        list(reporting(batches, 5, lambda *call: calls.append(call)))
-        assert calls == [(2, 5), (4, 5), (5, 5)]
+        lengths = np.array([10, 10, 10, 10, 40])
+        batches = in_batches(lengths, 40, vectors_of_zeros)
+        list(reporting(batches, lengths, lambda *call: calls.append(call)))
+        assert calls == [(1, 5, 0.5), (5, 5, 1.0)]
 
 
 def vectors_of_zeros(positions: np.ndarray) -> np.ndarray:

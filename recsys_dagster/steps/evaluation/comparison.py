@@ -158,7 +158,7 @@ def compare(
     ks: Sequence[int],
     mask: Mask,
     tuned: Tuned,
-    progress: Callable[[int, int], None] | None = None,
+    doing: Callable[[str], None] = lambda _what: None,
 ) -> pd.DataFrame:
     """The table `evaluation`: every strategy in every metric and slice, with intervals.
 
@@ -173,13 +173,14 @@ def compare(
         ks: places of a list that count.
         mask: what is left out of lists, seen in train, or in validation too.
         tuned: settings found for strategies, by name.
-        progress: called with (strategies done, strategies).
+        doing: called with what begins, in words, before anything that takes long.
 
     Raises:
         UserError: a strategy cannot be fitted.
         ValueError: a pair that was held back is in train too.
     """
     names = list(dict.fromkeys([BASELINE, catalog.strategy, *strategies]))
+    doing(f"putting together what was known before, from {len(held_back.train):,} interactions")
     evidence, users, test = asked_for(held_back.test, catalog, held_back, known)
     behaviour = evidence.behaviour
     masked = behaviour.seen
@@ -197,7 +198,11 @@ def compare(
     counts = np.bincount(behaviour.positives.indices, minlength=behaviour.seen.shape[1])
 
     scores, of_catalogue = {}, []
-    for done, name in enumerate(names, start=1):
+    for number, name in enumerate(names, start=1):
+        doing(
+            f"measuring {name}, {number} of {len(names)} strategies: {evidence.in_words}; lists "
+            f"for {len(users):,} users"
+        )
         own = with_tuned(catalog.model_copy(update={"strategy": name}), tuned)
         model = fit(own, evidence)
         rankings = {name: rank_for_evaluation(model, behaviour, users, masked, max(ks))}
@@ -226,8 +231,7 @@ def compare(
                 }
                 for metric, value in figures.items()
             ]
-        if progress:
-            progress(done, len(names))
+    doing(f"working out intervals of {len(scores)} strategies")
     return _table(scores, pd.DataFrame(of_catalogue), catalog.strategy)
 
 
