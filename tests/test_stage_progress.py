@@ -2,14 +2,15 @@
 
 import io
 import logging
-import os
 import time
 from types import SimpleNamespace
 
+import dagster as dg
 import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
+from recsys_dagster.assets.gate import BLOCKING
 from recsys_dagster.cli import running
 from recsys_dagster.cli.running import StageProgress
 
@@ -67,17 +68,57 @@ class TestOffATerminal:
         assert line.startswith("✓ users")
 
 
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals of this kind here")
-def test_what_is_shown_goes_to_the_terminal_while_dagster_captures_the_output(
-    monkeypatch, tmp_path
-):
-    master, slave = os.openpty()
-    with os.fdopen(slave, "w") as terminal, (tmp_path / "captured").open("w") as captured:
-        monkeypatch.setattr(running, "console", Console(file=terminal))
-        with running._past_capture() as shown:
-            os.dup2(captured.fileno(), terminal.fileno())
-            shown.print("still there")
-            assert shown.is_terminal
-            assert b"still there" in os.read(master, 100)
-    os.close(master)
-    assert (tmp_path / "captured").read_text() == ""
+def check(stage: str, name: str, *, passed: bool, severity=dg.AssetCheckSeverity.ERROR):
+    found = SimpleNamespace(
+        asset_key=dg.AssetKey(["shop", stage]),
+        check_name=name,
+        passed=passed,
+        severity=severity,
+        description=f"what {name} found",
+    )
+    kind = SimpleNamespace(
+        event_type_value="ASSET_CHECK_EVALUATION", asset_check_evaluation_data=found
+    )
+    return record(f"shop__{stage}_{name}", dagster_event=kind)
+
+
+class TestChecks:
+    @pytest.fixture
+    def stages(self):
+        file = io.StringIO()
+        with Progress(TextColumn(""), console=Console(file=file, width=120)) as progress:
+            yield StageProgress(progress), lambda: file.getvalue().splitlines()
+
+    def made(self, handler) -> None:
+        handler.emit(event("shop__interactions", "STEP_START"))
+        handler.emit(event("shop__interactions", "STEP_SUCCESS"))
+
+    def test_a_stage_is_ticked_off_when_its_blocking_checks_have_passed(self, stages):
+        handler, lines = stages
+        self.made(handler)
+        for name in BLOCKING["interactions"]:
+            assert lines() == []
+            handler.emit(check("interactions", name, passed=True))
+        (line,) = lines()
+        assert line.startswith("✓ interactions")
+
+    def test_one_that_failed_is_shown_at_once_and_its_stage_never_ticked_off(self, stages):
+        handler, lines = stages
+        self.made(handler)
+        handler.emit(check("interactions", "interactions_not_fallen", passed=False))
+        assert lines() == [
+            "✗ interactions: interactions_not_fallen: what interactions_not_fallen found"
+        ]
+        for name in BLOCKING["interactions"].keys() - {"interactions_not_fallen"}:
+            handler.emit(check("interactions", name, passed=True))
+        handler.finish()
+        assert lines()[1].startswith("· interactions")
+
+    def test_a_warning_stops_no_tick(self, stages):
+        handler, lines = stages
+        self.made(handler)
+        for name in BLOCKING["interactions"]:
+            handler.emit(
+                check("interactions", name, passed=False, severity=dg.AssetCheckSeverity.WARN)
+            )
+        assert [line[0] for line in lines()] == ["!", "!", "!", "✓"]

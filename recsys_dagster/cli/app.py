@@ -10,6 +10,7 @@ import typer
 from recsys_dagster.catalog import NAME, Catalog
 from recsys_dagster.catalogs import Catalogs, catalog_files, catalogs_folder, read_catalog
 from recsys_dagster.cli import tables
+from recsys_dagster.cli.interrupts import INTERRUPTED
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
 from recsys_dagster.snapshots import Snapshot
@@ -266,3 +267,7 @@ def main() -> None:
     except UserError as error:
         tables.error_console.print(f"[bold red]Error[/] {tables.plain(str(error))}", soft_wrap=True)
         sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            tables.error_console.print("Ended by Ctrl-C. What is published stays as it was.")
+        raise

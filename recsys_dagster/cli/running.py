@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import threading
 import time
 import uuid
@@ -10,10 +9,11 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from rich.console import Console
+from dagster._core.instance.ref import InstanceRef
 from rich.progress import Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
@@ -64,7 +64,7 @@ class StageProgress(logging.Handler):
         step = meta.get("step_key")
         event = meta.get("dagster_event")
         kind = event.event_type_value if event is not None else None
-        if kind == "ASSET_CHECK_EVALUATION":
+        if event is not None and kind == "ASSET_CHECK_EVALUATION":
             self._show_check(event.asset_check_evaluation_data)
         if step is None or _stage(step) not in (*ASSETS, SEARCHED):
             return
@@ -154,28 +154,8 @@ def _live_progress() -> Generator[Progress]:
         # The last column takes what is left of the line; what it cannot hold is cut off.
         TextColumn("[dim]{task.fields[said]}[/]", table_column=Column(no_wrap=True, ratio=1)),
     )
-    with (
-        _past_capture() as shown,
-        Progress(*columns, console=shown, transient=True, expand=True) as progress,
-    ):
+    with Progress(*columns, console=console, transient=True, expand=True) as progress:
         yield progress
-
-
-@contextmanager
-def _past_capture() -> Generator[Console]:
-    """A console for what is shown while a run lasts.
-
-    Dagster then sends the process's output to a file, which is copied to the terminal. Lines
-    cannot be drawn over in a file, so this console writes where the output went before.
-    """
-    try:
-        copied = os.dup(console.file.fileno())
-    except (AttributeError, OSError):
-        # No file of the system: nothing is sent elsewhere.
-        yield console
-        return
-    with os.fdopen(copied, "w", encoding=console.encoding, errors="replace") as file:
-        yield Console(file=file)
 
 
 @dataclass(frozen=True)
@@ -266,15 +246,15 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
     Raises:
         UserError: no such catalog, bad data, a failed check, or another run that is not waited
             for.
+        KeyboardInterrupt: the run was ended by Ctrl-C.
     """
     catalogs = Catalogs.read(catalogs_folder())
     catalogs[name]
-    prepare_dagster_home()
     from recsys_dagster.build import build_defs
 
     run_id = str(uuid.uuid4())
     with ExitStack() as stack:
-        instance = stack.enter_context(dg.DagsterInstance.get())
+        instance = stack.enter_context(_instance(prepare_dagster_home()))
         stack.enter_context(ended_by_one_signal(lambda: _report_canceled(instance, run_id)))
         for sentence in gaps(instance) + fail_dead_runs(instance, locks_folder(), [name]):
             console.print(f"[yellow]![/] {plain(sentence)}", highlight=False, soft_wrap=True)
@@ -305,9 +285,32 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
         for check in result.get_asset_check_evaluations()
         if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
     ]
+    if not result.success and _was_interrupted(result):
+        raise KeyboardInterrupt
     if not result.success:
         raise UserError(_failure(name, result, failed_checks))
     return result
+
+
+def _instance(home: Path) -> dg.DagsterInstance:
+    """The instance of a home, which leaves the output of this process where it goes.
+
+    Dagster would send it to a file and copy it from there to the terminal, where no line could be
+    drawn over and Ctrl-C would end the copying programs first, with a traceback each.
+    """
+    no_capture = {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    return dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(str(home), overrides={"compute_logs": no_capture})
+    )
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    interruption = dg.DagsterExecutionInterruptedError.__name__
+    return any(error is not None and interruption in error.to_string() for error in errors)
 
 
 def _say_waiting(sentence: str) -> None:
