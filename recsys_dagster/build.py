@@ -58,6 +58,8 @@ def build_defs(
     catalogs: Catalogs | None = None,
     resources: Mapping[str, Any] | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+    *,
+    in_process: bool = True,
 ) -> dg.Definitions:
     """Assets, checks, jobs and resources for every catalog.
 
@@ -67,6 +69,9 @@ def build_defs(
             recsys_io_manager, recsys_encoder, recsys_snapshots; and add those that catalogs name
             as a source's io_manager.
         loggers: replace Dagster's loggers.
+        in_process: one process a run, also for what is materialised by hand: a stage takes
+            seconds, starting a process with torch takes ten. It holds for the whole code location
+            that the definitions are merged into; False leaves the executor to that project.
 
     Raises:
         UserError: a catalog file is faulty.
@@ -104,6 +109,7 @@ def build_defs(
         ),
         resources=defaults | dict(resources or {}),
         loggers=loggers,
+        executor=dg.in_process_executor if in_process else None,
     )
 
 
