@@ -24,3 +24,8 @@ def __getattr__(name: str) -> Any:
 
         return Recommender
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # `dg` finds components by going through the names of a registered module.
+    return sorted({*globals(), *__all__})

@@ -17,7 +17,8 @@ def ratings() -> pd.DataFrame:
     return found[found["timestamp"] >= pd.Timestamp("2014-01-01").timestamp()]
 
 
-own = dg.Definitions(assets=[ratings])
-
-catalogs = Catalogs.read(Path(__file__).parent / "catalogs")
-defs = dg.Definitions.merge(own, build_defs(catalogs))
+# Dagster takes one Definitions object a module: both parts are made inside of merge.
+defs = dg.Definitions.merge(
+    dg.Definitions(assets=[ratings]),
+    build_defs(Catalogs.read(Path(__file__).parent / "catalogs")),
+)

@@ -109,11 +109,19 @@ def _watched(catalog: Catalog) -> dict[str, SourceSettings | None]:
 
 
 def _asset_version(instance: dg.DagsterInstance, source: SourceSettings) -> str:
-    """What the last materialisation of the source's asset is known by: its data version or run."""
+    """What the last materialisation of the source's asset is known by: its data version or run.
+
+    Raises:
+        UserError: the rows are the asset's value, and there is none yet.
+    """
     if source.asset is None:
         return ""
     event = instance.get_latest_materialization_event(dg.AssetKey(source.asset.split("/")))
     if event is None or event.asset_materialization is None:
+        if source.is_asset_value:
+            raise UserError(
+                f"asset {source.asset}: it was never materialised; a run follows when it is"
+            )
         return "never materialised"
     tags = event.asset_materialization.tags or {}
     return tags.get("dagster/data_version", event.run_id)

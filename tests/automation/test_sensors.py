@@ -197,15 +197,25 @@ def test_an_asset_is_watched_by_what_it_materialised(tiny):
         },
     )
     daemon = Daemon(place)
-    assert daemon.tick() == "run"
-    assert daemon.tick() == "no content has changed"
+    versions = iter("12")
 
     @dg.asset(key=["sales", "orders"])
     def orders(context: dg.AssetExecutionContext) -> None:
-        context.set_data_version(context.asset_key, dg.DataVersion("2"))
+        context.set_data_version(context.asset_key, dg.DataVersion(next(versions)))
 
-    dg.materialize([orders], instance=daemon.instance)
-    assert daemon.tick() == "run"
+    assert "sales/orders: it was never materialised" in daemon.tick()
+    for _ in range(2):
+        dg.materialize([orders], instance=daemon.instance)
+        assert daemon.tick() == "run"
+        assert daemon.tick() == "no content has changed"
+
+
+def test_an_asset_that_gives_only_the_lineage_need_not_be_materialised(tiny):
+    place = tiny(
+        refresh=QUIET,
+        interactions={"source": {"asset": "sales/orders", "path": "../data/interactions.csv"}},
+    )
+    assert Daemon(place).tick() == "run"
 
 
 def test_the_cursor_says_what_was_seen_and_not_what_is_in_it(daemon):
