@@ -12,10 +12,12 @@ import pytest
 from dagster.components.testing import create_defs_folder_sandbox
 
 from recsys_dagster import Recommender, build_defs
+from recsys_dagster.automation.executor import catalog_executor
 from recsys_dagster.catalog import NAME
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.component import catalog_name
 from recsys_dagster.errors import UserError
+from recsys_dagster.home import locks_folder
 from recsys_dagster.resources.warehouse import Warehouse, WarehouseIOManager
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -88,7 +90,7 @@ def test_a_project_keeps_its_own_resources_executor_and_io_manager(tiny):
 
 def test_a_project_without_an_executor_gets_one_process_a_run(tiny):
     merged = dg.Definitions.merge(dg.Definitions(), build_defs(Catalogs.read(tiny().catalogs)))
-    assert merged.executor is dg.in_process_executor
+    assert merged.executor is catalog_executor(locks_folder())
 
 
 def test_the_component_is_the_same_definitions():
@@ -114,7 +116,8 @@ def test_a_component_leaves_the_executor_to_a_project_that_has_one():
         sandbox.scaffold_component(Recommender, "shop", defs_yaml_contents=settings)
         with sandbox.build_all_defs() as defs:
             assert defs.executor is dg.multiprocess_executor
-            assert defs.resolve_job_def("refresh_shop").executor_def is dg.in_process_executor
+            ours = catalog_executor(locks_folder())
+            assert defs.resolve_job_def("refresh_shop").executor_def is ours
 
 
 @pytest.mark.usefixtures("no_pictures")
