@@ -9,10 +9,10 @@ import pyarrow as pa
 from recsys_dagster.assets.common import OWNERS, data_version, unchanged
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
-from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, rests_on
+from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, first_list, rests_on
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import Warehouse, to_pandas
 from recsys_dagster.snapshots import Snapshot, publish
 from recsys_dagster.versions import code_version, digest
 
@@ -73,12 +73,14 @@ def published(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made_from),
         metadata={
-            "unchanged": False,
+            "first_list": first_list(recommendations, to_pandas(items)),
+            **counts,
             "snapshot": dg.MetadataValue.path(str(path)),
             "dagster/row_count": recommendations.num_rows,
             "size_bytes": size,
             "lists": dg.MetadataValue.asset(dg.AssetKey([catalog.name, "recommendations"])),
             **rests_on(catalog, vectors),
+            "unchanged": False,
         },
     )
 
