@@ -10,6 +10,7 @@ import typer
 from recsys_dagster.catalog import NAME, Catalog
 from recsys_dagster.catalogs import Catalogs, catalog_files, catalogs_folder, read_catalog
 from recsys_dagster.cli import tables
+from recsys_dagster.cli.program import as_typed, program
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
 from recsys_dagster.snapshots import Snapshot
@@ -168,7 +169,8 @@ def init(
     tables.console.print(
         f"Wrote {tables.plain(str(file))}\n\nNext:\n"
         f"  look through the file: every choice is explained in it\n"
-        f"  recsys run {catalog.name}",
+        f"  {tables.plain(program())} run {catalog.name}\n"
+        "  in a Dagster UI that is open already: Reload definitions, on the page Lineage",
         highlight=False,
         soft_wrap=True,
     )
@@ -240,5 +242,6 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        tables.error_console.print(f"[bold red]Error[/] {tables.plain(str(error))}", soft_wrap=True)
+        said = tables.plain(as_typed(str(error)))
+        tables.error_console.print(f"[bold red]Error[/] {said}", soft_wrap=True)
         sys.exit(2)
