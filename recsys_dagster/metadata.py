@@ -1,13 +1,22 @@
-"""What people see of an asset in the Dagster UI: previews and plots. Never a user id."""
+"""What people see of an asset in the Dagster UI: previews and plots. Never a user id.
+
+The UI shows numbers, text and tables wherever it shows metadata. Markdown of 1,000 characters or
+more, as every picture is, it shows only after a click; in checks and logs any Markdown. So what
+people look for is a short text or a table, and comes first: an asset's entries stay in the order
+given, of which the log of a run shows the first few lines. Those of a check are ordered by name.
+Entries are as wide as the longest word of any: a hash or a line of JSON pushes all off the page.
+"""
 
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from recsys_dagster.catalog import Catalog
 
@@ -16,7 +25,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, ACCENT, MUTED = "#1f2937", "#4f43dd", "#9ca3af"
-CELL_LENGTH = 160
+PLOT_BINS, LINE_BINS = 40, 12
+BLOCKS = "▁▂▃▄▅▆▇█"
+CELL_LENGTH, TITLE_LENGTH = 100, 48
+FINGERPRINT_LENGTH = 12
+"""Characters that are shown beside lists; the table of vectors has it whole."""
+LIST_ROWS, REASONS, REASON_ROWS = 5, 2, 5
 PERSONAL = ("user_id",)
 STAGE = "recsys/stage"
 """Tag of an asset: where in the flow it is, the same in every catalog."""
@@ -79,35 +93,129 @@ def rests_on(catalog: Catalog, vectors: Mapping[str, str]) -> dict[str, dg.Metad
     return {
         "item_embeddings": dg.MetadataValue.asset(dg.AssetKey([catalog.name, "item_embeddings"])),
         ENCODER: dg.MetadataValue.text(vectors.get(ENCODER, "")),
-        FINGERPRINT: dg.MetadataValue.text(vectors.get(FINGERPRINT, "")),
-        "settings": dg.MetadataValue.json(catalog.model_dump(mode="json", include=DECIDE_LISTS)),
+        FINGERPRINT: dg.MetadataValue.text(vectors.get(FINGERPRINT, "")[:FINGERPRINT_LENGTH]),
+        "settings": dg.MetadataValue.json(
+            catalog.model_dump(mode="json", include=DECIDE_LISTS, exclude={"encoder": {"model"}})
+        ),
     }
 
 
-def preview(table: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:
-    """The first rows as a Markdown table, without user ids and vectors."""
+def preview(table: pd.DataFrame, rows: int = 8) -> dg.TableMetadataValue:
+    """The first rows, without user ids: the UI shows tables everywhere without a click."""
     shown = table.drop(columns=[name for name in PERSONAL if name in table]).head(rows)
-    lines = ["| " + " | ".join(map(_cell, shown.columns)) + " |", "|" + " --- |" * shown.shape[1]]
-    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in shown.itertuples(index=False)]
-    return dg.MetadataValue.md("\n".join(lines))
+    types = {str(name): str(dtype) for name, dtype in shown.dtypes.items()}
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(dict(zip(types, map(_cell, row), strict=True)))
+            for row in shown.itertuples(index=False, name=None)
+        ],
+        dg.TableSchema([dg.TableColumn(name, dtype) for name, dtype in types.items()]),
+    )
 
 
-def markdown_table_as_html(table: str) -> str:
+def preview_as_html(shown: dg.TableMetadataValue) -> str:
     """What `preview` made, for a page."""
-    head, _, *rows = (line.strip("| ").split(" | ") for line in table.splitlines())
 
-    def row(cells: list[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+    def row(cells: Iterable[Any], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
 
-    return f"<table>{row(head, 'th')}{''.join(row(cells, 'td') for cells in rows)}</table>"
+    head = row((column.name for column in shown.schema.columns), "th")
+    return f"<table>{head}{''.join(row(one.data.values(), 'td') for one in shown.records)}</table>"
 
 
 def _cell(value: Any) -> str:
+    # Text also of numbers: a browser rounds large integers, and JSON has no NaN.
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
-    return text if len(text) <= CELL_LENGTH else text[: CELL_LENGTH - 1] + "…"
+    return _shortened(f"{value:.4g}" if isinstance(value, float) else str(value), CELL_LENGTH)
+
+
+def _shortened(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def first_list(recommendations: pa.Table, items: pd.DataFrame) -> dg.TableMetadataValue:
+    """The head of one user's list: titles, and of which items of the history they are because.
+
+    Args:
+        recommendations: columns user_id, item_id, rank and because, each user's rows together and
+            in the order of their ranks.
+        items: columns item_id and title.
+    """
+    titles = items.set_index("item_id")["title"]
+    head = recommendations.select(["user_id", "item_id", "rank", "because"]).slice(0, LIST_ROWS)
+    rows = [row for row in head.to_pylist() if row["user_id"] == head["user_id"][0].as_py()]
+
+    def title(item_id: str) -> str:
+        return _shortened(str(titles.get(item_id, item_id)), TITLE_LENGTH)
+
+    shown = [
+        {
+            "#": row["rank"],
+            "title": title(row["item_id"]),
+            "because of": ", ".join(
+                f"{title(reason['item_id'])} {reason['share']:.0%}"
+                for reason in row["because"][:REASONS]
+            ),
+        }
+        for row in rows
+    ]
+    return preview(pd.DataFrame(shown, columns=["#", "title", "because of"]), LIST_ROWS)
+
+
+def rejected_because(rejected: pd.DataFrame) -> dict[str, dg.MetadataValue]:
+    """The most frequent reasons why rows were rejected and the count of each; empty where none was.
+
+    Args:
+        rejected: column reason.
+    """
+    counts = rejected["reason"].value_counts()
+    shown = pd.DataFrame({"rows": counts.to_numpy(), "reason": counts.index})
+    return {"rejected_because": preview(shown, REASON_ROWS)} if len(shown) else {}
+
+
+def counted(counts: Mapping[str, float]) -> str:
+    """How much there is of each name in one line, the largest first."""
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{count:,.0f} {name}" for name, count in ordered if count) or "nothing"
+
+
+def distribution(values: np.ndarray | pd.Series, *, log: bool = False) -> str:
+    """How often which value occurs, in one line: from the least to the largest, and the median.
+
+    Args:
+        values: one dimension; what is not finite is left out.
+        log: space bins by powers of ten, and leave out what is not positive.
+    """
+    numbers = _drawn(values, log)
+    if not len(numbers):
+        return "no values"
+    counts, _ = np.histogram(numbers, bins=_bins(numbers, LINE_BINS, log))
+    # What occurs at all stands out from what does not.
+    heights = np.where(counts, np.ceil(counts / counts.max() * (len(BLOCKS) - 1)), 0).astype(int)
+    blocks = "".join(BLOCKS[height] for height in heights)
+    least, most, median = map(_number, (numbers.min(), numbers.max(), np.median(numbers)))
+    return f"{least} {blocks} {most}{' (log)' if log else ''}, median {median}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+
+
+def _drawn(values: np.ndarray | pd.Series, log: bool) -> np.ndarray:
+    numbers = np.asarray(values, dtype=np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    return numbers[numbers > 0] if log else numbers
+
+
+def _bins(numbers: np.ndarray, bins: int, log: bool) -> int | list[float]:
+    if not log or not len(numbers):
+        return bins
+    least, most = numbers.min(), max(numbers.max(), numbers.min() * 1.01)
+    edges = np.geomspace(least, most, bins + 1)
+    edges[[0, -1]] = least, most  # rounded, the ends would leave values out
+    return edges.tolist()
 
 
 def histogram(
@@ -115,14 +223,10 @@ def histogram(
 ) -> dg.MarkdownMetadataValue:
     """How often which value occurs; `log` spaces bins and axis by powers of ten."""
     figure, axes = _canvas(title, x_label, y_label)
-    numbers = np.asarray(values, dtype=np.float64)
-    numbers = numbers[np.isfinite(numbers)]
-    bins: int | list[float] = 40
-    if log and len(numbers) and numbers.max() > 0:
-        numbers = numbers[numbers > 0]
-        bins = np.geomspace(numbers.min(), max(numbers.max(), numbers.min() * 1.01), 40).tolist()
+    numbers = _drawn(values, log)
+    if log and len(numbers):
         axes.set_xscale("log")
-    axes.hist(numbers, bins=bins, color=ACCENT)
+    axes.hist(numbers, bins=_bins(numbers, PLOT_BINS, log), color=ACCENT)
     return _picture(figure, title)
 
 

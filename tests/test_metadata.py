@@ -1,13 +1,28 @@
 """What people see of a run: tables without user ids, where columns come from, what made a list."""
 
+import json
 from typing import get_args
 
 import dagster as dg
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pytest
 
 from recsys_dagster.assets.recommendations import LEARNED_FROM
 from recsys_dagster.catalog import Catalog
-from recsys_dagster.metadata import COLUMN_LINEAGE, STAGE, column_lineage, preview, rests_on
+from recsys_dagster.metadata import (
+    COLUMN_LINEAGE,
+    STAGE,
+    column_lineage,
+    counted,
+    distribution,
+    first_list,
+    preview,
+    preview_as_html,
+    rejected_because,
+    rests_on,
+)
 from recsys_dagster.schemas import TABLES, TUNING
 from recsys_dagster.snapshots import Snapshot
 
@@ -37,19 +52,169 @@ def origins(metadata: dict[str, dg.MetadataValue]) -> dict[str, set[str]]:
     }
 
 
+def rows_of(table: dg.TableMetadataValue) -> list[dict[str, str]]:
+    return [dict(record.data) for record in table.records]
+
+
 class TestPreview:
-    def test_users_are_not_shown_and_markdown_is_harmless(self):
+    def test_is_a_table_without_users_which_the_ui_shows_without_a_click(self):
         table = pd.DataFrame({"user_id": ["somebody"], "a|b": ["<b>x</b>\n`y`"], "n": [1 / 3]})
-        assert preview(table).md_str.splitlines() == [
-            "| a\\|b | n |",
-            "| --- | --- |",
-            "| &lt;b>x&lt;/b> 'y' | 0.3333 |",
+        shown = preview(table)
+        assert isinstance(shown, dg.TableMetadataValue)
+        assert rows_of(shown) == [{"a|b": "<b>x</b> `y`", "n": "0.3333"}]
+        assert [(column.name, column.type) for column in shown.schema.columns] == [
+            ("a|b", "str"),
+            ("n", "float64"),
         ]
 
     def test_long_cells_and_many_rows_are_cut(self):
-        lines = preview(pd.DataFrame({"text": ["x" * 500] * 20}), rows=3).md_str.splitlines()
-        assert len(lines) == 5
-        assert len(lines[-1]) < 170
+        rows = rows_of(preview(pd.DataFrame({"text": ["x" * 500] * 20}), rows=3))
+        assert rows == [{"text": "x" * 99 + "…"}] * 3
+
+    def test_what_browsers_or_json_cannot_hold_is_text(self):
+        table = pd.DataFrame({"n": [2**53 + 1], "x": [float("inf")], "none": [None]})
+        assert rows_of(preview(table)) == [{"n": "9007199254740993", "x": "inf", "none": ""}]
+
+    def test_a_table_without_rows_still_has_its_columns(self):
+        shown = preview(pd.DataFrame({"a": pd.Series(dtype="str")}))
+        assert rows_of(shown) == []
+        assert [column.name for column in shown.schema.columns] == ["a"]
+
+    def test_on_a_page_markup_of_data_is_harmless(self):
+        shown = preview(pd.DataFrame({"a<": ["<script>"], "b": ["&"]}))
+        assert preview_as_html(shown) == (
+            "<table><tr><th>a&lt;</th><th>b</th></tr>"
+            "<tr><td>&lt;script&gt;</td><td>&amp;</td></tr></table>"
+        )
+
+
+class TestFirstList:
+    ITEMS = pd.DataFrame({"item_id": ["1", "2", "3"], "title": ["Heat", "Alien", "x" * 99]})
+
+    def lists(self, *rows: tuple[str, str, int, list[tuple[str, float]]]) -> pa.Table:
+        names = ("user_id", "item_id", "rank", "because")
+        because = [[{"item_id": item, "share": share} for item, share in row[3]] for row in rows]
+        return pa.table(
+            {name: [row[place] for row in rows] for place, name in enumerate(names[:3])}
+            | {"because": because}
+        )
+
+    def test_has_titles_and_reasons_of_one_user_and_says_not_whose(self):
+        table = self.lists(
+            ("ann", "1", 1, [("2", 0.5), ("3", 0.25), ("1", 0.1)]),
+            ("ann", "3", 2, []),
+            ("bob", "2", 1, []),
+        )
+        cut = "x" * 47 + "…"
+        assert rows_of(first_list(table, self.ITEMS)) == [
+            {"#": "1", "title": "Heat", "because of": f"Alien 50%, {cut} 25%"},
+            {"#": "2", "title": cut, "because of": ""},
+        ]
+
+    def test_an_item_that_has_no_title_is_named_by_its_id(self):
+        shown = first_list(self.lists(("ann", "9", 1, [("8", 1.0)])), self.ITEMS)
+        assert rows_of(shown) == [{"#": "1", "title": "9", "because of": "8 100%"}]
+
+    def test_nobody_has_no_list(self):
+        table = self.lists(("ann", "1", 1, [("2", 0.5)])).slice(0, 0)
+        assert rows_of(first_list(table, self.ITEMS)) == []
+
+
+class TestInOneLine:
+    def test_a_distribution_has_its_ends_its_shape_and_its_median(self):
+        values = np.repeat([0.0, 6, 12], [7, 1, 4])
+        assert distribution(values) == "0 █▁▁▁▁▁▂▁▁▁▁▅ 12, median 0"
+
+    def test_a_value_that_occurs_once_among_thousands_is_seen(self):
+        assert distribution(np.append(np.zeros(9_999), 1.0)) == "0 █▁▁▁▁▁▁▁▁▁▁▂ 1, median 0"
+
+    def test_powers_of_ten_are_as_wide_as_each_other(self):
+        shown = distribution(np.array([1, 10, 100, 1_000, 0, np.nan]), log=True)
+        assert shown == "1 █▁▁▁█▁▁▁█▁▁█ 1,000 (log), median 55"
+
+    @pytest.mark.parametrize("log", [False, True])
+    def test_alike_values_and_none_at_all(self, log):
+        assert distribution(np.array([0.123456] * 3), log=log).startswith("0.123 ")
+        assert distribution(np.array([np.nan]), log=log) == "no values"
+
+    def test_counts_are_named_the_largest_first(self):
+        assert counted({"popular": 20, "hybrid": 13_400, "content": 0}) == (
+            "13,400 hybrid, 20 popular"
+        )
+        assert counted({"popular": 0}) == "nothing"
+
+
+class TestRejectedBecause:
+    def test_the_most_frequent_reasons_have_their_counts(self):
+        reasons = [name for place, name in enumerate("abcdefg", start=1) for _ in range(place)]
+        shown = rejected_because(pd.DataFrame({"reason": reasons}))["rejected_because"]
+        assert rows_of(shown) == [
+            {"rows": str(count), "reason": reason}
+            for count, reason in ((7, "g"), (6, "f"), (5, "e"), (4, "d"), (3, "c"))
+        ]
+
+    def test_nothing_is_said_where_nothing_was_rejected(self):
+        assert rejected_because(pd.DataFrame({"reason": pd.Series(dtype="str")})) == {}
+
+
+class TestWhatShowsAtOnce:
+    """The log of a run shows an asset's first entries; pictures need a click everywhere."""
+
+    def test_what_people_look_for_comes_first(self, finished):
+        shown = metadata_by_stage(finished.result)
+        for stage, first in {
+            "recommendations": "first_list",
+            "published": "first_list",
+            "evaluation": "strategies",
+        }.items():
+            assert next(iter(shown[stage])) == first
+            assert isinstance(shown[stage][first], dg.TableMetadataValue)
+        assert rows_of(shown["published"]["first_list"]) == rows_of(
+            shown["recommendations"]["first_list"]
+        )
+        (best, *_) = rows_of(shown["evaluation"]["strategies"])
+        assert list(best) == ["strategy", "ndcg@20", "recall@20", "coverage@20"]
+        assert best["ndcg@20"].count("[") == 1
+        assert shown["published"]["users"].value == 60
+
+    def test_every_picture_of_a_distribution_has_its_line(self, finished):
+        shown = metadata_by_stage(finished.result)
+        for stage, line in {
+            "interactions": "items_a_user",
+            "users": "likes_a_user",
+            "item_texts": "characters",
+            "item_neighbours": "nearest",
+        }.items():
+            assert "█" in shown[stage][line].value
+            assert ", median " in shown[stage][line].value
+            entries = list(shown[stage])
+            assert entries.index(line) < entries.index("plot")
+
+    def test_reasons_of_rejection_stand_beside_the_counts(self, tiny):
+        place = tiny()
+        with (place.data / "interactions.csv").open("a") as file:
+            file.write("user-zq-12,space1,bad,2024-01-01\nuser-zq-13,,5,2024-01-01\n")
+        stages = ["raw_interactions", "interactions", "rejected_interactions"]
+        shown = metadata_by_stage(place.run("tiny", stages))
+        for stage in ("interactions", "rejected_interactions"):
+            assert rows_of(shown[stage]["rejected_because"]) == [
+                {"rows": "1", "reason": "weight is not a number"},
+                {"rows": "1", "reason": "item_id is missing or blank"},
+            ]
+
+    def test_nothing_beside_a_list_is_wider_than_a_small_screen(self, finished):
+        shown = metadata_by_stage(finished.result)["recommendations"]
+        lines = [
+            line
+            for entry in shown.values()
+            if isinstance(entry, dg.TextMetadataValue | dg.JsonMetadataValue)
+            for line in (
+                entry.text.split()
+                if isinstance(entry, dg.TextMetadataValue)
+                else json.dumps(entry.data, indent=2).splitlines()
+            )
+        ]
+        assert max(map(len, lines)) <= 44
 
 
 class TestColumnLineage:
@@ -135,7 +300,7 @@ class TestRestsOn:
         for stage in ("recommendations", "published"):
             seen = shown[stage]
             assert seen["encoder"].value == "sentence-transformers/all-MiniLM-L6-v2"
-            assert seen["encoder_fingerprint"].value == fingerprint
+            assert seen["encoder_fingerprint"].value == fingerprint[:12]
             assert seen["item_embeddings"].value == dg.AssetKey(["movies", "item_embeddings"])
             assert seen["settings"].value["strategy"] == "hybrid"
         snapshot = Snapshot.current(finished.place.snapshots, "movies")
@@ -166,6 +331,7 @@ class TestRestsOn:
             "recommendations",
             "rules",
         }
+        assert set(settings["encoder"]) == {"max_length", "dimension"}  # the model stands apart
         assert {"allow", "deny"}.isdisjoint(settings["rules"])
         assert set(settings["users"]) == {
             "vectors",

@@ -12,7 +12,15 @@ import pyarrow as pa
 from recsys_dagster.assets.common import COSTLY, TABLE, table_asset
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, bars, column_lineage, plane
+from recsys_dagster.metadata import (
+    ENCODER,
+    FINGERPRINT,
+    STAGE,
+    bars,
+    column_lineage,
+    counted,
+    plane,
+)
 from recsys_dagster.progress import Narrator
 from recsys_dagster.resources.embedding_store import (
     Encoded,
@@ -153,6 +161,7 @@ def user_embeddings(
         table,
         metadata=metadata
         | {
+            "made_of": counted(counts),
             "mean_cosine": mean_cosine(made.vectors),
             **column_lineage(catalog.name, _origins_of_users(settings.vectors)),
             "plot": bars(counts, "What users' vectors are made of", "users"),

@@ -146,12 +146,13 @@ def _described(table: pd.DataFrame, champion: str, kind: str, k: int) -> dict[st
 
     rows = [
         {"strategy": name}
-        | {metric: shown(name, metric) for metric in (recall, figure)}
+        | {metric: shown(name, metric) for metric in (figure, recall)}
         | {f"coverage@{k}": f"{value(name, f'coverage@{k}'):.3f}"}
         for name in sorted(names, key=lambda name: -value(name, figure))
     ]
     by_popularity = table[table["metric"] == recall].set_index(["strategy", "slice"])["value"]
     return {
+        "strategies": preview(pd.DataFrame(rows), rows=len(rows)),
         "split": kind,
         "users": int(overall.loc[(champion, figure), "users"]),
         # Numbers of the champion: Dagster draws them over runs.
@@ -160,7 +161,6 @@ def _described(table: pd.DataFrame, champion: str, kind: str, k: int) -> dict[st
         "better_than_popular": bool(
             champion != BASELINE and overall.loc[(champion, figure), "to_popular_low"] > 0
         ),
-        "preview": preview(pd.DataFrame(rows), rows=len(rows)),
         "plot": intervals(
             {row["strategy"]: _interval(overall, row["strategy"], figure) for row in rows},
             f"{figure} by strategy, 95 % intervals",

@@ -8,7 +8,15 @@ import pandas as pd
 from recsys_dagster.assets.common import table_assets
 from recsys_dagster.catalog import InteractionsSettings, parse_condition
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, bars, column_lineage, histogram, preview
+from recsys_dagster.metadata import (
+    STAGE,
+    bars,
+    column_lineage,
+    distribution,
+    histogram,
+    preview,
+    rejected_because,
+)
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.steps.columns import find_column, own_columns
 from recsys_dagster.steps.interactions import parse_interactions
@@ -45,21 +53,24 @@ def parse_raw_interactions(
             "raw_rows": len(raw_interactions),
             "merged_rows": parsed.merged,
             "rejected_rows": len(rejected),
+            **rejected_because(rejected),
             "users": len(per_user),
             "items": accepted["item_id"].nunique(),
             "left_out_pairs": int(accepted["left_out"].sum()),
             "positive_share": float(accepted["positive"].mean()) if len(accepted) else 0.0,
-            **column_lineage(catalog.name, _origins(raw_interactions, settings)),
+            "items_a_user": distribution(per_user, log=True),
             "preview": preview(accepted),
             "plot": histogram(
                 per_user, "How much users interact", "items a user", "users", log=True
             ),
+            **column_lineage(catalog.name, _origins(raw_interactions, settings)),
         },
     )
     yield dg.Output(
         rejected,
         "rejected_interactions",
         metadata={
+            **rejected_because(rejected),
             "preview": preview(rejected.drop(columns="user_id")),
             "plot": bars(
                 rejected["reason"].value_counts().to_dict(), "Why rows were rejected", "rows"

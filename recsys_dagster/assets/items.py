@@ -7,7 +7,7 @@ import pandas as pd
 
 from recsys_dagster.assets.common import table_assets
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, bars, column_lineage, preview
+from recsys_dagster.metadata import STAGE, bars, column_lineage, preview, rejected_because
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.steps.columns import find_column, own_columns
 from recsys_dagster.steps.items import parse_items
@@ -41,15 +41,17 @@ def parse_raw_items(
             "raw_rows": len(raw_items),
             "merged_rows": parsed.merged,
             "rejected_rows": len(parsed.rejected),
-            **column_lineage(catalog.name, _origins(raw_items, parsed.accepted, columns)),
+            **rejected_because(parsed.rejected),
             "preview": preview(parsed.accepted),
             "plot": bars(filled, "What is known of items", "items with a value"),
+            **column_lineage(catalog.name, _origins(raw_items, parsed.accepted, columns)),
         },
     )
     yield dg.Output(
         parsed.rejected,
         "rejected_items",
         metadata={
+            **rejected_because(parsed.rejected),
             "preview": preview(parsed.rejected),
             "plot": bars(
                 parsed.rejected["reason"].value_counts().to_dict(),

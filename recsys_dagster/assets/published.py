@@ -20,10 +20,10 @@ from recsys_dagster.assets.gate import FORCE_TAG, GUARDED, Objection, objections
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
-from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, rests_on
+from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, first_list, rests_on
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import Warehouse, to_pandas
 from recsys_dagster.snapshots import Snapshot, publish
 from recsys_dagster.versions import code_version, digest
 
@@ -115,7 +115,8 @@ def published(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made_from),
         metadata={
-            "unchanged": False,
+            "first_list": first_list(recommendations, to_pandas(items)),
+            **counts,
             "snapshot": dg.MetadataValue.path(str(path)),
             "dagster/row_count": recommendations.num_rows,
             "size_bytes": size,
@@ -123,6 +124,7 @@ def published(
             **({} if gate["passed"] else {"forced_past": dg.MetadataValue.json(gate)}),
             "lists": dg.MetadataValue.asset(dg.AssetKey([catalog.name, "recommendations"])),
             **rests_on(catalog, vectors),
+            "unchanged": False,
         },
     )
 

@@ -11,7 +11,16 @@ import pyarrow as pa
 from recsys_dagster.assets.common import TABLE, table_asset
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, bars, column_lineage, curve, preview, rests_on
+from recsys_dagster.metadata import (
+    STAGE,
+    bars,
+    column_lineage,
+    counted,
+    curve,
+    first_list,
+    preview,
+    rests_on,
+)
 from recsys_dagster.progress import Narrator, log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.item_lists import named_items, named_items_digest
@@ -216,31 +225,15 @@ def _origins(catalog: Catalog) -> dict[str, list[str]]:
 
 
 def _described(table: pa.Table, items: pd.DataFrame, users: int) -> dict[str, dg.MetadataValue]:
-    titles = items.set_index("item_id")["title"]
-    first = table.select(["user_id", "item_id", "score", "rank", "strategy", "because"])
-    rows = first.slice(0, 8).to_pylist()
-    one_list = pd.DataFrame(
-        {
-            "rank": [row["rank"] for row in rows if row["user_id"] == rows[0]["user_id"]],
-        }
-    )
-    one_list["title"] = [titles.get(row["item_id"], "") for row in rows[: len(one_list)]]
-    one_list["score"] = [row["score"] for row in rows[: len(one_list)]]
-    one_list["because"] = [
-        ", ".join(
-            f"{titles.get(reason['item_id'], reason['item_id'])} ({reason['share']:.0%})"
-            for reason in row["because"]
-        )
-        for row in rows[: len(one_list)]
-    ]
     item_ids = table["item_id"].to_pandas()
-    strategies = table["strategy"].to_pandas().value_counts()
+    strategies = table["strategy"].to_pandas().value_counts().to_dict()
     shown = np.sort(item_ids.value_counts().to_numpy())[::-1]
     return {
+        "first_list": first_list(table, items),
         "users": dg.MetadataValue.int(users),
         "items_recommended": dg.MetadataValue.int(len(shown)),
         "catalogue_coverage": dg.MetadataValue.float(len(shown) / max(1, len(items))),
-        "rows_by_strategy": bars(strategies.to_dict(), "What put rows there", "rows"),
-        "preview": preview(one_list),
+        "rows_by_strategy": dg.MetadataValue.text(counted(strategies)),
+        "plot_of_strategies": bars(strategies, "What put rows there", "rows"),
         "plot": curve(shown, "How often items are recommended", "items, most shown first", "lists"),
     }

@@ -8,7 +8,7 @@ import pyarrow as pa
 from recsys_dagster.assets.common import table_asset
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, column_lineage, curve, histogram, preview
+from recsys_dagster.metadata import STAGE, column_lineage, curve, distribution, histogram, preview
 from recsys_dagster.progress import log_progress
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.run_context import catalog_of
@@ -114,6 +114,7 @@ def item_neighbours(
         )
         | {
             "preview": preview(readable),
+            "nearest": distribution(nearest),
             "plot": histogram(
                 nearest, "How near the nearest neighbour is", catalog.similarity, "items"
             ),

@@ -5,7 +5,7 @@ import pandas as pd
 
 from recsys_dagster.assets.common import table_asset
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, column_lineage, histogram, preview
+from recsys_dagster.metadata import STAGE, column_lineage, distribution, histogram, preview
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.steps import texts as step
 
@@ -54,6 +54,7 @@ def _described(table: pd.DataFrame, title: str, counted: str) -> dict[str, dg.Me
     lengths = table["text"].str.len()
     metadata: dict[str, dg.MetadataValue] = {
         "distinct_texts": dg.MetadataValue.int(table["text_hash"].nunique()),
+        "characters": dg.MetadataValue.text(distribution(lengths)),
         "preview": preview(table.drop(columns="text_hash")),
         "plot": histogram(lengths, title, "characters", counted),
     }

@@ -5,7 +5,7 @@ import pandas as pd
 
 from recsys_dagster.assets.common import table_asset
 from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, histogram
+from recsys_dagster.metadata import STAGE, distribution, histogram
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.steps.users import collect_users
 
@@ -24,6 +24,7 @@ def users(
         table,
         metadata={
             "users_without_positives": int((table["positive_count"] == 0).sum()),
+            "likes_a_user": distribution(table["positive_count"], log=True),
             "plot": histogram(
                 table["positive_count"],
                 "What there is to learn from",

@@ -11,6 +11,7 @@ from recsys_dagster.catalog import NAME, Catalog
 from recsys_dagster.catalogs import Catalogs, catalog_files, catalogs_folder, read_catalog
 from recsys_dagster.cli import tables
 from recsys_dagster.cli.interrupts import INTERRUPTED
+from recsys_dagster.cli.program import as_typed, program
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
 from recsys_dagster.snapshots import Snapshot
@@ -193,7 +194,8 @@ def init(
     tables.console.print(
         f"Wrote {tables.plain(str(file))}\n\nNext:\n"
         f"  look through the file: every choice is explained in it\n"
-        f"  recsys run {catalog.name}",
+        f"  {tables.plain(program())} run {catalog.name}\n"
+        "  in a Dagster UI that is open already: Reload definitions, on the page Lineage",
         highlight=False,
         soft_wrap=True,
     )
@@ -265,7 +267,8 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        tables.error_console.print(f"[bold red]Error[/] {tables.plain(str(error))}", soft_wrap=True)
+        said = tables.plain(as_typed(str(error)))
+        tables.error_console.print(f"[bold red]Error[/] {said}", soft_wrap=True)
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:

@@ -11,7 +11,7 @@ from recsys_dagster.automation.jobs import STAGES
 from recsys_dagster.cli.running import Request, run_job, shown_of
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import warehouse_folder
-from recsys_dagster.metadata import markdown_table_as_html
+from recsys_dagster.metadata import preview_as_html
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
 
 
@@ -68,7 +68,7 @@ img {{ display: block; margin: 1rem 0; max-width: 100% }}
 <h1>{html.escape(name)}</h1>
 <p>Split: {html.escape(str(shown["split"]))}. {shown["users"]:,} users were asked for; every item of
 the catalogue is ranked, what was seen is left out. Intervals are 95 %, by drawing users.</p>
-{markdown_table_as_html(shown["preview"])}
+{preview_as_html(shown["strategies"])}
 {"".join(pictures)}
 <details><summary>All figures</summary>{figures}</details>
 </html>

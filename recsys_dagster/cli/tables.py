@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.cli.program import program
 from recsys_dagster.errors import UserError
 from recsys_dagster.inspection import Inspection, TableReport
 from recsys_dagster.snapshots import Row, Snapshot
@@ -77,7 +78,7 @@ def print_status(catalogs: Catalogs, folder: Path) -> None:
         try:
             manifest = Snapshot.current(folder, name).manifest
         except UserError:
-            table.add_row(name, catalog.strategy, "never", "", "", f"recsys run {name}")
+            table.add_row(name, catalog.strategy, "never", "", "", plain(f"{program()} run {name}"))
             continue
         made_at = datetime.fromisoformat(manifest["made_at"])
         table.add_row(
@@ -195,7 +196,7 @@ def print_tuning(name: str, table: pd.DataFrame) -> None:
         if row["trial"] > 1:
             said = f"{_as_text(row['settings'])} from now on, {row['gain']:+.4f}"
         console.print(f"[bold]{row['strategy']}[/]: {plain(said)}", highlight=False, soft_wrap=True)
-    console.print(f"\nNext:\n  recsys run {name}", highlight=False)
+    console.print(f"\nNext:\n  {plain(program())} run {name}", highlight=False, soft_wrap=True)
 
 
 def _as_text(settings: str) -> str:
@@ -205,12 +206,15 @@ def _as_text(settings: str) -> str:
 
 def print_hints(catalog: str, snapshot: Snapshot) -> None:
     """What to type next."""
+    hints = {
+        f"{program()} recommend {catalog} 42": "somebody else's list",
+        f'{program()} similar {catalog} "Toy Story"': "films most like one",
+        "make ui": "the pipeline in the Dagster UI",
+    }
+    width = max(map(len, hints))
+    lines = [f"  {command:<{width}}   {purpose}" for command, purpose in hints.items()]
     console.print(
-        f"Published: {plain(str(snapshot.path))}\n\n"
-        "Next:\n"
-        f"  recsys recommend {catalog} 42            somebody else's list\n"
-        f'  recsys similar {catalog} "Toy Story"     films most like one\n'
-        "  make ui                             the pipeline in the Dagster UI",
+        plain("\n".join([f"Published: {snapshot.path}", "", "Next:", *lines])),
         highlight=False,
         soft_wrap=True,
     )

@@ -108,7 +108,7 @@ def test_raw_items_numbers_rows(catalogs, tmp_path):
             "title": None,
         },
     ]
-    assert "Heat" in output.metadata["preview"]
+    assert "Heat" in str(output.metadata["preview"])
     assert output.metadata["rows_read"] == 2
     assert output.metadata["unreadable_rows"] == 1
 
@@ -125,8 +125,9 @@ def test_raw_interactions_shows_no_user(catalogs, tmp_path):
     (tmp_path / "i.csv").write_text("user_id,email,item_id\nann,ann@x.org,7\n")
     output = read(catalogs, tmp_path, "raw_interactions")
     assert output.value.num_rows == 1
-    assert "ann" not in output.metadata["preview"]
-    assert "7" in output.metadata["preview"]
+    assert [dict(record.data) for record in output.metadata["preview"].records] == [
+        {"item_id": "7"}
+    ]
 
 
 def test_raw_users_without_a_source_is_empty(catalogs, tmp_path):
@@ -196,4 +197,4 @@ def test_popular_items_counts_likes(catalogs):
     )
     assert output.value["item_id"].tolist() == ["2", "1"]
     assert output.value["score"].tolist() == [1.0, 0.0]
-    assert "Alien" in output.metadata["preview"].md_str
+    assert output.metadata["preview"].records[0].data["item_id"] == "Alien"
