@@ -136,7 +136,11 @@ class TestHeaders:
         with pytest.raises(UserError, match=rf"i\.csv: {message}"):
             read({"path": "i.csv"} | source, tmp_path)
 
-    @pytest.mark.parametrize("content", [b"a,b\n1,2\n", gzip.compress(b"a,b\n1,2\n" * 99)[:30]])
+    @pytest.mark.parametrize(
+        "content",
+        [b"a,b\n1,2\n", gzip.compress(b"a,b\n1,2\n" * 99)[:30]],
+        ids=["not compressed", "cut short"],  # bytes of a gzip hold the time: no name of a test
+    )
     def test_what_is_not_compressed_or_cut_short(self, read, tmp_path, content):
         (tmp_path / "i.csv.gz").write_bytes(content)
         with pytest.raises(UserError, match=r"i\.csv\.gz"):
