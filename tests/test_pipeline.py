@@ -366,3 +366,25 @@ class TestSettings:
         place = tiny()
         with pytest.raises(ValueError, match="Did you mean 'tiny'"):
             Catalogs.read(place.catalogs)["tinny"]
+
+
+class TestBeforeTheFirstRun:
+    def test_every_asset_says_its_columns_its_table_and_its_code(self, tiny):
+        graph = tiny().definitions().resolve_asset_graph()
+        for name, table in TABLES.items():
+            known = graph.get(dg.AssetKey(["tiny", name])).metadata
+            columns = [column.name for column in known["dagster/column_schema"].columns]
+            assert columns == table.column_names
+            assert known["dagster/table_name"] == f"tiny.main.{name}"
+            (code,) = known["dagster/code_references"].code_references
+            assert code.file_path.endswith(".py")
+
+    def test_steps_of_several_catalogs_have_names_of_their_own(self, tiny):
+        tiny("films")
+        defs = tiny("books").definitions()
+        job = defs.resolve_implicit_global_asset_job_def()
+        names = [node.name for node in job.nodes]
+        assert {name.split("__")[0] for name in names} == {"films", "books"}
+        of_films = {name.removeprefix("films__") for name in names if name.startswith("films")}
+        of_books = {name.removeprefix("books__") for name in names if name.startswith("books")}
+        assert of_films == of_books

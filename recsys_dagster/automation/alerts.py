@@ -40,11 +40,10 @@ def alert_sensor(catalogs: Catalogs) -> dg.SensorDefinition | None:
         description="Runs the command and calls the webhook under `alert` of a catalog.",
     )
     def alert_on_failure(context: dg.RunFailureSensorContext, recsys_warehouse: Warehouse) -> None:
-        name = next((name for name in catalogs_of(context.dagster_run) if name in told), "")
-        if name not in told:
-            return
-        tell(told[name], describe(name, told[name], context, recsys_warehouse))
-        context.log.info(f"told of the failed run of {name}")
+        for name in catalogs_of(context.dagster_run):
+            if name in told:
+                tell(told[name], describe(name, told[name], context, recsys_warehouse))
+                context.log.info(f"told of the failed run of {name}")
 
     return alert_on_failure
 
@@ -61,14 +60,14 @@ def describe(
         warehouse: where the rejected rows are.
     """
     run, instance = context.dagster_run, context.instance
-    checks = failed_checks(instance, run.run_id)
+    checks = failed_checks(instance, run.run_id, catalog)
     rejected = {
         check["asset"]: _reasons(warehouse, catalog, check["asset"])
         for check in checks
         if check["check"].endswith(ABOUT_REJECTIONS)
     }
     url = f"{expand_variables(alert.ui).rstrip('/')}/runs/{run.run_id}"
-    errors = step_errors(instance, run.run_id)
+    errors = step_errors(instance, run.run_id, catalog)
     if not checks and not errors:
         errors = [_first_line(context.failure_event.message or "") or "the run failed"]
     return {
@@ -82,14 +81,16 @@ def describe(
     }
 
 
-def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dict[str, str]]:
-    """The checks that stopped a run: asset, check, and what was found in a sentence.
+def failed_checks(instance: dg.DagsterInstance, run_id: str, catalog: str) -> list[dict[str, str]]:
+    """The checks of a catalog that stopped a run: asset, check, and what was found in a sentence.
 
     Checks that only warn are left out, and so is what passed when its step was tried again.
     """
     last: dict[tuple[str, str], dg.AssetCheckEvaluation] = {}
     for event in _events(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         found = event.asset_check_evaluation_data
+        if found.asset_key.path[0] != catalog:
+            continue
         last[found.asset_key.path[-1], found.check_name] = found
     return [
         {"asset": asset, "check": check, "description": found.description or "failed"}
@@ -98,21 +99,24 @@ def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dict[str, s
     ]
 
 
-def step_errors(instance: dg.DagsterInstance, run_id: str) -> list[str]:
-    """For each step that failed its table and the first line of the error, checks left out."""
+def step_errors(instance: dg.DagsterInstance, run_id: str, catalog: str) -> list[str]:
+    """For each step of a catalog that failed its table and the error, checks left out.
+
+    Of an error that is written for people all of it, of any other the first line.
+    """
     lines = []
     for event in _events(instance, run_id, dg.DagsterEventType.STEP_FAILURE):
         error = event.step_failure_data.error
-        if error is not None and error.cls_name == CHECK_FAILED:
+        owner, _, table = (event.step_key or "").rpartition("__")
+        if owner != catalog or (error is not None and error.cls_name == CHECK_FAILED):
             continue
         cause = error.cause if error is not None and error.cause is not None else error
-        message = _first_line(cause.message if cause is not None else "") or "unknown error"
+        message = (cause.message if cause is not None else "").strip()
         kind, _, text = message.partition(": ")
-        table = (event.step_key or "").rpartition("__")[2]
         # The class of an error that is written for people tells them nothing.
-        lines.append(
-            f"{table}: {text if kind.endswith(('UserError', 'EncoderError')) else message}"
-        )
+        for_people = kind.endswith(("UserError", "EncoderError"))
+        said = text if for_people else _first_line(message) or "unknown error"
+        lines.append(f"{table}: {said}")
     return lines
 
 

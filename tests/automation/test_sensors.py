@@ -52,6 +52,25 @@ def test_the_first_tick_asks_for_a_run_and_the_next_for_none(daemon):
     assert daemon.tick() == "no content has changed"
 
 
+def test_the_graph_is_told_which_source_changed_and_when(daemon):
+    def told() -> dict:
+        sensor = watch_sensor(daemon.place.catalog("tiny"))
+        context = dg.build_sensor_context(daemon.instance, cursor=daemon.cursor)
+        data = sensor.evaluate_tick(context)
+        daemon.cursor = data.cursor or daemon.cursor
+        return {event.asset_key.path[-1]: event for event in data.asset_events}
+
+    first = told()
+    assert set(first) == {"interactions_source", "items_source"}
+    shown = first["items_source"].metadata
+    file = daemon.place.data / "items.csv"
+    assert shown["dagster/last_updated_timestamp"].value == pytest.approx(file.stat().st_mtime)
+    assert (shown["files"].value, shown["size_bytes"].value) == (1, file.stat().st_size)
+    assert told() == {}
+    add(daemon.place)
+    assert set(told()) == {"interactions_source"}
+
+
 def test_a_change_is_one_run(daemon):
     daemon.tick()
     add(daemon.place)
