@@ -20,7 +20,7 @@ test: setup  ## the whole test suite
 
 ui: setup  ## the Dagster UI, on http://127.0.0.1:3000
 	$(BIN)/python -m recsys_dagster.home
-	PYTHONWARNINGS='ignore:Function `dev_command` is superseded' $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+	$(BIN)/dg dev --host 127.0.0.1
 
 lint: setup  ## style and types
 	$(BIN)/ruff check .

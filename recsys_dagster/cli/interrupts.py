@@ -26,6 +26,10 @@ def ended_by_one_signal(at_the_end: Callable[[], None]) -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # Started in the background of a script, which ignores Ctrl-C; Dagster would then have
+        # SIGTERM ignored, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     heard, told = socket.socketpair()
     told.setblocking(False)
     left = threading.Event()
