@@ -255,7 +255,7 @@ def test_one_signal_ends_the_program_also_in_compiled_code(number, in_the_backgr
         [sys.executable, "-c", STUCK],
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(
+        preexec_fn=lambda: signal.signal(  # noqa: PLW1509, one thread
             signal.SIGINT, signal.SIG_IGN if in_the_background else signal.SIG_DFL
         ),
     )
