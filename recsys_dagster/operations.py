@@ -29,8 +29,7 @@ class RefreshSettings(Settings):
     automation: Literal["conditions"] | None = Field(
         default=None,
         description="`conditions`: Dagster looks at every stage and makes those whose settings or "
-        "inputs changed and passed their blocking checks; else every run goes through all stages. "
-        "Files of rules are then taken up by the next run",
+        "inputs changed and passed their blocking checks; else every run goes through all stages",
     )
     every_seconds: Annotated[int, Field(ge=5)] = Field(
         default=15, description="how often the sources are looked at"

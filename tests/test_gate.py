@@ -5,7 +5,7 @@ import json
 import dagster as dg
 import pytest
 
-from recsys_dagster.assets.gate import BLOCKING, FORCE_TAG
+from recsys_dagster.assets.gate import BLOCKING, FORCE_TAG, forced_reason
 from recsys_dagster.cli.app import app
 from recsys_dagster.resources.gate import RESULTS
 from recsys_dagster.schemas import TABLES
@@ -143,6 +143,30 @@ class TestWhatDoesNotCountAsPassed:
         assert "item_texts: every_item_has_a_text: items changed after it was run" in said
         assert "recommendations: no_seen_item_recommended: items changed after it was run" in said
 
+    def test_lists_of_other_settings_than_the_manifest_would_say(self, published):
+        place = published(strategy="popular")
+        said = errors(run_job(place, "publish_tiny"))
+        assert "recommendations: up_to_date: it was made with other settings or other code" in said
+
+    def test_a_table_without_checks_that_was_left_behind(self, published):
+        place = published()
+        with (place.data / "interactions.csv").open("a") as file:
+            file.write("user-zq-10,love5,5,2024-02-01\n")
+        job = place.definitions().resolve_job_def("refresh_tiny")
+        behind = {"popular_items", "published"}
+        nodes = job.asset_layer.executable_asset_keys
+        assert job.execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            asset_selection=[key for key in nodes if key.path[-1] not in behind],
+        ).success
+        said = errors(run_job(place, "publish_tiny"))
+        assert "popular_items: up_to_date: interactions and users changed after it was made" in said
+
+    def test_a_check_that_expected_something_else(self, published):
+        place = published(checks={"row_fall": 0.1})
+        said = errors(run_job(place, "publish_tiny"))
+        assert "interactions_not_fallen: checks of the YAML changed after it was run" in said
+
     def test_what_changed_nothing_still_counts(self, published):
         place = published()
         assert run_job(place, "clean_tiny").success
@@ -196,9 +220,23 @@ class TestForce:
 
     def test_force_wants_a_reason(self, halved, monkeypatch):
         halved.environment(monkeypatch)
-        for arguments in (["--force"], ["--force", "--reason", " "], ["--reason", "x"]):
+        alone = (["--force"], ["--force", "--reason", " "], ["--reason", "x"])
+        for arguments in alone:
             with pytest.raises(ValueError, match="--force and --reason go together"):
                 app(["publish", "tiny", *arguments], standalone_mode=False)
+
+    def test_a_blank_reason_is_none(self, halved, monkeypatch):
+        halved.environment(monkeypatch)
+        with pytest.raises(ValueError, match="tiny/published is not made"):
+            app(["publish", "tiny", "--reason", " "], standalone_mode=False)
+
+    def test_what_is_started_again_from_a_forced_run_is_not_forced(self):
+        run = dg.DagsterRun(job_name="refresh_tiny", tags={FORCE_TAG: self.REASON})
+        assert forced_reason(run) == self.REASON
+        again = dg.DagsterRun(
+            job_name="refresh_tiny", tags=run.tags, parent_run_id=run.run_id, root_run_id=run.run_id
+        )
+        assert forced_reason(again) is None
 
     def test_the_command_makes_what_refused_and_publishes(self, halved, monkeypatch, capsys):
         halved.environment(monkeypatch)

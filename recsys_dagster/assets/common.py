@@ -5,6 +5,7 @@ their checks, and nothing is made again that would be the same.
 """
 
 import inspect
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.gate import FORCE_TAG, objections, refusal
+from recsys_dagster.assets.gate import forced_reason, objections, refusal
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import (
@@ -34,7 +35,9 @@ TABLE = {"duckdb", "table"}
 """Kinds of an asset that is a table in the warehouse."""
 IO_MANAGER = "recsys_io_manager"
 """A name of its own: a project that this is merged into has an `io_manager` already."""
-MADE_FROM = "made_from"
+MADE_FROM, MADE_OF, MADE_BY_CODE = "made_from", "made_of", "code_version"
+"""Kept with a table: a fingerprint of all that it was made from; the versions of its inputs; the
+version of its code and settings."""
 MADE_BY = "made_by_run"
 """Of a table that a run left as it was: the run that made it."""
 PRIORITY = "dagster/priority"
@@ -210,20 +213,21 @@ def unless_unchanged(
     def compute(context: dg.AssetExecutionContext, **arguments: Any) -> Outputs:
         recsys_warehouse: Warehouse = arguments["recsys_warehouse"]
         catalog = catalog_of(context, arguments["recsys_catalogs"])
-        if FORCE_TAG not in context.run.tags:
-            found = objections(recsys_warehouse, catalog.name, inputs)
-            guards = objections(recsys_warehouse, catalog.name, guarded_by)
+        if forced_reason(context.run) is None:
+            found = objections(recsys_warehouse, catalog, inputs)
+            guards = objections(recsys_warehouse, catalog, guarded_by)
             found += [objection for objection in guards if objection.failed]
             if found:
                 raise refusal(catalog.name, tables[0], found)
-        given = [
-            f"{name} {data_version(value)}"
-            for name, value in arguments.items()
+        given = {
+            name: data_version(value)
+            for name, value in sorted(arguments.items())
             if isinstance(value, pd.DataFrame | pa.Table)
-        ]
+        }
+        codes = {table: code_version(table, catalog) for table in sorted(tables)}
         made_from = digest(
-            *(code_version(table, catalog) for table in sorted(tables)),
-            *sorted(given),
+            *codes.values(),
+            *(f"{name} {version}" for name, version in given.items()),
             also_made_with(catalog, arguments) if also_made_with else "",
         )
         memories = [recsys_warehouse.remembered(catalog.name, table) for table in tables]
@@ -236,7 +240,7 @@ def unless_unchanged(
             del arguments["recsys_warehouse"]
         made = function(context, **arguments)
         for output in [made] if isinstance(made, dg.Output) else made:
-            yield _remembering(context, output, made_from)
+            yield _remembering(context, output, made_from, given, codes)
 
     _take_warehouse_too(compute, signature)
     return compute
@@ -283,7 +287,11 @@ def data_version(table: pd.DataFrame | pa.Table) -> str:
 
 
 def _remembering(
-    context: dg.AssetExecutionContext, output: dg.Output, made_from: str
+    context: dg.AssetExecutionContext,
+    output: dg.Output,
+    made_from: str,
+    given: Mapping[str, str],
+    codes: Mapping[str, str],
 ) -> dg.Output[pa.Table]:
     value = output.value
     table = value if isinstance(value, pa.Table) else to_arrow(value)
@@ -292,7 +300,15 @@ def _remembering(
         context.asset_key_for_output(output.output_name), dg.DataVersion(version)
     )
     return dg.Output(
-        with_memory(table, {MADE_FROM: made_from, DATA_VERSION: version}),
+        with_memory(
+            table,
+            {
+                MADE_FROM: made_from,
+                MADE_OF: json.dumps(given),
+                MADE_BY_CODE: codes[context.asset_key_for_output(output.output_name).path[-1]],
+                DATA_VERSION: version,
+            },
+        ),
         output.output_name,
         metadata={**output.metadata, "unchanged": False},
     )

@@ -9,11 +9,17 @@ its snapshot says so.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import dagster as dg
+
+from recsys_dagster.catalog import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources import gate
 from recsys_dagster.resources.gate import CheckResult
 from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.versions import digest
 
+EXPECTED = "checks of the YAML"
+"""What stands beside the versions of tables in what a check goes by."""
 FORCE_TAG = "recsys/force_reason"
 """Tag of a run that goes on past failed checks: why."""
 
@@ -44,6 +50,17 @@ BLOCKING: dict[str, dict[str, tuple[str, ...]]] = {
 GUARDED = tuple(BLOCKING)
 
 
+def forced_reason(run: dg.DagsterRun) -> str | None:
+    """Why a run goes on past failed checks; None where nobody forced it.
+
+    A run that Dagster or a person starts again from a forced one has its tags and is not forced:
+    the reason was given for other data.
+    """
+    if run.parent_run_id is not None:
+        return None
+    return run.tags.get(FORCE_TAG, "").strip() or None
+
+
 @dataclass(frozen=True)
 class Objection:
     """Why a table must not be used.
@@ -64,8 +81,14 @@ class Objection:
         return f"{self.table}: {self.check}: {self.reason}"
 
 
+def looked_at(warehouse: Warehouse, catalog: Catalog, tables: tuple[str, ...]) -> dict[str, str]:
+    """What a check of tables goes by now: their data versions, and what the YAML expects."""
+    versions = gate.versions_of(warehouse, catalog.name, tables)
+    return versions | {EXPECTED: digest(catalog.checks.model_dump_json())}
+
+
 def objections(
-    warehouse: Warehouse, catalog: str, tables: Iterable[str], *, together: bool = False
+    warehouse: Warehouse, catalog: Catalog, tables: Iterable[str], *, together: bool = False
 ) -> list[Objection]:
     """What blocking checks have against tables, in flow order.
 
@@ -73,20 +96,20 @@ def objections(
         warehouse: where tables and results of checks lie.
         catalog: whose.
         tables: the tables that are to be used; those without checks are passed over.
-        together: also object where one of the other tables that a check looks at has changed
-            since, so that the tables fit each other as they are now.
+        together: also object where one of the other tables that a check looks at, or what the YAML
+            expects, has changed since, so that all fits each other as it is now.
     """
     asked = [table for table in GUARDED if table in set(tables)]
     if not asked:
         return []
-    latest = gate.results(warehouse, catalog)
+    latest = gate.results(warehouse, catalog.name)
     others = {other for table in asked for also in BLOCKING[table].values() for other in also}
-    versions = gate.versions_of(warehouse, catalog, tuple({*asked, *others}))
+    versions = looked_at(warehouse, catalog, tuple({*asked, *others}))
     found = []
     for table in asked:
         for check, also in BLOCKING[table].items():
-            looked_at = (table, *also) if together else (table,)
-            found += _objection(table, check, latest.get(check), looked_at, versions)
+            compared = (table, *also, EXPECTED) if together else (table,)
+            found += _objection(table, check, latest.get(check), compared, versions)
     return found
 
 
@@ -94,12 +117,12 @@ def _objection(
     table: str,
     check: str,
     result: CheckResult | None,
-    looked_at: tuple[str, ...],
+    compared: tuple[str, ...],
     versions: dict[str, str],
 ) -> list[Objection]:
     if result is None:
         return [Objection(table, check, "it was never run", failed=False)]
-    changed = [each for each in looked_at if result.versions.get(each) != versions[each]]
+    changed = [each for each in compared if result.versions.get(each) != versions[each]]
     if changed:
         reason = f"{' and '.join(changed)} changed after it was run"
         return [Objection(table, check, reason, failed=False)]

@@ -10,22 +10,39 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import (
+    MADE_BY_CODE,
+    MADE_OF,
     OWNERS,
     data_version,
     pool_of,
     spec_metadata,
     unchanged,
 )
-from recsys_dagster.assets.gate import FORCE_TAG, GUARDED, Objection, objections, refusal
+from recsys_dagster.assets.gate import GUARDED, Objection, forced_reason, objections, refusal
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
 from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, first_list, rests_on
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import Warehouse, to_pandas
+from recsys_dagster.resources.warehouse import DATA_VERSION, Warehouse, to_pandas
 from recsys_dagster.snapshots import Snapshot, publish
 from recsys_dagster.versions import code_version, digest
+
+RESTS_ON = (
+    "interactions",
+    "items",
+    "users",
+    "item_texts",
+    "user_texts",
+    "item_embeddings",
+    "user_embeddings",
+    "similarity_matrix",
+    "item_neighbours",
+    "popular_items",
+    "recommendations",
+)
+"""What a snapshot is made of, directly or not, in flow order."""
 
 
 def published_asset(catalog: Catalog) -> dg.AssetsDefinition:
@@ -66,8 +83,9 @@ def published(
     items with what is published here.
     """
     catalog = catalog_of(context, recsys_catalogs)
-    found = objections(recsys_warehouse, catalog.name, GUARDED, together=True)
-    reason = context.run.tags.get(FORCE_TAG)
+    found = objections(recsys_warehouse, catalog, GUARDED, together=True)
+    found += out_of_date(recsys_warehouse, catalog)
+    reason = forced_reason(context.run)
     if found and reason is None:
         raise refusal(catalog.name, "published", found)
     gate = verdict(found, reason)
@@ -127,6 +145,28 @@ def published(
             "unchanged": False,
         },
     )
+
+
+def out_of_date(recsys_warehouse: Warehouse, catalog: Catalog) -> list[Objection]:
+    """What is not made of the other tables as they are now, or with other settings or code."""
+    memories = {table: recsys_warehouse.remembered(catalog.name, table) for table in RESTS_ON}
+    found = []
+    for table in RESTS_ON[RESTS_ON.index("users") :]:
+        memory = memories[table]
+        if memory.get(MADE_BY_CODE) != code_version(table, catalog):
+            reason = "it was made with other settings or other code"
+        else:
+            given = json.loads(memory[MADE_OF])
+            changed = [
+                name
+                for name, version in given.items()
+                if name in memories and memories[name].get(DATA_VERSION) != version
+            ]
+            if not changed:
+                continue
+            reason = f"{' and '.join(changed)} changed after it was made"
+        found.append(Objection(table, "up_to_date", reason, failed=False))
+    return found
 
 
 def verdict(found: list[Objection], reason: str | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A job for a whole catalog, and one for each stage of it."""
 
+import socket
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,8 @@ from recsys_dagster.catalog import Catalog
 
 CATALOG_TAG = "recsys/catalog"
 """Tag of a job's runs, for people: whose they are."""
+HOST_TAG = "recsys/host"
+"""Tag of a job's runs: the machine of the code server that starts them."""
 
 STAGES: dict[str, tuple[str, ...]] = {
     "read": ("raw_interactions", "raw_items", "raw_users"),
@@ -37,7 +40,7 @@ def catalog_jobs(catalog: Catalog, executor: dg.ExecutorDefinition) -> list[Any]
         executor: what executes them.
     """
     name = catalog.name
-    tags = {CATALOG_TAG: name}
+    tags = {CATALOG_TAG: name, HOST_TAG: socket.gethostname()}
     refreshed = [
         table
         for verb, tables in STAGES.items()

@@ -9,19 +9,18 @@ import json
 import socket
 import time
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from recsys_dagster.automation.jobs import CATALOG_TAG, refresh_job_name
-from recsys_dagster.automation.runs import UNFINISHED, catalogs_of, runs_of
+from recsys_dagster.automation.jobs import CATALOG_TAG, HOST_TAG, refresh_job_name
+from recsys_dagster.automation.runs import catalogs_of, runs_of
 from recsys_dagster.automation.settings import gaps
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.resources.locks import holder_of
-from recsys_dagster.resources.run_locks import has_died, run_lock
+from recsys_dagster.resources.run_locks import forget_run, has_died, run_lock
 
 DIED_TAG = "recsys/died"
 """Tag of a run that was failed because its process was gone."""
@@ -29,8 +28,7 @@ RESTARTS_TAG = "recsys/restarts"
 """Tag of a run that takes up one that died: how many did before it."""
 MAX_RESTARTS = 2
 """A refresh that dies every time, say for want of memory, must not do so for ever."""
-SECONDS_TO_START = 30.0
-RECENT = timedelta(days=1)
+SECONDS_TO_START, SECONDS_TO_END = 30.0, 1.0
 CHECKED_EVERY_SECONDS = 15
 STARTED = [
     dg.DagsterRunStatus.STARTING,
@@ -52,40 +50,55 @@ def fail_dead_runs(
     Returns:
         a sentence for each of them.
     """
-    sentences = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=STARTED)):
-        run = record.dagster_run
-        if not set(catalogs_of(run)) & set(catalogs):
-            continue
+
+    def dead(run: dg.DagsterRun) -> bool:
+        record = instance.get_run_record_by_id(run.run_id)
+        if record is None or record.dagster_run.status not in STARTED:
+            return False
         started = record.start_time or record.update_timestamp.timestamp()
-        if not _is_dead(run, folder, time.time() - started):
+        return _is_dead(record.dagster_run, folder, time.time() - started)
+
+    sentences = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=STARTED)):
+        if not set(catalogs_of(run)) & set(catalogs) or not dead(run):
             continue
-        holder = holder_of(run_lock(folder, run.run_id))
-        process = f"process {holder.pid}" if holder else "process"
-        sentence = (
-            f"the {process} of run {run.run_id[:8]} of {run.job_name} is gone, killed or lost with "
-            "the machine: the run is marked as failed"
-        )
-        instance.add_run_tags(run.run_id, {DIED_TAG: "true"})
-        if run.status == dg.DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(run, sentence)
-        else:
-            instance.report_run_failed(run, sentence)
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        sentences.append(sentence)
+        # One that ends just now has let go of its lock and not yet said that it ended.
+        time.sleep(SECONDS_TO_END)
+        if dead(run):
+            sentences.append(_bury(instance, folder, run))
     return sentences
+
+
+def _bury(instance: dg.DagsterInstance, folder: Path, run: dg.DagsterRun) -> str:
+    """End a run for its dead process; the sentence that says so."""
+    holder = holder_of(run_lock(folder, run.run_id))
+    process = f"process {holder.pid}" if holder else "process"
+    canceling = run.status == dg.DagsterRunStatus.CANCELING
+    sentence = (
+        f"the {process} of run {run.run_id[:8]} of {run.job_name} is gone, killed or lost with the "
+        f"machine: the run is marked as {'canceled' if canceling else 'failed'}"
+    )
+    if canceling:
+        instance.report_run_canceled(run, sentence)
+    else:
+        instance.add_run_tags(run.run_id, {DIED_TAG: "true"})
+        instance.report_run_failed(run, sentence)
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    forget_run(folder, run.run_id)
+    return sentence
 
 
 def _is_dead(run: dg.DagsterRun, folder: Path, seconds: float) -> bool:
     died = has_died(folder, run.run_id)
     if died is not None:
         return died
-    # Not yet at its first step: as alive as the server that was to start it.
-    return seconds > SECONDS_TO_START and _server_is_gone(run)
+    # Not yet at its first step: as alive as the server that was to start it, if that was here.
+    here = run.tags.get(HOST_TAG) == socket.gethostname()
+    return here and seconds > SECONDS_TO_START and _server_is_gone(run)
 
 
 def _server_is_gone(run: dg.DagsterRun) -> bool:
-    """Whether the code server that was told to start a run was on this machine, and is no more."""
+    """Whether the code server of this machine that was told to start a run is no more."""
     info = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
     if not info.get("socket"):
         return False
@@ -121,7 +134,7 @@ def recovery_sensor(catalogs: Catalogs, folder: Path, jobs: list[Any]) -> dg.Sen
         sentences += fail_dead_runs(context.instance, folder, list(catalogs))
         for sentence in sentences:
             context.log.warning(sentence)
-        requests = interrupted_refreshes(context.instance, list(catalogs))
+        requests = interrupted_refreshes(context.instance, catalogs)
         if requests:
             return dg.SensorResult(run_requests=requests)
         return dg.SensorResult(skip_reason="; ".join(sentences) or "no run has died")
@@ -129,32 +142,29 @@ def recovery_sensor(catalogs: Catalogs, folder: Path, jobs: list[Any]) -> dg.Sen
     return recover_runs
 
 
-def interrupted_refreshes(
-    instance: dg.DagsterInstance, catalogs: Collection[str]
-) -> list[dg.RunRequest]:
+def interrupted_refreshes(instance: dg.DagsterInstance, catalogs: Catalogs) -> list[dg.RunRequest]:
     """A request for each catalog whose last run was a refresh that died.
 
     The run key names the run that died: a tick that is repeated asks for the same one. A refresh
     that a person started on the command line is theirs to start again, and one that died three
-    times needs a person.
+    times needs a person. Where conditions make the stages, each of their runs is a part of a
+    refresh: Dagster takes what it asked for as done.
     """
     requests = []
-    for catalog in catalogs:
-        last = next(iter(runs_of(instance, catalog, limit=1)), None)
-        if last is None or DIED_TAG not in last.tags or GRPC_INFO_TAG not in last.tags:
+    for name, catalog in catalogs.items():
+        last = next(iter(runs_of(instance, name, limit=1)), None)
+        if last is None or last.status != dg.DagsterRunStatus.FAILURE:
+            continue
+        if DIED_TAG not in last.tags or GRPC_INFO_TAG not in last.tags:
             continue
         restarts = int(last.tags.get(RESTARTS_TAG, "0"))
-        whole = last.job_name == refresh_job_name(catalog) and not last.asset_selection
-        if not whole or last.status in UNFINISHED or restarts >= MAX_RESTARTS:
-            continue
-        record = instance.get_run_record_by_id(last.run_id)
-        if record is None or record.create_timestamp < datetime.now(UTC) - RECENT:
-            continue
-        requests.append(
-            dg.RunRequest(
-                run_key=f"{catalog}-after-{last.run_id}",
-                job_name=refresh_job_name(catalog),
-                tags={CATALOG_TAG: catalog, RESTARTS_TAG: str(restarts + 1)},
+        whole = last.job_name == refresh_job_name(name) and not last.asset_selection
+        if restarts < MAX_RESTARTS and (whole or catalog.refresh.automation == "conditions"):
+            requests.append(
+                dg.RunRequest(
+                    run_key=f"{name}-after-{last.run_id}",
+                    job_name=refresh_job_name(name),
+                    tags={CATALOG_TAG: name, RESTARTS_TAG: str(restarts + 1)},
+                )
             )
-        )
     return requests

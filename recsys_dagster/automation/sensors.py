@@ -59,7 +59,10 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
         if fingerprint == cursor.get("fingerprint"):
             return _nothing("no content has changed", _cursor(seen, fingerprint, runs))
         changed = changes(catalog, seen, cursor.get("sources", {}))
-        if catalog.refresh.automation == "conditions":
+        # No asset stands for the files of rules: what they say is taken up by a whole refresh.
+        rules = cursor.get("sources", {}).get("rules")
+        ruled = "rules" in seen and rules not in (None, seen["rules"].fingerprint)
+        if catalog.refresh.automation == "conditions" and not ruled:
             return dg.SensorResult(
                 skip_reason="content has changed; the conditions of the stages see to the rest",
                 asset_events=changed,

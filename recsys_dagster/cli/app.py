@@ -10,7 +10,7 @@ import typer
 from recsys_dagster.catalog import NAME, Catalog
 from recsys_dagster.catalogs import Catalogs, catalog_files, catalogs_folder, read_catalog
 from recsys_dagster.cli import tables
-from recsys_dagster.cli.interrupts import INTERRUPTED
+from recsys_dagster.cli.interrupts import ENDED, INTERRUPTED
 from recsys_dagster.cli.program import as_typed, program
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
@@ -87,12 +87,13 @@ def publish(
     """Publish the tables as they are, if every blocking check passed; --force --reason: anyway."""
     from recsys_dagster.cli.running import publish_catalog
 
-    if force != bool(reason and reason.strip()):
+    reason = (reason or "").strip() or None
+    if force != (reason is not None):
         raise UserError(
             "--force and --reason go together: to publish what blocking checks object to, say why, "
             "as in: --force --reason 'the shop was halved on purpose'"
         )
-    publish_catalog(catalog, reason.strip() if reason else None)
+    publish_catalog(catalog, reason)
 
 
 @app.command()
@@ -272,5 +273,5 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            tables.error_console.print("Ended by Ctrl-C. What is published stays as it was.")
+            tables.error_console.print(ENDED)
         raise

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 GRACE_SECONDS = 1.5
+ENDED = "Ended by Ctrl-C. What is published stays as it was."
 INTERRUPTED = 130
 """Exit status of a program that Ctrl-C ended."""
 

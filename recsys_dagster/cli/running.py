@@ -9,10 +9,10 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 from dagster._core.instance.ref import InstanceRef
 from rich.progress import Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
@@ -22,11 +22,11 @@ from recsys_dagster.automation.jobs import STAGES, refresh_job_name
 from recsys_dagster.automation.recovery import fail_dead_runs
 from recsys_dagster.automation.settings import gaps
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
-from recsys_dagster.cli.interrupts import ended_by_one_signal
-from recsys_dagster.cli.tables import console, plain
+from recsys_dagster.cli.interrupts import ENDED, ended_by_one_signal
+from recsys_dagster.cli.tables import console, error_console, plain
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import locks_folder, prepare_dagster_home, warehouse_folder
-from recsys_dagster.resources.run_locks import own_run
+from recsys_dagster.resources.run_locks import forget_run, own_run
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import TUNING
 
@@ -254,8 +254,8 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
 
     run_id = str(uuid.uuid4())
     with ExitStack() as stack:
-        instance = stack.enter_context(_instance(prepare_dagster_home()))
-        stack.enter_context(ended_by_one_signal(lambda: _report_canceled(instance, run_id)))
+        instance = stack.enter_context(_instance())
+        stack.enter_context(ended_by_one_signal(partial(_say_ended, instance, run_id)))
         for sentence in gaps(instance) + fail_dead_runs(instance, locks_folder(), [name]):
             console.print(f"[yellow]![/] {plain(sentence)}", highlight=False, soft_wrap=True)
         stack.enter_context(
@@ -292,19 +292,28 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
     return result
 
 
-def _instance(home: Path) -> dg.DagsterInstance:
-    """The instance of a home, which leaves the output of this process where it goes.
+def _instance() -> dg.DagsterInstance:
+    """Dagster's instance, which leaves the output of this process where it goes.
 
     Dagster would send it to a file and copy it from there to the terminal, where no line could be
     drawn over and Ctrl-C would end the copying programs first, with a traceback each.
+
+    Raises:
+        UserError: its home cannot be made, or its settings are faulty.
     """
     no_capture = {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
     }
-    return dg.DagsterInstance.from_ref(
-        InstanceRef.from_dir(str(home), overrides={"compute_logs": no_capture})
-    )
+    try:
+        home = prepare_dagster_home()
+        return dg.DagsterInstance.from_ref(
+            InstanceRef.from_dir(str(home), overrides={"compute_logs": no_capture})
+        )
+    except (yaml.YAMLError, dg.DagsterInvalidConfigError) as error:
+        raise UserError(f"$DAGSTER_HOME/dagster.yaml is not what Dagster reads: {error}") from None
+    except OSError as error:
+        raise UserError(f"The history of runs cannot be kept: {error}") from None
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -324,7 +333,12 @@ def _refuse_to_wait(name: str, sentence: str) -> None:
     )
 
 
-def _report_canceled(instance: dg.DagsterInstance, run_id: str) -> None:
+def _say_ended(instance: dg.DagsterInstance, run_id: str) -> None:
+    """The last words of a process that Ctrl-C ends in the middle of something."""
+    console.show_cursor(True)
+    error_console.print(f"\n{ENDED}")
+    # After the words: the run's history may be locked by somebody else for long.
+    forget_run(locks_folder(), run_id)
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_finished:
         instance.report_run_canceled(run, "ended by Ctrl-C")

@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from recsys_dagster.catalog import Catalog
+from recsys_dagster.home import locks_folder
 from recsys_dagster.resources.encoder_batches import (
     Batch,
     EncodingProgress,
@@ -37,6 +38,7 @@ from recsys_dagster.resources.encoder_models import (
     resolve_model,
 )
 from recsys_dagster.resources.locks import Holder, hold
+from recsys_dagster.resources.run_locks import encoder_lock
 from recsys_dagster.source import expand_variables
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -65,10 +67,11 @@ class TextEncoder(dg.ConfigurableResource):
     batch_tokens: int = Field(
         default=0, ge=0, description="tokens of a batch, padding included; 0: the device's own"
     )
-    lock: str = Field(
-        default="",
+    lock: str | None = Field(
+        default=None,
         description="a file that is locked while texts are encoded: one process at a time, so that "
-        "two do not share one GPU's memory or one machine's cores; without it nobody waits",
+        "two do not share one GPU's memory or one machine's cores; one in $RECSYS_HOME where left "
+        "out; nobody waits where it is empty",
     )
 
     @contextmanager
@@ -79,14 +82,15 @@ class TextEncoder(dg.ConfigurableResource):
             holder: who asks.
             waiting: called with a sentence while another process encodes.
         """
-        if not self.lock:
+        if self.lock == "":
             yield
             return
+        lock = Path(self.lock) if self.lock else encoder_lock(locks_folder())
 
         def say(other: Holder | None) -> None:
             waiting(f"waiting for the encoder, held by {other or 'another process'}")
 
-        with hold(Path(self.lock), holder, say):
+        with hold(lock, holder, say):
             yield
 
     def load(

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from recsys_dagster.errors import UserError
+
 POLL_SECONDS = 0.3
 SECONDS_BETWEEN_WORDS = 30.0
 """How often one who waits says so again."""
@@ -87,15 +89,20 @@ def hold(
         holder: who is written beside it.
         waiting: called with who has it, at once and then every half a minute, while that lasts.
         interrupted: called between looks; raises where the waiting is to end.
+
+    Raises:
+        UserError: the file cannot be made or locked.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
     file = FileLock(lock, timeout=0, thread_local=False)
     said = -SECONDS_BETWEEN_WORDS
     while True:
         try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
             file.acquire()
             break
-        except Timeout:
+        except OSError as error:
+            if not isinstance(error, Timeout):
+                raise UserError(f"{lock}: the file cannot be locked: {error}") from error
             interrupted()
             if time.monotonic() - said >= SECONDS_BETWEEN_WORDS:
                 said = time.monotonic()

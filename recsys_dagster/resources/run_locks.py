@@ -62,16 +62,18 @@ def own_run(
         yield
 
 
-def at_work(folder: Path, catalog: str) -> Holder | None:
-    """The run that is at a catalog now; None where none is."""
-    lock = catalog_lock(folder, catalog)
-    return holder_of(lock) if is_held(lock) else None
-
-
 def has_died(folder: Path, run_id: str) -> bool | None:
-    """Whether a run's process is gone; None where that cannot be known from this machine."""
+    """Whether a run's process is gone; None where it has no lock: not yet, or not any more.
+
+    A run of another machine counts as alive: from here nobody can see its process.
+    """
     lock = run_lock(folder, run_id)
     holder = holder_of(lock)
-    if holder is None or not holder.is_on_this_machine:
+    if holder is None or not lock.exists():
         return None
-    return not is_held(lock)
+    return holder.is_on_this_machine and not is_held(lock)
+
+
+def forget_run(folder: Path, run_id: str) -> None:
+    """Remove what a run that is over left of its lock."""
+    forget(run_lock(folder, run_id))

@@ -8,7 +8,14 @@ from dagster._core.op_concurrency_limits_counter import RunOpConcurrency
 
 from recsys_dagster.automation import executor
 from recsys_dagster.automation.executor import CatalogExecutor
-from recsys_dagster.resources.run_locks import at_work, own_run
+from recsys_dagster.resources.locks import holder_of, is_held
+from recsys_dagster.resources.run_locks import catalog_lock, own_run
+
+
+def at_work(folder, catalog):
+    """The run that is at a catalog now; None where none is."""
+    lock = catalog_lock(folder, catalog)
+    return holder_of(lock) if is_held(lock) else None
 
 
 class Theirs:

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from socket import gethostname
 
 import dagster as dg
 import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from recsys_dagster.automation import recovery
+from recsys_dagster.automation.jobs import HOST_TAG
 from recsys_dagster.automation.recovery import (
     DIED_TAG,
     MAX_RESTARTS,
@@ -21,7 +24,14 @@ from recsys_dagster.automation.recovery import (
 )
 from recsys_dagster.automation.runs import catalogs_of, runs_of
 from recsys_dagster.resources.locks import Holder, hold, holder_of, is_held
-from recsys_dagster.resources.run_locks import at_work, catalog_lock, own_run, run_lock
+from recsys_dagster.resources.run_locks import catalog_lock, own_run, run_lock
+
+
+def at_work(folder, catalog):
+    """The run that is at a catalog now; None where none is."""
+    lock = catalog_lock(folder, catalog)
+    return holder_of(lock) if is_held(lock) else None
+
 
 HOLD = """
 import sys, time
@@ -77,7 +87,8 @@ def launched(tiny, instance):
     job = tiny().definitions().resolve_job_def("refresh_tiny")
 
     def make(status=dg.DagsterRunStatus.STARTED, tags=(), by_daemon=True, **options):
-        server = {GRPC_INFO_TAG: json.dumps({"host": "localhost"})} if by_daemon else {}
+        server = {GRPC_INFO_TAG: json.dumps({"host": "localhost"}), HOST_TAG: gethostname()}
+        server = server if by_daemon else {}
         return instance.create_run_for_job(job, status=status, tags=server | dict(tags), **options)
 
     return make
@@ -144,14 +155,34 @@ class TestDeadRuns:
         found = instance.get_run_by_id(run.run_id)
         assert (found.status, found.tags[DIED_TAG]) == (dg.DagsterRunStatus.FAILURE, "true")
         assert fail_dead_runs(instance, tmp_path / "locks", ["tiny"]) == []
+        assert list((tmp_path / "locks" / "runs").iterdir()) == []
 
-    def test_one_of_another_machine_is_not_judged(self, launched, instance, tmp_path):
-        run = launched()
-        beside = run_lock(tmp_path, run.run_id).with_suffix(".json")
-        beside.parent.mkdir(parents=True)
+    def test_one_that_was_being_canceled_is_canceled(self, start, launched, instance, tmp_path):
+        run = launched(dg.DagsterRunStatus.CANCELING)
+        start(run.run_id).kill()
+        (sentence,) = fail_dead_runs(instance, tmp_path / "locks", ["tiny"])
+        assert sentence.endswith("the run is marked as canceled")
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
+
+    def test_one_of_another_machine_is_not_judged(self, launched, instance, tmp_path, monkeypatch):
+        monkeypatch.setattr(recovery, "SECONDS_TO_START", -1.0)
+        gone = json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})
+        run = launched(tags={GRPC_INFO_TAG: gone})
+        lock = run_lock(tmp_path, run.run_id)
+        lock.parent.mkdir(parents=True)
+        lock.touch()
         elsewhere = {"run_id": run.run_id, "what": "x", "since": 0.0, "host": "far", "pid": 1}
-        beside.write_text(json.dumps(elsewhere))
+        lock.with_suffix(".json").write_text(json.dumps(elsewhere))
         assert fail_dead_runs(instance, tmp_path, ["tiny"]) == []
+
+    def test_one_that_ends_just_now_is_let_end(self, launched, instance, tmp_path, monkeypatch):
+        run = launched()
+        monkeypatch.setattr(recovery, "has_died", lambda *_: True)
+        monkeypatch.setattr(
+            recovery.time, "sleep", lambda _: instance.report_run_failed(run, "by itself")
+        )
+        assert fail_dead_runs(instance, tmp_path, ["tiny"]) == []
+        assert DIED_TAG not in instance.get_run_by_id(run.run_id).tags
 
     def test_one_that_nothing_is_known_of_is_not_judged(self, launched, instance, tmp_path):
         launched()
@@ -160,8 +191,10 @@ class TestDeadRuns:
     def test_one_that_was_to_be_started_by_a_server_that_is_gone_is_failed(
         self, launched, instance, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr("recsys_dagster.automation.recovery.SECONDS_TO_START", -1.0)
+        monkeypatch.setattr(recovery, "SECONDS_TO_START", -1.0)
         gone = json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})
+        launched(dg.DagsterRunStatus.STARTING, {GRPC_INFO_TAG: gone, HOST_TAG: "far"})
+        assert fail_dead_runs(instance, tmp_path, ["tiny"]) == []
         launched(dg.DagsterRunStatus.STARTING, {GRPC_INFO_TAG: gone})
         assert len(fail_dead_runs(instance, tmp_path, ["tiny"])) == 1
 
@@ -173,8 +206,12 @@ class TestDeadRuns:
 
 class TestInterruptedRefreshes:
     @pytest.fixture
-    def tick(self, tiny, instance, tmp_path):
-        place = tiny()
+    def settings(self):
+        return {}
+
+    @pytest.fixture
+    def tick(self, tiny, instance, tmp_path, settings):
+        place = tiny(refresh=settings)
         catalogs = place.definitions().resources["recsys_catalogs"]
         job = place.definitions().resolve_job_def("refresh_tiny")
         sensor = recovery_sensor(catalogs, tmp_path / "locks", [job])
@@ -195,6 +232,25 @@ class TestInterruptedRefreshes:
         assert request.tags[RESTARTS_TAG] == "1"
         ((again,), _) = tick()
         assert again.run_key == request.run_key  # which Dagster takes once
+
+    def test_one_that_died_long_ago_is_asked_for_too(self, start, launched, tick, monkeypatch):
+        start(launched().run_id).kill()
+        weekend = time.time() + 3 * 86_400
+        monkeypatch.setattr(recovery.time, "time", lambda: weekend)
+        ((request,), _) = tick()
+        assert request.job_name == "refresh_tiny"
+
+    def test_not_one_that_a_person_canceled(self, start, launched, tick):
+        start(launched(dg.DagsterRunStatus.CANCELING).run_id).kill()
+        assert tick()[0] == []
+
+    @pytest.mark.parametrize("settings", [{"automation": "conditions"}])
+    def test_where_conditions_make_stages_any_of_their_runs_counts(
+        self, start, launched, tick, settings
+    ):
+        start(launched(asset_selection={dg.AssetKey(["tiny", "users"])}).run_id).kill()
+        ((request,), _) = tick()
+        assert request.job_name == "refresh_tiny"
 
     def test_not_where_a_later_run_has_taken_it_up(self, start, launched, tick):
         start(launched().run_id).kill()

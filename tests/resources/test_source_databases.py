@@ -281,3 +281,11 @@ class TestWatermark:
         second = again(source)
         assert (first.rows_read, second.rows_read) == (2, 2)
         assert second.fingerprint == first.fingerprint
+
+
+def test_a_value_that_cannot_be_converted_is_not_told(read, tmp_path):
+    (tmp_path / "people.csv").write_text("who\nann@example.org\n")
+    sql = "select cast(who as bigint) as user_id from read_csv('people.csv')"
+    with pytest.raises(UserError, match="Could not convert string") as told:
+        read({"sql": sql}, tmp_path)
+    assert "ann@example.org" not in str(told.value)

@@ -10,11 +10,11 @@ from typing import Any
 import dagster as dg
 
 from recsys_dagster.assets.common import PRIORITY, pool_of
-from recsys_dagster.assets.gate import BLOCKING, FORCE_TAG
+from recsys_dagster.assets.gate import BLOCKING, forced_reason, looked_at
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.gate import CheckResult, record, versions_of
+from recsys_dagster.resources.gate import CheckResult, record
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, quote
@@ -100,16 +100,18 @@ def table_check(table: str, *, also: tuple[str, ...] = ()) -> Callable[[Function
         def compute(context: dg.AssetCheckExecutionContext, **given: Any) -> dg.AssetCheckResult:
             if others is None:
                 return function(context, **given)
-            catalog = catalog_of(context, given["recsys_catalogs"]).name
+            catalog = catalog_of(context, given["recsys_catalogs"])
             warehouse: Warehouse = given["recsys_warehouse"]
-            versions = versions_of(warehouse, catalog, (table, *others))
+            versions = looked_at(warehouse, catalog, (table, *others))
             result = function(context, **given)
             passed = result.passed or result.severity == dg.AssetCheckSeverity.WARN
             said = result.description or ""
             record(
-                warehouse, catalog, CheckResult(name, passed, said, versions, context.run.run_id)
+                warehouse,
+                catalog.name,
+                CheckResult(name, passed, said, versions, context.run.run_id),
             )
-            reason = context.run.tags.get(FORCE_TAG)
+            reason = forced_reason(context.run)
             if passed or reason is None:
                 return result
             return result._replace(

@@ -1,5 +1,6 @@
 """A table of a DuckDB or SQLite file, or a query."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -171,7 +172,13 @@ def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequenc
             require_distinct(relation.columns, settings.described)
             return relation.to_arrow_table()
     except (duckdb.Error, sqlite3.Error) as error:
-        raise UserError(f"source {settings.described}: {error}") from None
+        raise UserError(f"source {settings.described}: {_without_values(error)}") from None
+
+
+def _without_values(error: Exception) -> str:
+    # The value that could not be converted may name a person, and run logs cannot be erased by row.
+    about_data = isinstance(error, duckdb.DataError | duckdb.InvalidInputException)
+    return re.sub("'[^']*'", "'…'", str(error)) if about_data else str(error)
 
 
 def _connect_duckdb(database: Path | None) -> duckdb.DuckDBPyConnection:
