@@ -27,6 +27,8 @@ from recsys_dagster.versions import content_digest, digest
 
 DUCKDB_MAGIC = b"DUCK"
 SQLITE_MAGIC = b"SQLite format 3\0"
+VALUE = re.compile(r"""(?<!column )(['"])[^'"]*\1""")
+"""What an error of DuckDB quotes, but for the names of columns."""
 
 
 def read_query(
@@ -177,8 +179,10 @@ def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequenc
 
 def _without_values(error: Exception) -> str:
     # The value that could not be converted may name a person, and run logs cannot be erased by row.
-    about_data = isinstance(error, duckdb.DataError | duckdb.InvalidInputException)
-    return re.sub("'[^']*'", "'…'", str(error)) if about_data else str(error)
+    if not isinstance(error, duckdb.DataError | duckdb.InvalidInputException):
+        return str(error)
+    lines = [line for line in str(error).splitlines() if not line.startswith("Original Line")]
+    return VALUE.sub("'…'", "\n".join(lines))
 
 
 def _connect_duckdb(database: Path | None) -> duckdb.DuckDBPyConnection:
