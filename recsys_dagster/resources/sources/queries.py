@@ -27,8 +27,8 @@ from recsys_dagster.versions import content_digest, digest
 
 DUCKDB_MAGIC = b"DUCK"
 SQLITE_MAGIC = b"SQLite format 3\0"
-VALUE = re.compile(r"""(?<!column )(['"])[^'"]*\1""")
-"""What an error of DuckDB quotes, but for the names of columns."""
+QUOTED = re.compile(r"""(column )?(["'])[^"']*\2""")
+"""What an error of DuckDB quotes: names of columns, and values."""
 
 
 def read_query(
@@ -181,8 +181,10 @@ def _without_values(error: Exception) -> str:
     # The value that could not be converted may name a person, and run logs cannot be erased by row.
     if not isinstance(error, duckdb.DataError | duckdb.InvalidInputException):
         return str(error)
-    lines = [line for line in str(error).splitlines() if not line.startswith("Original Line")]
-    return VALUE.sub("'…'", "\n".join(lines))
+    # After an empty line come advice and the reader's settings.
+    about = str(error).partition("\n\n")[0]
+    lines = [line for line in about.splitlines() if not line.startswith("Original Line")]
+    return QUOTED.sub(lambda found: found[0] if found[1] else "'…'", " ".join(lines))
 
 
 def _connect_duckdb(database: Path | None) -> duckdb.DuckDBPyConnection:
