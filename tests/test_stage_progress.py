@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from recsys_dagster.assets.gate import BLOCKING
-from recsys_dagster.cli import running
-from recsys_dagster.cli.running import StageProgress
+from recsys_dagster.cli import stages as stages_module
+from recsys_dagster.cli.stages import StageProgress
 
 
 def event(step: str, kind: str) -> logging.LogRecord:
@@ -33,8 +33,8 @@ class TestOffATerminal:
     @pytest.fixture
     def stages(self, monkeypatch):
         """A handler that prints to a file, and what it printed."""
-        monkeypatch.setattr(running, "PRINTED_AFTER_SECONDS", 0.05)
-        monkeypatch.setattr(running, "PRINTED_EVERY_SECONDS", 0.2)
+        monkeypatch.setattr(stages_module, "PRINTED_AFTER_SECONDS", 0.05)
+        monkeypatch.setattr(stages_module, "PRINTED_EVERY_SECONDS", 0.2)
         file = io.StringIO()
         with Progress(TextColumn(""), console=Console(file=file, width=60)) as progress:
             yield StageProgress(progress), lambda: file.getvalue().splitlines()

@@ -1,12 +1,9 @@
 """Running a catalog's job in this process, each stage shown as it goes."""
 
-import logging
-import math
-import threading
 import time
 import uuid
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,148 +11,19 @@ from typing import Any
 import dagster as dg
 import yaml
 from dagster._core.instance.ref import InstanceRef
-from rich.progress import Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Column
 
-from recsys_dagster.assets.gate import BLOCKING, FORCE_TAG
+from recsys_dagster.assets.gate import FORCE_TAG
 from recsys_dagster.automation.jobs import STAGES, refresh_job_name
 from recsys_dagster.automation.recovery import fail_dead_runs
 from recsys_dagster.automation.settings import gaps
 from recsys_dagster.catalogs import Catalogs, catalogs_folder
 from recsys_dagster.cli.interrupts import ENDED, ended_by_one_signal
+from recsys_dagster.cli.stages import ASSETS, SEARCHED, StageProgress, live_progress, stage_logger
 from recsys_dagster.cli.tables import console, error_console, plain
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import locks_folder, prepare_dagster_home, warehouse_folder
 from recsys_dagster.resources.run_locks import forget_run, own_run
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.schemas import TUNING
-
-PRINTED_AFTER_SECONDS = 2.0
-PRINTED_EVERY_SECONDS = 15.0
-"""Off a terminal: how long a stage takes before what it says is printed, and how often then."""
-SEARCHED = TUNING.name
-ASSETS = [asset for assets in STAGES.values() for asset in assets]
-
-
-class StageProgress(logging.Handler):
-    """Shows Dagster's step events as one line a stage, with the last thing the stage said.
-
-    A stage is ticked off when its blocking checks have passed, not before; a check that failed is
-    shown at once.
-
-    Where lines cannot be drawn over, in a file or a pipe, what a long stage says is printed now
-    and then: a stage that takes minutes would look like one that hangs.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__(logging.DEBUG)
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-        self._started: dict[str, float] = {}
-        self._printed: dict[str, tuple[float, str]] = {}
-        self._unchecked: dict[str, set[str]] = {}
-        self._seconds: dict[str, float] = {}
-        if not progress.console.is_interactive:
-            threading.Thread(target=self._print_now_and_then, daemon=True).start()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take one record of the run's log."""
-        meta = getattr(record, "dagster_meta", None) or {}
-        step = meta.get("step_key")
-        event = meta.get("dagster_event")
-        kind = event.event_type_value if event is not None else None
-        if event is not None and kind == "ASSET_CHECK_EVALUATION":
-            self._show_check(event.asset_check_evaluation_data)
-        if step is None or _stage(step) not in (*ASSETS, SEARCHED):
-            return
-        if kind == "STEP_START":
-            self._started[step] = time.monotonic()
-            self._tasks[step] = self._progress.add_task(_stage(step), total=None, said="")
-        elif step in self._tasks and kind == "STEP_SUCCESS":
-            self._finish(step, failed=False)
-        elif step in self._tasks and kind == "STEP_FAILURE":
-            self._finish(step, failed=True)
-        elif step in self._tasks and kind is None and record.levelno >= logging.INFO:
-            message = meta.get("orig_message", record.getMessage())
-            self._progress.update(self._tasks[step], said=plain(message))
-
-    def _print_now_and_then(self) -> None:
-        while self._progress.live.is_started:
-            time.sleep(PRINTED_AFTER_SECONDS / 2)
-            for task in self._progress.tasks:
-                self._print_what_is_new(task)
-
-    def _print_what_is_new(self, task: Task) -> None:
-        said, seconds = task.fields["said"], task.elapsed or 0.0
-        at, before = self._printed.get(task.description, (-math.inf, ""))
-        silent = seconds < PRINTED_AFTER_SECONDS or seconds - at < PRINTED_EVERY_SECONDS
-        if said in ("", before) or silent or task.id not in self._progress.task_ids:
-            return
-        self._printed[task.description] = seconds, said
-        self._progress.console.print(
-            f"  {task.description}: {said}", highlight=False, soft_wrap=True
-        )
-
-    def _finish(self, step: str, *, failed: bool) -> None:
-        self._progress.remove_task(self._tasks.pop(step))
-        stage = _stage(step)
-        self._seconds[stage] = time.monotonic() - self._started[step]
-        if not failed and stage in BLOCKING:
-            self._unchecked[stage] = set(BLOCKING[stage])
-        else:
-            self._tick(stage, "[red]✗[/]" if failed else "[green]✓[/]")
-
-    def _show_check(self, found: Any) -> None:
-        stage, check = found.asset_key.path[-1], found.check_name
-        stops = not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
-        waiting = self._unchecked.get(stage, set())
-        if not stops:
-            waiting.discard(check)
-        if not found.passed:
-            mark = "[red]✗[/]" if stops else "[yellow]![/]"
-            self._progress.console.print(
-                f"{mark} {stage}: {check}: {plain(found.description or '')}",
-                highlight=False,
-                soft_wrap=True,
-            )
-        if stage in self._unchecked and not waiting:
-            del self._unchecked[stage]
-            self._tick(stage, "[green]✓[/]")
-
-    def finish(self) -> None:
-        """Say which stages were made and never got all of their checks."""
-        for stage in self._unchecked:
-            self._tick(stage, "[dim]·[/]")
-
-    def _tick(self, stage: str, mark: str) -> None:
-        self._progress.console.print(f"{mark} {stage:<42} [dim]{self._seconds[stage]:6.1f} s[/]")
-
-
-def _stage(step: str) -> str:
-    return step.rpartition("__")[2]
-
-
-def _logger(handler: StageProgress) -> dg.LoggerDefinition:
-    @dg.logger
-    def stage_logger(_: dg.InitLoggerContext) -> logging.Logger:
-        logger = logging.Logger("recsys", logging.DEBUG)
-        logger.addHandler(handler)
-        return logger
-
-    return stage_logger
-
-
-@contextmanager
-def _live_progress() -> Generator[Progress]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        # The last column takes what is left of the line; what it cannot hold is cut off.
-        TextColumn("[dim]{task.fields[said]}[/]", table_column=Column(no_wrap=True, ratio=1)),
-    )
-    with Progress(*columns, console=console, transient=True, expand=True) as progress:
-        yield progress
 
 
 @dataclass(frozen=True)
@@ -268,9 +136,9 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
             )
         )
         Warehouse(folder=str(warehouse_folder())).require_free(name)
-        progress = stack.enter_context(_live_progress())
+        progress = stack.enter_context(live_progress())
         shown = StageProgress(progress)
-        defs = build_defs(catalogs, loggers={"console": _logger(shown)})
+        defs = build_defs(catalogs, loggers={"console": stage_logger(shown)})
         result = defs.resolve_job_def(request.job).execute_in_process(
             instance=instance,
             run_id=run_id,
