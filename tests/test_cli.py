@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from recsys_dagster.cli import main
+from recsys_dagster.cli.app import app
+from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 
 ROW = ["item_id", "title", "score", "rank", "strategy", "because"]
@@ -279,3 +281,28 @@ class TestFaultyYaml:
         code, _, err = recsys(place, "status")
         assert code == 2
         assert "no catalog here" in err
+
+
+class TestAHomeThatCannotBeUsed:
+    @pytest.fixture
+    def place(self, published, monkeypatch):
+        place = published()
+        place.environment(monkeypatch)
+        return place
+
+    @pytest.mark.parametrize("settings", ["a: [", "no_such_key: 1\n"])
+    def test_faulty_settings_of_dagster_are_a_message(self, place, settings):
+        (place.home / "dagster").mkdir()
+        (place.home / "dagster" / "dagster.yaml").write_text(settings)
+        with pytest.raises(UserError, match=r"dagster\.yaml is not what Dagster reads"):
+            app(["run", "tiny"], standalone_mode=False)
+
+    def test_a_file_in_the_place_of_the_locks_is_named(self, place):
+        (place.home / "locks").write_text("")
+        with pytest.raises(UserError, match=r"locks/.*: the file cannot be locked"):
+            app(["run", "tiny"], standalone_mode=False)
+
+    def test_a_file_in_the_place_of_dagsters_home_is_named(self, place):
+        (place.home / "dagster").write_text("")
+        with pytest.raises(UserError, match="The history of runs cannot be kept"):
+            app(["run", "tiny"], standalone_mode=False)

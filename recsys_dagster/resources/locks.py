@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -116,9 +116,10 @@ def hold(
 
 
 def forget(lock: Path) -> None:
-    """Remove the files of a lock that nobody will ask for again."""
+    """Remove the files of a lock that nobody will ask for again, where that can be."""
     for file in (lock, _beside(lock)):
-        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            file.unlink()
 
 
 def _beside(lock: Path) -> Path:
