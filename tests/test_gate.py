@@ -179,7 +179,7 @@ class TestForce:
 
     @pytest.fixture
     def halved(self, published):
-        place = published()
+        place = published(evaluation={"on_refresh": False})
         halve(place)
         assert not run_job(place, "refresh_tiny").success
         return place

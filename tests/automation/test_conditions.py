@@ -57,7 +57,7 @@ class Daemon:
 
 @pytest.fixture
 def daemon(tiny):
-    daemon = Daemon(tiny(refresh=CONDITIONS))
+    daemon = Daemon(tiny(refresh=CONDITIONS, evaluation={"on_refresh": False}))
     daemon.look()
     daemon.watch()
     return daemon
