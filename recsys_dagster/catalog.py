@@ -48,6 +48,12 @@ class InteractionsSettings(Settings):
         default=None,
         description='of texts that are not ISO 8601, as in Python: "%d/%m/%Y %H:%M"',
     )
+    decimal: Literal[".", ","] | None = Field(
+        default=None,
+        description="of numbers written for people, such as `1.234,5`: its sign before the "
+        "decimals; the other one, a space or an apostrophe may group thousands. Where left out, "
+        "numbers are plain, such as 1234.5",
+    )
     events: dict[str, Annotated[float, Field(ge=0)]] | None = Field(
         default=None,
         description="the weight of each event, `{view: 1, purchase: 5}`, times the weight column "

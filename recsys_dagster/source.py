@@ -1,8 +1,9 @@
 """Where rows come from, as a catalog file says it."""
 
+import codecs
 import os
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -32,6 +33,17 @@ def known_keys(*names: str) -> AfterValidator:
 Filled = Annotated[str, Field(min_length=1)]
 
 
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode(name)  # also looks whether it is an encoding of texts, which `hex` is not
+    except LookupError:
+        raise ValueError(
+            f"there is no encoding {name!r}; known are utf-8, utf-16, latin-1, cp1252, gb18030, "
+            "shift_jis and the others that Python knows"
+        ) from None
+    return codecs.lookup(name).name
+
+
 class SourceSettings(Settings):
     """Where rows come from: exactly one of path, function, table, sql, or an asset alone.
 
@@ -44,12 +56,19 @@ class SourceSettings(Settings):
         description="a file, a folder or a pattern such as `orders/*.parquet`: Parquet, CSV, TSV "
         "or JSON lines, the text formats also as .gz; only new and changed files are read again",
     )
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+    delimiter: Annotated[str, Field(min_length=1, max_length=4)] | None = Field(
         default=None,
-        description="of a CSV; the one of , ; | and tab that its header has most, where left out",
+        description="of a text file, such as `::`; the one of , ; | and tab that its first line "
+        "has most, where left out",
     )
-    encoding: Literal["utf-8", "utf-16", "latin-1"] = Field(
-        default="utf-8", description="of a CSV or TSV"
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = Field(
+        default="utf-8",
+        description="of a text file, by a name that Python knows, such as cp1252 or gb18030; a "
+        "byte order mark of UTF-16 is recognised in any case",
+    )
+    names: Annotated[tuple[Filled, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="of the columns of a text file whose first line is a row already",
     )
     function: str | None = Field(
         default=None, description="`module:function`, which returns a pandas frame"
@@ -90,6 +109,7 @@ class SourceSettings(Settings):
             "database": (self.database, "table or sql", self.table or self.sql),
             "watermark": (self.watermark, "table or sql", self.table or self.sql),
             "delimiter": (self.delimiter, "path", self.path),
+            "names": (self.names, "path", self.path),
             "io_manager": (self.io_manager, "asset, and nothing else", not origins),
         }
         for name, (value, needed, present) in needs.items():
