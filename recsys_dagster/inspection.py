@@ -302,7 +302,7 @@ class _Inspector:
             return
         least = self._catalog.checks.known_share
         explanation = None
-        if is_unknown.mean() > 1 - least:
+        if 1 - is_unknown.mean() < least:
             explanation = explain_mismatch(unknown, items["item_id"])
         finding = soundness.known_share(
             len(interactions), int(unknown.sum()), len(unknown), least, explanation

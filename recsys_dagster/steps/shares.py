@@ -18,7 +18,7 @@ def expected(bound: float) -> str:
 
 
 def beside(figure: float, bounds: tuple[float, ...], decimals: int) -> str:
-    """A figure with so many decimals, or as many more as it takes to be on its side of each bound."""
+    """A figure with so many decimals, or as many more as leave it on its side of each bound."""
     for more in range(decimals, MOST_DECIMALS):
         text = f"{figure:.{more}f}"
         if all(_side(float(text), bound) == _side(figure, bound) for bound in bounds):

@@ -153,8 +153,8 @@ def known_share(
     if explanation is not None:
         would = percent((pairs - unknown + explanation.matched) / pairs)
         said += (
-            f"; {explanation.difference.name} {would} would match: write the ids of both sources "
-            f"alike, with a query: select * replace ({explanation.difference.sql} as item_id) from …"
+            f"; {explanation.difference.name} {would} would match: write both sources' ids alike, "
+            f"with a query: select * replace ({explanation.difference.sql} as item_id) from …"
         )
     elif none_known:
         said += (

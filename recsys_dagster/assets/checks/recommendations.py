@@ -133,8 +133,8 @@ def recommendations_not_concentrated(
     most = checked.catalog.checks.concentration
     _, spread = _spread(checked)
     found = (
-        f"Gini coefficient {beside(spread.concentration, (most,), 3)} of how often {spread.reachable:,} items are "
-        f"recommended, at most {most:g} expected (0: all alike, 1: one item is everywhere)"
+        f"Gini coefficient {beside(spread.concentration, (most,), 3)} of how often "
+        f"{spread.reachable:,} items are recommended, at most {most:g} expected (0: all alike, 1: one item is everywhere)"
     )
     if spread.concentration > most:
         found += (
@@ -193,8 +193,8 @@ def lists_not_upset(
         )
     share = changed / compared if compared else 0.0
     found = (
-        f"{percent(share, most)} of {compared:,} users have another first item than in the published "
-        f"snapshot, at most {expected(most)} expected; {new:,} users are new, {gone:,} are gone"
+        f"{percent(share, most)} of {compared:,} users have another first item than in the "
+        f"published snapshot, at most {expected(most)} expected; {new:,} users are new, {gone:,} are gone"
     )
     if share > most:
         found += (

@@ -60,7 +60,8 @@ def item_texts_own_share(
     share = own / texts if texts else 0.0
     found = (
         f"{percent(share, least)} of {texts:,} items have a text of their own, at least "
-        f"{expected(least)} expected; half of the texts are longer than {median:,.0f} characters, 5 % longer than {long:,.0f}"
+        f"{expected(least)} expected; half of the texts are longer than {median:,.0f} characters, "
+        f"5 % longer than {long:,.0f}"
     )
     if share < least:
         found += "; name more columns under items: text in the YAML, or lower checks: text_share"
