@@ -116,7 +116,7 @@ def test_a_fault_carries_its_file_and_line(tmp_path):
         "  source: i.csv\n"
         "  repeat: last\n"
         "items:\n"
-        "  source: {path: m.csv, delimiter: ab}\n"
+        "  source: {path: m.csv, delimiter: abcde}\n"
         "  text: [title]\n"
         "users:\n"
         "  source: {paht: u.csv}\n"
@@ -188,8 +188,11 @@ def test_where_rows_may_come_from(tmp_path, source, name, value, described):
         ("{path: a.csv, watermark: id}", "watermark needs table or sql"),
         ("{sql: select 1, delimiter: ';'}", "delimiter needs path"),
         ("{path: a.csv, io_manager: io}", "io_manager needs asset, and nothing else"),
-        ("{path: a.csv, encoding: utf8}", r"encoding: .*Did you mean 'utf-8'"),
-        ("{path: a.csv, delimiter: ab}", r"delimiter: .*at most 1 character"),
+        ("{path: a.csv, encoding: utf-9}", "there is no encoding 'utf-9'"),
+        ("{path: a.csv, delimiter: abcde}", r"delimiter: .*at most 4 characters"),
+        ("python:shop", "expected module:function"),
+        ("python:..shop:rows", "expected module:function"),
+        ("{sql: copy (select 1) to 'out.csv'}", r":3: interactions\.source\.sql: .*found COPY"),
         ("{file: a.csv}", r"interactions\.source\.file: unknown key"),
     ],
 )
