@@ -29,7 +29,7 @@ MODULE_AND_FUNCTION = re.compile(
 class Settings(BaseModel):
     """A part of the YAML: unknown keys are errors, values do not change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def known_keys(*names: str) -> AfterValidator:
