@@ -1,14 +1,17 @@
 """Reading catalog files: every fault of a file at once, each with its line and field."""
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog import NAME, Catalog
+from recsys_dagster.catalog_yaml import load_yaml
 from recsys_dagster.errors import UserError, did_you_mean
 
 
@@ -23,16 +26,7 @@ def read_catalog(file: Path) -> Catalog:
     Raises:
         UserError: everything wrong with the file, one line a fault, nearest right names included.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        raise UserError(f"{file}: there is no such file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: this is not YAML in UTF-8: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: expected a mapping with name, interactions and items.")
+    content, root = load_yaml(file)
     try:
         return Catalog.model_validate({**content, "folder": file.parent.resolve()})
     except ValidationError as error:
@@ -89,36 +83,85 @@ def settings_of(annotation: Any) -> type[BaseModel] | None:
     return next((found for part in get_args(annotation) if (found := settings_of(part))), None)
 
 
-class Catalogs(Mapping[str, Catalog]):
-    """The catalogs of one code location, by name; the resource `recsys_catalogs` of every asset."""
+@dataclass(frozen=True)
+class FaultyCatalog:
+    """A catalog file that cannot be used; the others can.
 
-    def __init__(self, catalogs: Mapping[str, Catalog]) -> None:
+    Attributes:
+        file: its path.
+        name: what it says to be called, or else the file's own name.
+        fault: everything wrong with it, for people.
+    """
+
+    file: Path
+    name: str
+    fault: str
+
+
+class Catalogs(Mapping[str, Catalog]):
+    """The catalogs of one code location, by name; the resource `recsys_catalogs` of every asset.
+
+    Attributes:
+        faulty: files that stand beside them and are no catalogs, by their paths' order.
+    """
+
+    def __init__(
+        self, catalogs: Mapping[str, Catalog], faulty: Sequence[FaultyCatalog] = ()
+    ) -> None:
         self._catalogs = dict(catalogs)
+        self.faulty = tuple(faulty)
 
     @classmethod
     def read(cls, folder: Path) -> "Catalogs":
-        """Read every `*.yaml` of a folder.
+        """Read every `*.yaml` of a folder; a fault of one file leaves the others as they are.
+
+        Files with one name in two of them are faulty, all of them.
 
         Raises:
-            UserError: no such folder, no file in it, a faulty file, or one name in two files.
+            UserError: no such folder, or no file in it.
         """
-        catalogs: dict[str, Catalog] = {}
-        origin: dict[str, Path] = {}
+        found: dict[str, list[tuple[Path, Catalog]]] = {}
+        faulty: list[FaultyCatalog] = []
         for file in catalog_files(folder):
-            catalog = read_catalog(file)
-            if catalog.name in catalogs:
-                raise UserError(
-                    f"{file}: the name {catalog.name!r} is taken by {origin[catalog.name]}; "
-                    "every catalog needs a name of its own."
-                )
-            catalogs[catalog.name] = catalog
-            origin[catalog.name] = file
-        return cls(catalogs)
+            try:
+                catalog = read_catalog(file)
+            except UserError as error:
+                faulty.append(FaultyCatalog(file, _name_in(file), str(error)))
+            else:
+                found.setdefault(catalog.name, []).append((file, catalog))
+        for name, both in found.items():
+            if len(both) > 1:
+                for file, _ in both:
+                    others = " and ".join(str(other) for other, _ in both if other != file)
+                    fault = (
+                        f"{file}: the name {name!r} is taken by {others}; every catalog needs a "
+                        "name of its own."
+                    )
+                    faulty.append(FaultyCatalog(file, name, fault))
+        sound = {name: both[0][1] for name, both in found.items() if len(both) == 1}
+        return cls(sound, sorted(faulty, key=lambda each: each.file))
+
+    def require_some(self) -> "Catalogs":
+        """These catalogs, if there is one that can be used.
+
+        Raises:
+            UserError: every file is faulty; the faults of all.
+        """
+        if self.faulty and not self._catalogs:
+            raise UserError("\n".join(each.fault for each in self.faulty))
+        return self
 
     def __getitem__(self, name: str) -> Catalog:
-        if name not in self._catalogs:
-            raise UserError(f"There is no catalog {name!r}.{did_you_mean(name, self._catalogs)}")
-        return self._catalogs[name]
+        if name in self._catalogs:
+            return self._catalogs[name]
+        own = [each.fault for each in self.faulty if each.name == name]
+        if own:
+            raise UserError("\n".join(own))
+        message = f"There is no catalog {name!r}.{did_you_mean(name, self._catalogs)}"
+        if self.faulty:
+            files = ", ".join(str(each.file) for each in self.faulty)
+            message += f" Faulty, and so not looked into: {files}; recsys validate says why."
+        raise UserError(message)
 
     def __contains__(self, name: object) -> bool:
         return name in self._catalogs
@@ -128,6 +171,16 @@ class Catalogs(Mapping[str, Catalog]):
 
     def __len__(self) -> int:
         return len(self._catalogs)
+
+
+def _name_in(file: Path) -> str:
+    """What a faulty file says to be called, or else its own name."""
+    try:
+        content, _ = load_yaml(file)
+    except UserError:
+        return file.stem
+    name = content.get("name")
+    return name if isinstance(name, str) and re.fullmatch(NAME, name) else file.stem
 
 
 def catalog_files(folder: Path) -> list[Path]:

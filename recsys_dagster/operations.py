@@ -10,6 +10,7 @@ from recsys_dagster.errors import did_you_mean
 from recsys_dagster.source import Settings
 
 CRON = re.compile(r"^(@(hourly|daily|weekly|monthly|yearly)|\S+( \S+){4})$")
+MOST_DAYS = 36_500
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -31,21 +32,29 @@ class RefreshSettings(Settings):
         description="`conditions`: Dagster looks at every stage and makes those whose settings or "
         "inputs changed and passed their blocking checks; else every run goes through all stages",
     )
-    every_seconds: Annotated[int, Field(ge=5)] = Field(
+    every_seconds: Annotated[int, Field(ge=5, le=31 * 86_400)] = Field(
         default=15, description="how often the sources are looked at"
     )
-    settle_seconds: Annotated[int, Field(ge=0)] = Field(
+    settle_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=5, description="a file is taken when nobody has written to it for so long"
     )
-    fresh_within_hours: Annotated[float, Field(gt=0)] | None = Field(
+    fresh_within_hours: Annotated[float, Field(gt=0, le=MOST_DAYS * 24)] | None = Field(
         default=None, description="Dagster warns when the last snapshot is older than this"
     )
 
     @field_validator("schedule")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
-        if value is not None and not CRON.match(value):
+        if value is None:
+            return value
+        if not CRON.match(value):
             raise ValueError('expected five fields of cron, for example "0 3 * * *", or @daily')
+        # Late, and only for those who have a schedule: commands that read do without Dagster. It
+        # would refuse the schedule when all catalogs are loaded, and then all of them.
+        from dagster._utils.schedules import is_valid_cron_schedule
+
+        if not is_valid_cron_schedule(value):
+            raise ValueError("cron has no such time: each field has its own range of numbers")
         return value
 
     @field_validator("timezone")
@@ -110,8 +119,8 @@ class EvaluationSettings(Settings):
         description="let measured strategies know the texts of users: only where nobody wrote "
         "them from what users did, or they tell what was held back",
     )
-    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        default=(10, 20), min_length=1, description="places of a list that count"
+    k: tuple[Annotated[int, Field(ge=1, le=1_000)], ...] = Field(
+        default=(10, 20), min_length=1, max_length=20, description="places of a list that count"
     )
     strategies: tuple[str, ...] = Field(
         default=("content", "similar_items", "ease"),
@@ -148,9 +157,9 @@ class KeepSettings(Settings):
     snapshots: Annotated[int, Field(ge=1)] = Field(
         default=10, description="snapshots, the current one included"
     )
-    run_days: Annotated[float, Field(gt=0)] = Field(
+    run_days: Annotated[float, Field(gt=0, le=MOST_DAYS)] = Field(
         default=30, description="days that finished runs and their logs stay"
     )
-    encoder_days: Annotated[float, Field(gt=0)] = Field(
+    encoder_days: Annotated[float, Field(gt=0, le=MOST_DAYS)] = Field(
         default=30, description="days that vectors of texts or encoders out of use stay"
     )

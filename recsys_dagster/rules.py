@@ -57,7 +57,7 @@ class RuleSettings(Settings):
         description="0 to below 1: how much the next row of a list is to differ in its text from "
         "those above it, by Maximal Marginal Relevance; 0 is off",
     )
-    freshness_boost: Annotated[float, Field(ge=0)] = Field(
+    freshness_boost: Annotated[float, Field(ge=0, le=1e6)] = Field(
         default=0.0,
         description="what a brand-new item is lifted by, where the best score of a user counts 1 "
         "and the least of the pool 0; 0 is off",

@@ -5,17 +5,31 @@ import os
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.sql import objection
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
+PYTHON_NAME = r"[^\W\d]\w*"
+MODULE_AND_FUNCTION = re.compile(
+    rf"{PYTHON_NAME}(\.{PYTHON_NAME})*:{PYTHON_NAME}(\.{PYTHON_NAME})*"
+)
 
 
 class Settings(BaseModel):
     """A part of the YAML: unknown keys are errors, values do not change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def known_keys(*names: str) -> AfterValidator:
@@ -44,6 +58,14 @@ def _known_encoding(name: str) -> str:
     return codecs.lookup(name).name
 
 
+def _module_and_function(name: str) -> str:
+    if not MODULE_AND_FUNCTION.fullmatch(name):
+        raise ValueError(
+            "expected module:function, names of Python joined by dots, such as shop.tables:orders"
+        )
+    return name
+
+
 class SourceSettings(Settings):
     """Where rows come from: exactly one of path, function, table, sql, or an asset alone.
 
@@ -70,13 +92,21 @@ class SourceSettings(Settings):
         default=None,
         description="of the columns of a text file whose first line is a row already",
     )
-    function: str | None = Field(
-        default=None, description="`module:function`, which returns a pandas frame"
+    function: Annotated[str, AfterValidator(_module_and_function)] | None = Field(
+        default=None,
+        description="`module:function`, which returns a pandas frame, an Arrow table, or anything "
+        "else that Arrow reads, such as a Polars frame or a list of dicts",
     )
     database: Filled | None = Field(default=None, description="a DuckDB or SQLite file")
-    table: Filled | None = Field(default=None, description="a table of the database")
+    table: Filled | None = Field(
+        default=None,
+        description="a table or view of the database, with its schema in front where that is not "
+        "main: `mart.orders`",
+    )
     sql: Filled | None = Field(
-        default=None, description="a query that DuckDB runs, inside the database if one is given"
+        default=None,
+        description="a query that DuckDB runs, inside the database if one is given: one statement, "
+        "which only reads",
     )
     watermark: Filled | None = Field(
         default=None,
@@ -92,6 +122,18 @@ class SourceSettings(Settings):
         default=None,
         description="the resource that loads the asset's value; `io_manager` where left out",
     )
+
+    @field_validator("sql")
+    @classmethod
+    def _only_reads(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return value
+        # A database may be SQLite's, whose dialect DuckDB cannot parse; a variable may be anything.
+        known = info.data.get("database") is None and VARIABLE.search(value) is None
+        fault = objection(value.strip().rstrip(";"), duckdb_only=known)
+        if fault is not None:
+            raise ValueError(fault)
+        return value
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

@@ -97,8 +97,54 @@ def test_settings_do_not_change(tmp_path):
     ],
 )
 def test_a_fault_is_named_with_the_nearest_right_name(tmp_path, line, message):
+    key = line.partition(":")[0]
+    others = [own for own in SMALLEST.splitlines() if not own.startswith(f"{key}:")]
     with pytest.raises(UserError, match=message):
+        read_catalog(written(tmp_path, "\n".join([*others, line, ""])))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "encoder: {model: tfidf, dimension: 1000000000}",
+        "encoder: {max_length: 1000000000}",
+        "matrix_width: 1000000000",
+        "neighbours: 1000000000",
+        "recommendations: 1000000000",
+        "models: {knn_neighbours: 1000000000}",
+        "models: {als_factors: 1000000000}",
+        "models: {recent_days: 1e300}",
+        "evaluation: {k: [1000000000]}",
+        "refresh: {every_seconds: 100000000000}",
+        "refresh: {fresh_within_hours: 1e300}",
+        "keep: {run_days: 1e300}",
+        "keep: {encoder_days: 1e300}",
+    ],
+)
+def test_a_number_that_would_take_all_memory_or_time_is_refused(tmp_path, line):
+    with pytest.raises(UserError, match=r":4: .*less than or equal to"):
         read_catalog(written(tmp_path, SMALLEST + line + "\n"))
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize(
+    "line",
+    ["models: {cold_boost: NUMBER}", "checks: {row_fall: NUMBER}", "rules: {diversity: NUMBER}"],
+)
+def test_a_number_is_finite(tmp_path, line, number):
+    with pytest.raises(UserError, match=":4: .*finite number"):
+        read_catalog(written(tmp_path, SMALLEST + line.replace("NUMBER", number) + "\n"))
+
+
+@pytest.mark.parametrize("schedule", ["99 99 * * *", "0 3 31 2 *", "a b c d e", "0 3 * *", "@noon"])
+def test_a_schedule_whose_time_never_comes_is_refused(tmp_path, schedule):
+    with pytest.raises(UserError, match=r":4: refresh\.schedule: .*cron"):
+        read_catalog(written(tmp_path, SMALLEST + f"refresh: {{schedule: '{schedule}'}}\n"))
+
+
+def test_a_name_whose_job_would_be_called_as_ours_is_refused(tmp_path):
+    with pytest.raises(UserError, match=":1: name: .*clean_up"):
+        read_catalog(written(tmp_path, SMALLEST.replace("name: shop", "name: up")))
 
 
 def test_every_fault_is_told_at_once(tmp_path):
@@ -116,7 +162,7 @@ def test_a_fault_carries_its_file_and_line(tmp_path):
         "  source: i.csv\n"
         "  repeat: last\n"
         "items:\n"
-        "  source: {path: m.csv, delimiter: ab}\n"
+        "  source: {path: m.csv, delimiter: abcde}\n"
         "  text: [title]\n"
         "users:\n"
         "  source: {paht: u.csv}\n"
@@ -188,8 +234,11 @@ def test_where_rows_may_come_from(tmp_path, source, name, value, described):
         ("{path: a.csv, watermark: id}", "watermark needs table or sql"),
         ("{sql: select 1, delimiter: ';'}", "delimiter needs path"),
         ("{path: a.csv, io_manager: io}", "io_manager needs asset, and nothing else"),
-        ("{path: a.csv, encoding: utf8}", r"encoding: .*Did you mean 'utf-8'"),
-        ("{path: a.csv, delimiter: ab}", r"delimiter: .*at most 1 character"),
+        ("{path: a.csv, encoding: utf-9}", "there is no encoding 'utf-9'"),
+        ("{path: a.csv, delimiter: abcde}", r"delimiter: .*at most 4 characters"),
+        ("python:shop", "expected module:function"),
+        ("python:..shop:rows", "expected module:function"),
+        ("{sql: copy (select 1) to 'out.csv'}", r":3: interactions\.source\.sql: .*found COPY"),
         ("{file: a.csv}", r"interactions\.source\.file: unknown key"),
     ],
 )
@@ -244,11 +293,113 @@ def test_the_catalogs_of_the_repository_are_right():
     assert "movies" in Catalogs.read(Path(__file__).parent.parent / "catalogs")
 
 
-def test_one_name_in_two_files_is_refused(tmp_path):
-    written(tmp_path, SMALLEST)
-    written(tmp_path, SMALLEST, "other.yaml")
-    with pytest.raises(UserError, match=r"'shop' is taken by .*other\.yaml"):
-        Catalogs.read(tmp_path)
+def test_files_of_one_name_are_faulty_and_the_rest_go_on(tmp_path):
+    one, other = written(tmp_path, SMALLEST), written(tmp_path, SMALLEST, "other.yaml")
+    written(tmp_path, SMALLEST.replace("name: shop", "name: films"), "films.yaml")
+    catalogs = Catalogs.read(tmp_path)
+    assert list(catalogs) == ["films"]
+    assert [each.file for each in catalogs.faulty] == [other, one]
+    assert {each.name for each in catalogs.faulty} == {"shop"}
+    with pytest.raises(UserError) as raised:
+        catalogs["shop"]
+    assert f"{one}: the name 'shop' is taken by {other}" in str(raised.value)
+    assert f"{other}: the name 'shop' is taken by {one}" in str(raised.value)
+
+
+class TestAFaultyFile:
+    @pytest.fixture
+    def catalogs(self, tmp_path):
+        written(tmp_path, SMALLEST)
+        written(tmp_path, SMALLEST.replace("name: shop", "name: films") + "colour: red\n", "f.yaml")
+        written(tmp_path, "name: [", "broken.yaml")
+        return Catalogs.read(tmp_path)
+
+    def test_leaves_the_others_as_they_are(self, catalogs):
+        assert list(catalogs) == ["shop"]
+        assert catalogs["shop"].name == "shop"
+        assert catalogs.require_some() is catalogs
+
+    def test_is_kept_with_its_faults(self, catalogs):
+        broken, films = catalogs.faulty
+        assert (broken.file.name, broken.name) == ("broken.yaml", "broken")
+        assert (films.file.name, films.name) == ("f.yaml", "films")
+        assert "colour: unknown key" in films.fault
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("films", r"f\.yaml:4: colour: unknown key"),
+            ("broken", r"broken\.yaml:1: this is not YAML"),
+            ("shoop", r"Did you mean 'shop'\? Faulty, and so not looked into: .*f\.yaml; recsys v"),
+        ],
+    )
+    def test_is_told_to_who_asks_for_it_or_for_one_that_may_be_in_it(self, catalogs, name, message):
+        with pytest.raises(UserError, match=message):
+            catalogs[name]
+
+    def test_alone_leaves_nothing_to_go_on_with(self, tmp_path):
+        written(tmp_path, "name: [", "a.yaml")
+        written(tmp_path, "- a\n", "b.yaml")
+        with pytest.raises(UserError, match=r"(?s)a\.yaml:1: .*b\.yaml:1: "):
+            Catalogs.read(tmp_path).require_some()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r":1: expected a mapping .*the file is empty"),
+        ("# only a comment\n", r":1: expected a mapping .*the file is empty"),
+        ("- a\n- b\n", r":1: expected a mapping .*found a list"),
+        ("\nshop\n", r":2: expected a mapping .*found a text"),
+        (SMALLEST + "---\n" + SMALLEST, r":5: a second document begins here"),
+        (SMALLEST + "name: other\n", r":4: the key 'name' is in line 1 already"),
+        (SMALLEST + "users:\n  text: a\n  text: b\n", r":6: the key 'text' is in line 5 already"),
+        (SMALLEST + "1: a\n", r":4: the key 1 is no text for YAML: write it in quotes"),
+        (SMALLEST + "on: a\n", r':4: the key on is no text .*as in "on"'),
+        (SMALLEST + "? [a]\n: b\n", r":4: the key a list or mapping is no text"),
+        (SMALLEST + "users:\n\ttext: a\n", r":5: this is not YAML: .*indent with spaces"),
+        (SMALLEST + "rules: {allow: [a}\n", r":4: this is not YAML: "),
+        (SMALLEST + "description: !!python/object:os.system ls\n", r":4: .*only plain values"),
+        (SMALLEST + "description: 2024-13-45\n", r":4: .*month must be in 1..12.*in quotes"),
+        (SMALLEST + "description: !!int many\n", r":4: .*in quotes"),
+        (SMALLEST + "description: a\x01b\n", r":4: this is not YAML: "),
+        (SMALLEST + "users: &a {columns: *a}\n", r":4: .*stands for what it is part of"),
+        ("name: " + "[" * 5000, "nested too deeply"),
+    ],
+)
+def test_what_is_no_catalog_in_yaml_says_so_with_its_line(tmp_path, text, message):
+    with pytest.raises(UserError, match=r"shop\.yaml.*" + message):
+        read_catalog(written(tmp_path, text))
+
+
+def test_every_key_that_is_there_twice_is_told(tmp_path):
+    with pytest.raises(UserError) as raised:
+        read_catalog(written(tmp_path, SMALLEST + "name: a\nitems: {text: t}\n"))
+    assert [line.split(":")[1] for line in str(raised.value).splitlines()] == ["4", "5"]
+
+
+def test_anchors_and_merged_keys_are_fine(tmp_path):
+    text = (
+        "name: shop\n"
+        "interactions: {source: &orders {path: o.csv}}\n"
+        "items:\n  source: {<<: *orders, path: i.csv}\n  text: title\n"
+        "users: {source: *orders, text: about}\n"
+    )
+    catalog = read_catalog(written(tmp_path, text))
+    assert catalog.items.source.path == "i.csv"
+    assert catalog.users.source == catalog.interactions.source
+
+
+def test_aliases_that_grow_beyond_memory_are_refused(tmp_path):
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    with pytest.raises(UserError, match="with its aliases this stands for more than 200,000"):
+        read_catalog(written(tmp_path, SMALLEST + "\n".join(levels)))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    (tmp_path / "shop.yaml").write_bytes(b"\xef\xbb\xbf" + SMALLEST.encode())
+    assert read_catalog(tmp_path / "shop.yaml").name == "shop"
 
 
 def test_a_folder_without_catalogs_says_what_to_do(tmp_path):

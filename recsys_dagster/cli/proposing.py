@@ -16,9 +16,9 @@ from recsys_dagster.catalogs import catalogs_folder, read_catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.proposal import Candidate, propose, render
 from recsys_dagster.resources.sources import read_source
+from recsys_dagster.resources.sources.databases import SQLITE_MAGIC
 from recsys_dagster.resources.sources.files import find_files
 from recsys_dagster.resources.sources.formats import READERS, suffix_of
-from recsys_dagster.resources.sources.queries import SQLITE_MAGIC
 from recsys_dagster.resources.sources.state import state_of
 from recsys_dagster.resources.warehouse import quote, to_pandas
 from recsys_dagster.source import SourceSettings

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources.queries import tables_of
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import RAW_INTERACTIONS
 
@@ -77,7 +78,6 @@ class TestDuckDB:
         [
             ({"table": "order"}, r"there is no table 'order'\. Did you mean 'orders'"),
             ({"sql": "select nothing from orders"}, "source select nothing from orders: .*nothing"),
-            ({"sql": "delete from orders"}, "read-only"),
             ({"database": "shp.duckdb", "table": "orders"}, r"Did you mean 'shop\.duckdb'"),
         ],
     )
@@ -96,6 +96,117 @@ class TestDuckDB:
         query = {"database": "shop.duckdb", "sql": "select item_id, item_id from orders"}
         with pytest.raises(UserError, match="item_id"):
             read(query, tmp_path)
+
+
+class TestSchemas:
+    """What `table:` means in a DuckDB file with several schemas."""
+
+    @pytest.fixture(autouse=True)
+    def schemas(self, duck):
+        duck('create schema mart; create schema old; create schema "x.y"')
+        duck("create table mart.orders as select 'mart' as item_id")
+        duck("create table mart.sales as select 'sales' as item_id")
+        duck("create table mart.twice as select 1 as item_id")
+        duck("create table old.twice as select 2 as item_id")
+        duck('create view "x.y"."o.p" as select \'dots\' as item_id')
+
+    @pytest.mark.parametrize(
+        ("table", "item"),
+        [
+            ("mart.orders", "mart"),
+            ('"mart"."orders"', "mart"),
+            ("sales", "sales"),
+            ("old.twice", 2),
+            ('"x.y"."o.p"', "dots"),
+            ('"o.p"', "dots"),
+        ],
+    )
+    def test_a_table_of_another_schema(self, read, tmp_path, table, item):
+        found = read({"database": "shop.duckdb", "table": table}, tmp_path)
+        assert own(found.rows) == [(item,)]
+
+    def test_without_a_schema_it_is_that_of_main(self, read, tmp_path):
+        rows = read({"database": "shop.duckdb", "table": "orders"}, tmp_path).rows
+        assert own(rows) == own(
+            read({"database": "shop.duckdb", "table": "main.orders"}, tmp_path).rows
+        )
+        assert rows.num_rows == 2
+
+    def test_a_table_of_main_with_a_dot_in_its_name(self, read, tmp_path, duck):
+        duck("create table \"mart.orders\" as select 'main' as item_id")
+        for table, item in [("mart.orders", "main"), ('"mart"."orders"', "mart")]:
+            found = read({"database": "shop.duckdb", "table": table}, tmp_path)
+            assert own(found.rows) == [(item,)]
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            ("twice", r"in several schemas: write one of table: mart\.twice, table: old\.twice"),
+            ("mart.order", r"no table 'mart\.order'\. Did you mean 'mart\.orders'"),
+            ("nothing_like_it", r"Known: 'orders', 'mart\.orders', 'mart\.sales'"),
+        ],
+    )
+    def test_mistakes(self, read, tmp_path, table, message):
+        with pytest.raises(UserError, match=message):
+            read({"database": "shop.duckdb", "table": table}, tmp_path)
+
+    def test_every_name_that_is_listed_can_be_read(self, read, tmp_path, duck):
+        duck('create table "sold ""now""" as select 1 as item_id')
+        duck('create table mart."mart.orders" as select 1 as item_id')
+        listed = tables_of(tmp_path / "shop.duckdb")
+        assert listed[:2] == ["orders", 'sold "now"']
+        assert len(set(listed)) == 8
+        for table in listed:
+            assert read({"database": "shop.duckdb", "table": table}, tmp_path).rows.num_rows
+
+    def test_a_view_of_a_database_that_is_not_attached_says_so(self, read, tmp_path, duck):
+        duck(
+            "attach ':memory:' as other; create table other.t as select 1; "
+            "create view away as select * from other.t"
+        )
+        with pytest.raises(UserError, match=r"table away: .*other"):
+            read({"database": "shop.duckdb", "table": "away"}, tmp_path)
+
+
+class TestWhatAQueryMayNotDo:
+    def test_variables_of_this_program_are_no_tables(self, read, tmp_path):
+        with pytest.raises(UserError, match="settings does not exist"):
+            read({"sql": "select * from settings"}, tmp_path)
+
+    def test_no_log_is_written(self, read, tmp_path):
+        logs = tmp_path / "logs"
+        query = f"from enable_logging(storage='file', storage_config={{'path': '{logs}'}})"
+        with pytest.raises(UserError, match="locked"):
+            read({"sql": query}, tmp_path)
+        assert not logs.exists()
+
+    @pytest.mark.parametrize(
+        "held", ["select 1 as a; copy (select 1) to 'out.csv'", "copy (select 1) to 'out.csv'"]
+    )
+    def test_a_variable_holds_no_more_than_a_query(self, read, tmp_path, monkeypatch, held):
+        monkeypatch.setenv("SHOP_QUERY", held)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(UserError, match="expected one query that only reads"):
+            read({"sql": "${SHOP_QUERY}"}, tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.usefixtures("lite")
+    def test_virtual_tables_of_sqlite_can_still_be_read(self, read, tmp_path, lite):
+        lite("create virtual table words using fts5(body)")
+        lite("insert into words values (?)", [("hello",)])
+        query = "select body from words where body match 'hello' -- all"
+        found = read({"database": "shop.sqlite", "sql": query}, tmp_path)
+        assert own(found.rows) == [("hello",)]
+
+    def test_a_text_of_sqlite_that_is_no_utf8_is_not_quoted_in_an_error(self, read, tmp_path, lite):
+        lite("insert into orders values (cast(? as text), 1, 1)", [(b"Ann\xff",)])
+        assert own(read({"database": "shop.sqlite", "table": "orders"}, tmp_path).rows) == [
+            ("Ann\ufffd", 1, 1.0)
+        ]
+
+    def test_a_pivot(self, read, tmp_path, duck):
+        query = {"database": "shop.duckdb", "sql": "pivot orders on item_id using count(*)"}
+        assert read(query, tmp_path).rows.column_names[-2:] == ["a", "b"]
 
 
 class TestSQLite:
@@ -143,7 +254,9 @@ class TestSQLite:
                 {"sql": "select colour from orders"},
                 "source select colour from orders: no such column",
             ),
-            ({"sql": "delete from orders"}, "readonly"),
+            # What DuckDB cannot parse is seen by its first word alone before it is run.
+            ({"sql": "with x as (select 1) replace into orders select 1, 2, 3"}, "not authorized"),
+            ({"sql": "select load_extension('x')"}, "not authorized"),
             ({"sql": "select user_id, user_id from orders"}, "user_id"),
         ],
     )

@@ -1,8 +1,11 @@
 """Sources of every kind: every row numbered, mistakes named, nothing of ours overwritten."""
 
+import re
+
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from recsys_dagster.errors import UserError
 
@@ -196,6 +199,19 @@ class TestFunctions:
             "def arrow():\n    return pa.table({'item_id': [7, 8]}, metadata={'a': 'b'})\n"
             "def taken():\n    return pd.DataFrame({'source_row': [7]})\n"
             "def text():\n    return 'no frame'\n"
+            "def rows():\n    yield {'item_id': 7}\n    yield {'item_id': 'x', 'year': 1999}\n"
+            "class Stream:\n"
+            "    def __init__(self, table): self.table = table\n"
+            "    def __arrow_c_stream__(self, schema=None):\n"
+            "        return self.table.__arrow_c_stream__(schema)\n"
+            "def stream():\n"
+            "    return Stream(pa.table({'item_id': pa.array(['7', None], pa.large_string())}))\n"
+            "def query():\n"
+            "    import duckdb\n"
+            "    return duckdb.sql(\"select 'a' as item_id\")\n"
+            "def column():\n    return pd.Series([1])\n"
+            "def nothing():\n    return []\n"
+            "def twice():\n    return pd.DataFrame([[1, 2]], columns=['a', 'a'])\n"
             "number = 3\n"
         )
         monkeypatch.syspath_prepend(tmp_path)
@@ -212,6 +228,18 @@ class TestFunctions:
             {"item_id": 8},
         ]
 
+    def test_a_generator_of_dicts(self, read, tmp_path):
+        found = own(read("python:tables_of_tests:rows", tmp_path).rows)
+        assert found == [{"item_id": "7", "year": None}, {"item_id": "x", "year": 1999}]
+
+    def test_a_frame_of_another_library_has_texts_that_steps_know(self, read, tmp_path):
+        found = read("python:tables_of_tests:stream", tmp_path).rows
+        assert found.schema.field("item_id").type == pa.string()
+        assert own(found) == [{"item_id": "7"}, {"item_id": None}]
+
+    def test_a_relation_of_duckdb(self, read, tmp_path):
+        assert own(read("python:tables_of_tests:query", tmp_path).rows) == [{"item_id": "a"}]
+
     def test_every_row_is_read_again_and_equal_rows_have_one_fingerprint(self, read, tmp_path):
         first = read("python:tables_of_tests:films", tmp_path)
         again = read("python:tables_of_tests:films", tmp_path, previous=first.rows)
@@ -225,16 +253,95 @@ class TestFunctions:
         [
             ("python:tables_of_tests:film", "no function 'film'. Did you mean 'films'"),
             ("python:tables_of_tests:number", "no function 'number'"),
-            ("python:tables_of_tests", "python:module:function"),
             ("python:tables_of_test:films", "cannot be imported"),
-            ("python:", "python:module:function"),
-            ("python:tables_of_tests:text", "a pandas frame or an Arrow table, got str"),
+            ("python:tables_of_tests:text", "expected a pandas frame, an Arrow table, .*got str"),
+            ("python:tables_of_tests:nothing", "expected a pandas frame, .*got an empty list"),
+            ("python:tables_of_tests:column", "expected a pandas frame, .*got Series"),
+            ("python:tables_of_tests:twice", "names 'a' more than once"),
             ("python:tables_of_tests:taken", "'source_row' has a name"),
         ],
     )
     def test_mistakes(self, read, tmp_path, source, message):
         with pytest.raises(UserError, match=message):
             read(source, tmp_path)
+
+
+class TestFunctionsThatFail:
+    """Each is a fault of the source, with the line of the person's own file."""
+
+    @pytest.fixture
+    def told(self, read, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(tmp_path)
+
+        def told(code: str) -> str:
+            name = f"failing_{abs(hash(code))}"
+            (tmp_path / f"{name}.py").write_text(code)
+            with pytest.raises(UserError) as raised:
+                read(f"python:{name}:rows", tmp_path)
+            message = str(raised.value)
+            assert f"source python:{name}:rows: " in message
+            assert raised.value.__cause__ is None
+            return message.replace(str(tmp_path / f"{name}.py"), "FILE")
+
+        return told
+
+    def test_an_exception(self, told):
+        message = told("def rows():\n    ids = {}\n    return ids['shop']\n")
+        assert message.endswith("the function failed: KeyError: 'shop' (FILE, line 3)")
+
+    def test_an_exception_deep_in_a_library_names_the_own_line(self, told):
+        message = told("import json\ndef rows():\n    return json.loads('{')\n")
+        assert "JSONDecodeError: " in message
+        assert message.endswith("(FILE, line 3)")
+
+    @pytest.mark.parametrize("end", ["sys.exit(0)", "sys.exit()", "raise SystemExit('bye')"])
+    def test_the_end_of_the_program(self, told, end):
+        message = told(f"import sys\ndef rows():\n    {end}\n")
+        assert "the function failed: it ended the program" in message
+        assert message.endswith("(FILE, line 3)")
+
+    def test_a_question(self, told):
+        message = told("def rows():\n    return input('password: ')\n")
+        assert "it asks for input" in message
+        assert message.endswith("(FILE, line 2)")
+
+    def test_a_generator_that_breaks_off(self, told):
+        message = told("def rows():\n    yield {'a': 1}\n    raise OSError('gone')\n")
+        assert message.endswith("the function failed: OSError: gone (FILE, line 3)")
+
+    @pytest.mark.parametrize(
+        ("code", "message", "line"),
+        [
+            ("import sys\nsys.exit(3)\n", r"it ended the program, by sys\.exit\(3\)", 2),
+            ("number = 1 / 0\n", "ZeroDivisionError: division by zero", 1),
+            ("def rows(:\n    pass\n", "SyntaxError: ", 1),
+            ("x = 1\nimport there_is_no_such_module\n", "ModuleNotFoundError: No module", 2),
+        ],
+    )
+    def test_a_module_that_cannot_be_imported(self, told, code, message, line):
+        found = told(code)
+        assert re.search(f"the module cannot be imported: {message}", found)
+        assert found.endswith(f"(FILE, line {line})")
+
+    def test_what_a_function_prints_is_no_output_of_the_program(self, read, tmp_path, told, capsys):
+        told("def rows():\n    print('hello')\n    raise ValueError\n")
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err) == ("", "hello\n")
+
+    def test_ctrl_c_still_ends_the_program(self, read, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "interrupted.py").write_text("def rows():\n    raise KeyboardInterrupt\n")
+        with pytest.raises(KeyboardInterrupt):
+            read("python:interrupted:rows", tmp_path)
+
+    @pytest.mark.parametrize(
+        "name", ["", "tables", "tables:", ":rows", "..pkg.evil:f", "a:b:c", "os;x:f", "a b:f"]
+    )
+    def test_what_is_no_module_and_function_is_refused_before_anything_runs(
+        self, read, tmp_path, name
+    ):
+        with pytest.raises(ValidationError, match="expected module:function"):
+            read(f"python:{name}", tmp_path)
 
 
 class TestAssetValues:

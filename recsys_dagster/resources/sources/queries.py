@@ -12,6 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.resources.sources.databases import (
+    connect_duckdb,
+    connect_sqlite,
+    database_file,
+    is_sqlite,
+    relation,
+    tables_of,
+)
 from recsys_dagster.resources.sources.state import (
     SourceRead,
     numbered,
@@ -23,10 +31,11 @@ from recsys_dagster.resources.sources.state import (
 from recsys_dagster.resources.warehouse import quote
 from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.source import SourceSettings, expand_variables
+from recsys_dagster.sql import objection
 from recsys_dagster.versions import content_digest, digest
 
-DUCKDB_MAGIC = b"DUCK"
-SQLITE_MAGIC = b"SQLite format 3\0"
+__all__ = ["query_digest", "read_query", "table_of_values", "tables_of"]
+
 QUOTED = re.compile(r"""(column )?(["'])[^"']*\2""")
 """What an error of DuckDB quotes: names of columns, and values."""
 
@@ -47,7 +56,7 @@ def read_query(
         UserError: no such database, table or column, or the query fails.
     """
     database = database_file(settings, folder) if settings.database else None
-    query = _one_statement(settings) if settings.sql else _select(settings, database)
+    query = _query(settings, database)
     watermark = settings.watermark
     asked = digest(query, str(database), watermark or "")
     before = previous() if watermark else None
@@ -73,20 +82,20 @@ def query_digest(settings: SourceSettings, folder: Path) -> str:
     Raises:
         UserError: the query fails.
     """
-    counted = f"select count(*), sum(hash(rows)) from (\n{_one_statement(settings)}\n) as rows"
+    query = _query(settings, None)
+    counted = f"select count(*), sum(hash(rows)) from (\n{query}\n) as rows"
     return digest(str(_run(settings, folder, counted, ()).to_pylist()))
 
 
-def _one_statement(settings: SourceSettings) -> str:
+def _query(settings: SourceSettings, database: Path | None) -> str:
+    if settings.table is not None and database is not None:
+        place = relation(settings.table, database, settings.database or "")
+        return f"select * from {place}"
     query = expand_variables(settings.sql or "").strip().rstrip(";")
-    try:
-        statements = len(duckdb.extract_statements(query))
-    except duckdb.Error as error:
-        raise UserError(f"source {settings.described}: {error}") from None
-    if statements != 1:
-        raise UserError(
-            f"source {settings.described}: expected one query, found {statements} statements."
-        )
+    of_sqlite = database is not None and is_sqlite(database)
+    fault = objection(query, duckdb_only=not of_sqlite)
+    if fault is not None:
+        raise UserError(f"source {settings.described}: {fault}")
     return query
 
 
@@ -114,65 +123,19 @@ def _appended(
     return united([kept, numbered(new, row_numbers=numbers)]), new.num_rows
 
 
-def _select(settings: SourceSettings, database: Path | None) -> str:
-    table = settings.table or ""
-    tables = _tables(database) if database is not None else []
-    if table not in tables:
-        raise UserError(
-            f"{settings.database}: there is no table {table!r}.{did_you_mean(table, tables)}"
-        )
-    return f"select * from {quote(table)}"
-
-
-def database_file(settings: SourceSettings, folder: Path) -> Path:
-    """The DuckDB or SQLite file of a source.
-
-    Raises:
-        UserError: there is no such file, or it is something else.
-    """
-    path = (folder / Path(expand_variables(settings.database or "")).expanduser()).resolve()
-    if not path.is_file():
-        siblings = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
-        raise UserError(f"{path}: there is no such database.{did_you_mean(path.name, siblings)}")
-    with path.open("rb") as file:
-        start = file.read(len(SQLITE_MAGIC))
-    if start != SQLITE_MAGIC and not start[8:].startswith(DUCKDB_MAGIC):
-        raise UserError(f"{path}: this is no DuckDB or SQLite file.")
-    return path
-
-
-def _is_sqlite(database: Path) -> bool:
-    with database.open("rb") as file:
-        return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
-
-
-def _tables(database: Path) -> list[str]:
-    if _is_sqlite(database):
-        with closing(_connect_sqlite(database)) as connection:
-            rows = connection.execute(
-                "select name from sqlite_master where type in ('table', 'view') order by name"
-            ).fetchall()
-    else:
-        with _connect_duckdb(database) as connection:
-            rows = connection.execute(
-                "select table_name from information_schema.tables where table_schema = 'main' "
-                "order by table_name"
-            ).fetchall()
-    return [name for (name,) in rows]
-
-
 def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequence[Any]) -> pa.Table:
     database = database_file(settings, folder) if settings.database else None
     try:
-        if database is not None and _is_sqlite(database):
-            with closing(_connect_sqlite(database)) as connection:
+        if database is not None and is_sqlite(database):
+            with closing(connect_sqlite(database)) as connection:
                 cursor = connection.execute(query, [_for_sqlite(value) for value in parameters])
-                return _from_sqlite([column[0] for column in cursor.description], cursor.fetchall())
-        with _connect_duckdb(database) as connection:
-            connection.execute("set file_search_path = $1", [str(folder)])
-            relation = connection.sql(query, params=list(parameters))
-            require_distinct(relation.columns, settings.described)
-            return relation.to_arrow_table()
+                names = [column[0] for column in cursor.description]
+                require_distinct(names, "source")
+                return table_of_values(names, cursor.fetchall())
+        with connect_duckdb(database, folder) as duck:
+            found = duck.sql(query, params=list(parameters))
+            require_distinct(found.columns, settings.described)
+            return found.to_arrow_table()
     except (duckdb.Error, sqlite3.Error) as error:
         raise UserError(f"source {settings.described}: {_without_values(error)}") from None
 
@@ -187,24 +150,9 @@ def _without_values(error: Exception) -> str:
     return QUOTED.sub(lambda found: found[0] if found[1] else "'…'", " ".join(lines))
 
 
-def _connect_duckdb(database: Path | None) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(str(database), read_only=True) if database else duckdb.connect()
-    except duckdb.IOException as error:
-        raise UserError(
-            f"{database}: the database cannot be opened for reading: another process may be "
-            f"writing to it. ({error})"
-        ) from None
-
-
-def _connect_sqlite(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
-
-
-def _from_sqlite(names: list[str], rows: list[tuple[Any, ...]]) -> pa.Table:
-    """Rows as Arrow; SQLite's columns may mix types, and are text then."""
+def table_of_values(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
+    """Rows of plain values as Arrow; a column may mix types, and is text then."""
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    require_distinct(names, "source")
     return pa.table(dict(zip(names, map(_array, columns), strict=True)))
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_dagster.resources.sources.databases import database_file
 from recsys_dagster.resources.sources.files import find_files, look_at
-from recsys_dagster.resources.sources.queries import database_file, query_digest
+from recsys_dagster.resources.sources.queries import query_digest
 from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import digest
 
