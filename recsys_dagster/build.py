@@ -1,5 +1,6 @@
 """The only assembler: catalogs and resources in, Dagster definitions out."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from recsys_dagster.assets import (
 )
 from recsys_dagster.assets.checks import CHECKS
 from recsys_dagster.assets.common import IO_MANAGER, Stage
+from recsys_dagster.assets.faulty import faulty_specs
 from recsys_dagster.assets.published import published_asset
 from recsys_dagster.assets.raw import raw_assets
 from recsys_dagster.assets.sources import source_specs
@@ -26,6 +28,7 @@ from recsys_dagster.assets.tuning import tuning_spec
 from recsys_dagster.automation.alerts import alert_sensor
 from recsys_dagster.automation.conditions import check_condition, condition_of, condition_sensor
 from recsys_dagster.automation.executor import catalog_executor
+from recsys_dagster.automation.faulty import faulty_sensor
 from recsys_dagster.automation.jobs import catalog_jobs
 from recsys_dagster.automation.recovery import recovery_sensor
 from recsys_dagster.automation.retention import clean_up, clean_up_schedule
@@ -43,6 +46,7 @@ from recsys_dagster.versions import code_version
 WAREHOUSE_RETRIES = 3
 """How often a step that found the warehouse held by another process is tried again."""
 Found = TypeVar("Found")
+LOG = logging.getLogger(__name__)
 
 MODULES = (
     interactions,
@@ -79,14 +83,21 @@ def build_defs(
             the project has an executor of its own, of which Dagster takes one. Jobs of catalogs
             have it anyway, and runs of other assets are executed as they would be without it.
 
+    A faulty file does not stop the others: it is an external asset of the group `faulty_catalogs`,
+    an error in the log, and a sensor that fails.
+
     Raises:
-        UserError: a catalog file is faulty.
+        UserError: there is no catalog file, or every one is faulty.
     """
     if catalogs is None:
         catalogs = Catalogs.read(catalogs_folder())
+    catalogs.require_some()
+    for each in catalogs.faulty:
+        LOG.error("The catalog file is left out, the others are loaded:\n%s", each.fault)
     warehouse = Warehouse(folder=str(warehouse_folder()), retries=WAREHOUSE_RETRIES)
     executor = catalog_executor(locks_folder())
     jobs = {name: catalog_jobs(catalog, executor) for name, catalog in catalogs.items()}
+    refreshes = [own[0] for own in jobs.values()]
     defaults: dict[str, Any] = {
         "recsys_catalogs": catalogs,
         "recsys_warehouse": warehouse,
@@ -95,7 +106,10 @@ def build_defs(
         "recsys_snapshots": SnapshotStore(folder=str(snapshots_folder())),
     }
     return dg.Definitions(
-        assets=[asset for catalog in catalogs.values() for asset in _assets(catalog)],
+        assets=[
+            *(asset for catalog in catalogs.values() for asset in _assets(catalog)),
+            *faulty_specs(catalogs.faulty),
+        ],
         asset_checks=[
             check.of(catalog, check_condition(catalog))
             for catalog in catalogs.values()
@@ -108,7 +122,8 @@ def build_defs(
         sensors=_there(
             [
                 *(watch_sensor(catalog) for catalog in catalogs.values()),
-                recovery_sensor(catalogs, locks_folder(), [own[0] for own in jobs.values()]),
+                recovery_sensor(catalogs, locks_folder(), refreshes),
+                faulty_sensor(catalogs.faulty, refreshes),
                 condition_sensor(catalogs),
                 alert_sensor(catalogs),
             ]

@@ -97,6 +97,18 @@ class FaultyCatalog:
     name: str
     fault: str
 
+    @property
+    def faults(self) -> int:
+        """How many they are."""
+        return max(1, self.fault.count("\n"))
+
+    @property
+    def first(self) -> str:
+        """The first of its faults, in a line."""
+        lines = self.fault.splitlines()
+        first = lines[1] if len(lines) > 1 and lines[0].endswith(":") else lines[0]
+        return first.strip().replace(str(self.file), self.file.name)
+
 
 class Catalogs(Mapping[str, Catalog]):
     """The catalogs of one code location, by name; the resource `recsys_catalogs` of every asset.
@@ -157,7 +169,8 @@ class Catalogs(Mapping[str, Catalog]):
         own = [each.fault for each in self.faulty if each.name == name]
         if own:
             raise UserError("\n".join(own))
-        message = f"There is no catalog {name!r}.{did_you_mean(name, self._catalogs)}"
+        known = [*self._catalogs, *(each.name for each in self.faulty)]
+        message = f"There is no catalog {name!r}.{did_you_mean(name, known)}"
         if self.faulty:
             files = ", ".join(str(each.file) for each in self.faulty)
             message += f" Faulty, and so not looked into: {files}; recsys validate says why."

@@ -66,7 +66,8 @@ class Recommender(dg.Component, dg.Model, dg.Resolvable):
         """Assets, checks, jobs, schedules and sensors of every catalog.
 
         Raises:
-            UserError: a catalog file is faulty, or the project has another recommender.
+            UserError: there is no catalog file, every one is faulty, or the project has another
+                recommender.
         """
         found = len(context.component_tree.get_all_components(of_type=Recommender))
         if found > 1:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_dagster.errors import UserError, nearest
+from recsys_dagster.writing import unwritten
 
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
@@ -48,13 +49,16 @@ def publish(
 
     Returns:
         the snapshot's folder.
+
+    Raises:
+        UserError: it could not be written; what was current before is current.
     """
     home = folder / catalog
     name = f"{made_at:%Y%m%dT%H%M%S%f}-{run_id[:8]}"
     hidden = home / f".{name}"
     shutil.rmtree(hidden, ignore_errors=True)
-    hidden.mkdir(parents=True)
     try:
+        hidden.mkdir(parents=True)
         files = {table: _write(hidden / f"{table}.parquet", tables[table]) for table in TABLES}
         manifest = {
             "format": FORMAT,
@@ -67,10 +71,11 @@ def publish(
         }
         _write_text(hidden / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         hidden.rename(home / name)
-    except BaseException:
+        make_current(home, name)
+    except OSError as error:
+        raise unwritten(home, error) from None
+    finally:
         shutil.rmtree(hidden, ignore_errors=True)
-        raise
-    make_current(home, name)
     return home / name
 
 
@@ -118,11 +123,31 @@ def last_passed(folder: Path, catalog: str) -> "Snapshot | None":
     return None
 
 
+def served(folder: Path, catalog: str, run_id: str) -> str:
+    """What readers get after a run that failed, in words.
+
+    Args:
+        folder: where all catalogs' snapshots lie.
+        catalog: whose run it was.
+        run_id: the run.
+    """
+    try:
+        snapshot = Snapshot.current(folder, catalog)
+    except UserError:
+        return "nothing is published yet"
+    if snapshot.manifest.get("run_id") == run_id:
+        return "what it published before that is served"
+    return "what was published before is still served"
+
+
 def make_current(home: Path, name: str) -> None:
     """Let readers of a catalog's folder see the snapshot `name` from now on."""
     beside = home / f".{CURRENT}-{name}"
-    _write_text(beside, name + "\n")
-    beside.replace(home / CURRENT)
+    try:
+        _write_text(beside, name + "\n")
+        beside.replace(home / CURRENT)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _write(path: Path, table: pa.Table) -> dict[str, Any]:
@@ -197,6 +222,11 @@ class Snapshot:
             raise UserError(
                 f"{home / name}: the current snapshot is not there any more: publish again, with: "
                 f"recsys run {catalog}"
+            ) from None
+        except ValueError:
+            raise UserError(
+                f"{home / name / MANIFEST}: this is no manifest, the snapshot is damaged: publish "
+                f"again, with: recsys run {catalog}"
             ) from None
         if manifest["format"] != FORMAT:
             raise UserError(

@@ -132,7 +132,7 @@ def test_a_number_that_would_take_all_memory_or_time_is_refused(tmp_path, line):
     ["models: {cold_boost: NUMBER}", "checks: {row_fall: NUMBER}", "rules: {diversity: NUMBER}"],
 )
 def test_a_number_is_finite(tmp_path, line, number):
-    with pytest.raises(UserError, match=":4: .*finite number"):
+    with pytest.raises(UserError, match=r":4: .*finite number"):
         read_catalog(written(tmp_path, SMALLEST + line.replace("NUMBER", number) + "\n"))
 
 
@@ -143,7 +143,7 @@ def test_a_schedule_whose_time_never_comes_is_refused(tmp_path, schedule):
 
 
 def test_a_name_whose_job_would_be_called_as_ours_is_refused(tmp_path):
-    with pytest.raises(UserError, match=":1: name: .*clean_up"):
+    with pytest.raises(UserError, match=r":1: name: .*clean_up"):
         read_catalog(written(tmp_path, SMALLEST.replace("name: shop", "name: up")))
 
 

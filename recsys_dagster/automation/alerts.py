@@ -4,15 +4,19 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from recsys_dagster.automation.runs import catalogs_of
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
 from recsys_dagster.operations import AlertSettings
+from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, quote
+from recsys_dagster.snapshots import served
 from recsys_dagster.source import expand_variables
 
 PATIENCE_SECONDS = 30
@@ -39,17 +43,35 @@ def alert_sensor(catalogs: Catalogs) -> dg.SensorDefinition | None:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Runs the command and calls the webhook under `alert` of a catalog.",
     )
-    def alert_on_failure(context: dg.RunFailureSensorContext, recsys_warehouse: Warehouse) -> None:
+    def alert_on_failure(
+        context: dg.RunFailureSensorContext,
+        recsys_warehouse: Warehouse,
+        recsys_snapshots: SnapshotStore,
+    ) -> None:
+        folder = Path(recsys_snapshots.folder)
+        faults = []
         for name in catalogs_of(context.dagster_run):
-            if name in told:
-                tell(told[name], describe(name, told[name], context, recsys_warehouse))
+            if name not in told:
+                continue
+            try:
+                readers = served(folder, name, context.dagster_run.run_id)
+                tell(told[name], describe(name, told[name], context, recsys_warehouse, readers))
+            except Exception as error:  # whoever is to be told of the other catalogs is told
+                faults.append(f"{name}: {type(error).__name__}: {error}")
+            else:
                 context.log.info(f"told of the failed run of {name}")
+        if faults:
+            raise UserError("nobody was told of a failed run: " + "; ".join(faults))
 
     return alert_on_failure
 
 
 def describe(
-    catalog: str, alert: AlertSettings, context: dg.RunFailureSensorContext, warehouse: Warehouse
+    catalog: str,
+    alert: AlertSettings,
+    context: dg.RunFailureSensorContext,
+    warehouse: Warehouse,
+    readers: str,
 ) -> dict[str, Any]:
     """What is told of a failed run; see `AlertSettings`.
 
@@ -58,6 +80,7 @@ def describe(
         alert: its settings.
         context: of the sensor.
         warehouse: where the rejected rows are.
+        readers: what they get now, in words.
     """
     run, instance = context.dagster_run, context.instance
     checks = failed_checks(instance, run.run_id, catalog)
@@ -66,19 +89,28 @@ def describe(
         for check in checks
         if check["check"].endswith(ABOUT_REJECTIONS)
     }
-    url = f"{expand_variables(alert.ui).rstrip('/')}/runs/{run.run_id}"
+    url = f"{_address(alert.ui).rstrip('/')}/runs/{run.run_id}"
     errors = step_errors(instance, run.run_id, catalog)
     if not checks and not errors:
         errors = [_first_line(context.failure_event.message or "") or "the run failed"]
+    first = f"{catalog}: the run of {run.job_name} failed; {readers}."
     return {
         "catalog": catalog,
         "job": run.job_name,
         "run_id": run.run_id,
         "url": url,
-        "message": _in_words(catalog, run.job_name, checks, rejected, errors, url),
+        "message": _in_words(first, checks, rejected, errors, url),
         "checks": checks,
         "rejected": rejected,
     }
+
+
+def _address(ui: str) -> str:
+    """Where the UI is; as it is written where a variable in it is not set: better than no word."""
+    try:
+        return expand_variables(ui)
+    except UserError:
+        return ui
 
 
 def failed_checks(instance: dg.DagsterInstance, run_id: str, catalog: str) -> list[dict[str, str]]:
@@ -143,21 +175,20 @@ def _reasons(warehouse: Warehouse, catalog: str, table: str) -> list[dict[str, A
             f"select reason, count(*) as n from {quote(rejected)} where not by_setting "
             f"group by reason order by n desc, reason limit {MOST_REASONS}",
         )
-    except (UserError, dg.RetryRequested):
+    except (UserError, dg.RetryRequested, duckdb.Error):
         # The next run holds the file. The message is worth more now than with the reasons later.
         return []
     return [{"reason": reason, "rows": number} for reason, number in rows]
 
 
 def _in_words(
-    catalog: str,
-    job: str,
+    first: str,
     checks: Sequence[Mapping[str, str]],
     rejected: Mapping[str, Sequence[Mapping[str, Any]]],
     errors: Sequence[str],
     url: str,
 ) -> str:
-    lines = [f"{catalog}: the run of {job} failed; what was published before is still served."]
+    lines = [first]
     for check in checks:
         lines.append(f"{check['asset']}: {check['check']} failed: {check['description']}")
         if check["check"].endswith(ABOUT_REJECTIONS):
@@ -166,15 +197,22 @@ def _in_words(
 
 
 def tell(alert: AlertSettings, message: Mapping[str, Any]) -> None:
-    """Hand a message to the command and the webhook.
+    """Hand a message to the command and the webhook; to the one also where the other fails.
 
     Raises:
         subprocess.SubprocessError: the command failed or took longer than half a minute.
         OSError: there is no such command, or the webhook was not reached.
+        UserError: a variable in the webhook's address is not set.
     """
     content = json.dumps(message, ensure_ascii=False).encode()
-    if alert.command:
-        subprocess.run(list(alert.command), input=content, check=True, timeout=PATIENCE_SECONDS)  # noqa: S603, the user's own
+    try:
+        if alert.command:
+            subprocess.run(list(alert.command), input=content, check=True, timeout=PATIENCE_SECONDS)  # noqa: S603, the user's own
+    finally:
+        _post(alert, content)
+
+
+def _post(alert: AlertSettings, content: bytes) -> None:
     if alert.webhook:
         address = expand_variables(alert.webhook)
         if not address.startswith(("http://", "https://")):

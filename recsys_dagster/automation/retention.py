@@ -1,6 +1,8 @@
 """Removing what nobody needs any more: old snapshots, runs and their logs, unused vectors."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -8,6 +10,7 @@ import dagster as dg
 from recsys_dagster.automation.runs import UNFINISHED, runs_of
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import remove_unused
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
 from recsys_dagster.resources.snapshot_store import SnapshotStore
@@ -23,21 +26,43 @@ def remove_what_is_old(
     recsys_snapshots: SnapshotStore,
     recsys_encoder: TextEncoder,
 ) -> None:
-    """For each catalog, as its `keep` settings say."""
+    """For each catalog, as its `keep` settings say.
+
+    What cannot be removed of one catalog, such as vectors while its encoder is not found, is told
+    at the end: everything else is removed.
+
+    Raises:
+        UserError: something could not be removed.
+    """
     now = datetime.now(UTC)
+    faults: list[str] = []
+
+    def remove(what: str, removed: Callable[[], int]) -> None:
+        try:
+            context.log.info(f"{what}: {removed():,} removed")
+        except dg.RetryRequested as error:
+            # A run holds the warehouse. There will be another day.
+            context.log.warning(f"{what}: none removed: {error.__cause__}")
+        except Exception as error:
+            faults.append(f"{what}: {error}")
+            context.log.exception(f"{what}: they could not be removed")
+
     for name, catalog in recsys_catalogs.items():
         keep = catalog.keep
-        removed = remove_old(Path(recsys_snapshots.folder), name, keep.snapshots)
-        runs = remove_runs(context.instance, name, now - timedelta(days=keep.run_days))
-        vectors = remove_unused(
-            recsys_warehouse,
-            name,
-            encoders_in_use(catalog, recsys_encoder),
-            now - timedelta(days=keep.encoder_days),
-        )
-        context.log.info(
-            f"{name}: removed {removed:,} snapshots, {runs:,} runs, {vectors:,} vectors of texts"
-        )
+        snapshots, old = Path(recsys_snapshots.folder), now - timedelta(days=keep.encoder_days)
+        remove(f"{name}: snapshots", partial(remove_old, snapshots, name, keep.snapshots))
+        before = now - timedelta(days=keep.run_days)
+        remove(f"{name}: runs", partial(remove_runs, context.instance, name, before))
+        vectors = partial(_remove_vectors, recsys_warehouse, catalog, recsys_encoder, old)
+        remove(f"{name}: vectors of texts", vectors)
+    if faults:
+        raise UserError("Not everything could be removed: " + "; ".join(faults))
+
+
+def _remove_vectors(
+    warehouse: Warehouse, catalog: Catalog, encoder: TextEncoder, before: datetime
+) -> int:
+    return remove_unused(warehouse, catalog.name, encoders_in_use(catalog, encoder), before)
 
 
 def encoders_in_use(catalog: Catalog, encoder: TextEncoder) -> set[str]:

@@ -2,8 +2,10 @@
 
 import os
 import sys
+from contextlib import suppress
 
 from recsys_dagster.cli.app import main
+from recsys_dagster.writing import unwritten
 
 __all__ = ["command", "main"]
 
@@ -20,6 +22,14 @@ def command() -> None:
         main()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # closed by `>&-`
+                stream.flush()
+    except BrokenPipeError:
+        pass  # who reads no further, such as `head`, has what they want
+    except OSError as error:
+        status = 2
+        with suppress(OSError):
+            sys.stderr.write(f"Error {unwritten('what is printed', error)}\n")
     os._exit(status)

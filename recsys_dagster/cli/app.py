@@ -3,18 +3,19 @@
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from recsys_dagster.catalog import NAME, Catalog
-from recsys_dagster.catalogs import Catalogs, catalog_files, catalogs_folder, read_catalog
+from recsys_dagster.catalogs import Catalogs, catalogs_folder, read_catalog
 from recsys_dagster.cli import tables
 from recsys_dagster.cli.interrupts import ENDED, INTERRUPTED
 from recsys_dagster.cli.program import as_typed, program
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
 from recsys_dagster.snapshots import Snapshot
+from recsys_dagster.writing import reason_of, unwritten
 
 app = typer.Typer(
     name="recsys",
@@ -209,25 +210,19 @@ def validate(
     ] = None,
 ) -> None:
     """Say everything that is wrong with catalog files and the data they name, all at once."""
-    catalogs = [read_catalog(file)] if file else _all_catalogs()
-    faults = [_print_inspection(catalog) for catalog in catalogs]
-    if any(faults):
-        raise UserError(f"{sum(faults)} fault{'s' if sum(faults) > 1 else ''} found.")
-    tables.console.print(f"[green]✓[/] {', '.join(catalog.name for catalog in catalogs)}")
+    catalogs = Catalogs.read(catalogs_folder()) if file is None else _alone(read_catalog(file))
+    faults = {name: _print_inspection(catalog) for name, catalog in catalogs.items()}
+    tables.print_faulty(catalogs.faulty)
+    sound = [name for name, count in faults.items() if not count]
+    if sound:
+        tables.console.print(f"[green]✓[/] {', '.join(sound)}")
+    found = sum(faults.values()) + sum(each.faults for each in catalogs.faulty)
+    if found:
+        raise UserError(f"{found} fault{'s' if found > 1 else ''} found.")
 
 
-def _all_catalogs() -> list[Catalog]:
-    """Every catalog of the folder; the faults of all files are reported together."""
-    folder = catalogs_folder()
-    faults = []
-    for path in catalog_files(folder):
-        try:
-            read_catalog(path)
-        except UserError as error:
-            faults.append(str(error))
-    if faults:
-        raise UserError("\n".join(faults))
-    return list(Catalogs.read(folder).values())
+def _alone(catalog: Catalog) -> Catalogs:
+    return Catalogs({catalog.name: catalog})
 
 
 def _print_inspection(catalog: Catalog) -> int:
@@ -263,14 +258,22 @@ def export_matrix(
     tables.console.print(f"Wrote {users:,} users × {items:,} items to {out}", highlight=False)
 
 
+def _end_with(error: UserError) -> NoReturn:
+    said = tables.plain(as_typed(str(error)))
+    tables.error_console.print(f"[bold red]Error[/] {said}", soft_wrap=True)
+    sys.exit(2)
+
+
 def main() -> None:
     """Run the command line; a person's mistakes end with a message and exit status 2."""
     try:
         app()
     except UserError as error:
-        said = tables.plain(as_typed(str(error)))
-        tables.error_console.print(f"[bold red]Error[/] {said}", soft_wrap=True)
-        sys.exit(2)
+        _end_with(error)
+    except OSError as error:
+        if reason_of(error) is None:
+            raise
+        _end_with(unwritten(error.filename or "what is printed", error))
     except SystemExit as end:
         if end.code == INTERRUPTED:
             tables.error_console.print(ENDED)

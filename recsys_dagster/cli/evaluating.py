@@ -13,6 +13,7 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.home import warehouse_folder
 from recsys_dagster.metadata import preview_as_html
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
+from recsys_dagster.writing import whole_file
 
 
 def measure(name: str, strategies: list[str], ks: list[int]) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -47,7 +48,7 @@ def write_page(file: Path, name: str, shown: dict[str, Any], table: pd.DataFrame
     """A page that stands alone: the table of strategies, the pictures, all figures.
 
     Raises:
-        UserError: its folder does not exist.
+        UserError: its folder does not exist, or it could not be written.
     """
     if not file.parent.is_dir():
         raise UserError(f"{file}: the folder {file.parent} does not exist.")
@@ -56,8 +57,7 @@ def write_page(file: Path, name: str, shown: dict[str, Any], table: pd.DataFrame
         for key in ("plot", "accuracy_and_coverage", "recall_by_popularity", "over_runs")
     ]
     figures = table.to_html(index=False, float_format="{:.4f}".format, na_rep="", border=0)
-    file.write_text(
-        f"""<!doctype html>
+    page = f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{html.escape(name)}: evaluation</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; color: #1f2937; margin: 2rem auto; max-width: 62rem }}
@@ -72,6 +72,6 @@ the catalogue is ranked, what was seen is left out. Intervals are 95 %, by drawi
 {"".join(pictures)}
 <details><summary>All figures</summary>{figures}</details>
 </html>
-""",
-        encoding="utf-8",
-    )
+"""
+    with whole_file(file) as hidden:
+        hidden.write_text(page, encoding="utf-8")

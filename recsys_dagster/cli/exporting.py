@@ -10,6 +10,7 @@ from recsys_dagster.home import warehouse_folder
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.similarity import Space, pairwise
+from recsys_dagster.writing import whole_file
 
 MOST_CELLS = 50_000_000
 """200 MB of float32; larger matrices are what the similarity_matrix table is for."""
@@ -23,7 +24,7 @@ def export_dense_matrix(catalog: Catalog, out: Path) -> tuple[int, int]:
 
     Raises:
         UserError: nothing was materialised, the matrix is too large, or the file's ending is
-            unknown or its folder missing.
+            unknown, its folder missing, or it could not be written.
     """
     writers = {".parquet": pd.DataFrame.to_parquet, ".csv": pd.DataFrame.to_csv}
     if out.suffix not in writers:
@@ -49,5 +50,6 @@ def export_dense_matrix(catalog: Catalog, out: Path) -> tuple[int, int]:
     )
     frame = pd.DataFrame(matrix, columns=items["item_id"].to_pylist())
     frame.insert(0, "user_id", users["user_id"].to_pylist(), allow_duplicates=True)
-    writers[out.suffix](frame, out, index=False)
+    with whole_file(out) as hidden:
+        writers[out.suffix](frame, hidden, index=False)
     return len(frame), items.num_rows

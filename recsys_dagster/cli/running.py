@@ -1,16 +1,19 @@
 """Running a catalog's job in this process, each stage shown as it goes."""
 
+import os
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
 from dagster._core.instance.ref import InstanceRef
+from sqlalchemy.exc import SQLAlchemyError
 
 from recsys_dagster.assets.gate import FORCE_TAG
 from recsys_dagster.automation.jobs import STAGES, refresh_job_name
@@ -21,9 +24,16 @@ from recsys_dagster.cli.interrupts import ENDED, ended_by_one_signal
 from recsys_dagster.cli.stages import ASSETS, SEARCHED, StageProgress, live_progress, stage_logger
 from recsys_dagster.cli.tables import console, error_console, plain
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.home import locks_folder, prepare_dagster_home, warehouse_folder
+from recsys_dagster.home import (
+    locks_folder,
+    prepare_dagster_home,
+    snapshots_folder,
+    warehouse_folder,
+)
 from recsys_dagster.resources.run_locks import forget_run, own_run
 from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.snapshots import served
+from recsys_dagster.writing import reason_of, unwritten
 
 
 @dataclass(frozen=True)
@@ -96,12 +106,23 @@ def publish_catalog(name: str, reason: str | None) -> None:
 def _run_and_sum_up(name: str, request: Request) -> None:
     started = time.monotonic()
     result = run_job(name, request)
-    made = len(result.get_asset_materialization_events())
+    tables = [
+        event.materialization.metadata.get("unchanged")
+        for event in result.get_asset_materialization_events()
+    ]
+    left = sum(entry is not None and bool(entry.value) for entry in tables)
     console.print(
-        f"[bold]{name}[/]: {made} table{'' if made == 1 else 's'} in "
-        f"{time.monotonic() - started:.1f} s",
+        f"[bold]{name}[/]: {_made(len(tables) - left, left)} in {time.monotonic() - started:.1f} s",
         highlight=False,
     )
+
+
+def _made(made: int, left: int) -> str:
+    """How many tables a run made, and how many it left as they were."""
+    if not made:
+        return f"nothing has changed, {left} table{'' if left == 1 else 's'} left as before,"
+    unchanged = f", {left} unchanged," if left else ""
+    return f"{made} table{'' if made == 1 else 's'} made{unchanged}"
 
 
 def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
@@ -116,8 +137,8 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
             for.
         KeyboardInterrupt: the run was ended by Ctrl-C.
     """
-    catalogs = Catalogs.read(catalogs_folder())
-    catalogs[name]
+    # Nothing of the others is needed, and nothing that is wrong with them is in the way.
+    catalogs = Catalogs({name: Catalogs.read(catalogs_folder())[name]})
     from recsys_dagster.build import build_defs
 
     run_id = str(uuid.uuid4())
@@ -139,6 +160,7 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
         progress = stack.enter_context(live_progress())
         shown = StageProgress(progress)
         defs = build_defs(catalogs, loggers={"console": stage_logger(shown)})
+        stack.enter_context(_history_told(Path(instance.root_directory)))
         result = defs.resolve_job_def(request.job).execute_in_process(
             instance=instance,
             run_id=run_id,
@@ -180,8 +202,21 @@ def _instance() -> dg.DagsterInstance:
         )
     except (yaml.YAMLError, dg.DagsterInvalidConfigError) as error:
         raise UserError(f"$DAGSTER_HOME/dagster.yaml is not what Dagster reads: {error}") from None
-    except OSError as error:
-        raise UserError(f"The history of runs cannot be kept: {error}") from None
+    except (OSError, SQLAlchemyError) as error:
+        home = os.environ.get("DAGSTER_HOME", "")
+        reason = reason_of(error) or error
+        raise UserError(f"{home}: the history of runs cannot be kept: {reason}") from None
+
+
+@contextmanager
+def _history_told(home: Path) -> Generator[None]:
+    """What Dagster cannot write of a run is a message, as what we cannot write is."""
+    try:
+        yield
+    except (OSError, SQLAlchemyError) as error:
+        if reason_of(error) is None:
+            raise
+        raise unwritten(home, error) from None
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -245,7 +280,8 @@ def _asset_keys(defs: dg.Definitions, name: str, stages: Sequence[str]) -> list[
 
 
 def _failure(name: str, result: dg.ExecuteInProcessResult, failed_checks: list[str]) -> str:
-    lines = [f"The run of {name!r} stopped; what was published before is still served."]
+    readers = served(snapshots_folder(), name, result.run_id)
+    lines = [f"The run of {name!r} stopped; {readers}."]
     lines += [f"  check failed: {check}" for check in failed_checks]
     for event in result.all_events:
         if event.is_step_failure and not failed_checks:

@@ -42,6 +42,7 @@ class StageProgress(logging.Handler):
         self._printed: dict[str, tuple[float, str]] = {}
         self._unchecked: dict[str, set[str]] = {}
         self._seconds: dict[str, float] = {}
+        self._unchanged: dict[str, bool] = {}
         if not progress.console.is_interactive:
             threading.Thread(target=self._print_now_and_then, daemon=True).start()
 
@@ -58,6 +59,11 @@ class StageProgress(logging.Handler):
         if kind == "STEP_START":
             self._started[step] = time.monotonic()
             self._tasks[step] = self._progress.add_task(_stage(step), total=None, said="")
+        elif event is not None and kind == "ASSET_MATERIALIZATION":
+            said = event.step_materialization_data.materialization.metadata.get("unchanged")
+            # A stage of several tables is unchanged where all of them are.
+            before = self._unchanged.get(_stage(step), True)
+            self._unchanged[_stage(step)] = before and said is not None and bool(said.value)
         elif step in self._tasks and kind == "STEP_SUCCESS":
             self._finish(step, failed=False)
         elif step in self._tasks and kind == "STEP_FAILURE":
@@ -115,7 +121,10 @@ class StageProgress(logging.Handler):
             self._tick(stage, "[dim]·[/]")
 
     def _tick(self, stage: str, mark: str) -> None:
-        self._progress.console.print(f"{mark} {stage:<42} [dim]{self._seconds[stage]:6.1f} s[/]")
+        unchanged = "  unchanged" if self._unchanged.get(stage, False) else ""
+        self._progress.console.print(
+            f"{mark} {stage:<42} [dim]{self._seconds[stage]:6.1f} s{unchanged}[/]", soft_wrap=True
+        )
 
 
 def _stage(step: str) -> str:

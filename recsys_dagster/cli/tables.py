@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalogs import Catalogs, FaultyCatalog
 from recsys_dagster.cli.program import program
 from recsys_dagster.errors import UserError
 from recsys_dagster.inspection import Inspection, TableReport
@@ -76,21 +76,39 @@ def print_status(catalogs: Catalogs, folder: Path) -> None:
         right = column in ("recommendations", "items")
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for name, catalog in catalogs.items():
-        try:
-            manifest = Snapshot.current(folder, name).manifest
-        except UserError:
-            table.add_row(name, catalog.strategy, "never", "", "", plain(f"{program()} run {name}"))
-            continue
-        made_at = datetime.fromisoformat(manifest["made_at"])
-        table.add_row(
-            name,
-            manifest["settings"]["strategy"],
-            _ago((datetime.now(UTC) - made_at).total_seconds()) + _forced(manifest),
-            f"{manifest['files']['recommendations']['rows']:,}",
-            f"{manifest['files']['items']['rows']:,}",
-            manifest["snapshot"],
-        )
+        published = _published(folder, name)
+        if published is None:
+            to_do = plain(f"{program()} run {name}")
+            published = [catalog.strategy, "never", "", "", to_do]
+        table.add_row(name, *published)
+    for each in catalogs.faulty:
+        *served, _ = _published(folder, each.name) or ["", "", "", "", ""]
+        if each.name in catalogs:  # the snapshot is that of the file that is sound
+            served = ["", "", "", ""]
+        table.add_row(each.name, *served, plain(f"faulty: {each.first}"), style="red")
     console.print(table)
+
+
+def _published(folder: Path, name: str) -> list[str] | None:
+    """What a catalog serves, in cells; None where it is nothing."""
+    try:
+        manifest = Snapshot.current(folder, name).manifest
+    except UserError:
+        return None
+    made_at = datetime.fromisoformat(manifest["made_at"])
+    return [
+        manifest["settings"]["strategy"],
+        _ago((datetime.now(UTC) - made_at).total_seconds()) + _forced(manifest),
+        f"{manifest['files']['recommendations']['rows']:,}",
+        f"{manifest['files']['items']['rows']:,}",
+        manifest["snapshot"],
+    ]
+
+
+def print_faulty(faulty: Sequence[FaultyCatalog]) -> None:
+    """Everything that is wrong with catalog files that cannot be used."""
+    for each in faulty:
+        console.print(f"[red]✗[/] {plain(each.fault)}", highlight=False, soft_wrap=True)
 
 
 def _forced(manifest: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.writing import reason_of, unwritten
 
 POLL_SECONDS = 0.3
 SECONDS_BETWEEN_WORDS = 30.0
@@ -102,14 +103,18 @@ def hold(
             break
         except OSError as error:
             if not isinstance(error, Timeout):
-                raise UserError(f"{lock}: the file cannot be locked: {error}") from error
+                reason = reason_of(error) or error
+                raise UserError(f"{lock}: the file cannot be locked: {reason}.") from error
             interrupted()
             if time.monotonic() - said >= SECONDS_BETWEEN_WORDS:
                 said = time.monotonic()
                 waiting(holder_of(lock))
             time.sleep(POLL_SECONDS)
     try:
-        _beside(lock).write_text(json.dumps(asdict(holder)), encoding="utf-8")
+        try:
+            _beside(lock).write_text(json.dumps(asdict(holder)), encoding="utf-8")
+        except OSError as error:
+            raise unwritten(_beside(lock), error) from None
         yield
     finally:
         file.release()

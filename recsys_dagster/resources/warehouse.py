@@ -18,8 +18,11 @@ from dagster_duckdb import DuckDBResource
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.warehouse_format import bring_up_to_date
 from recsys_dagster.schemas import EMBEDDING, TABLES, Column, Table
+from recsys_dagster.writing import reason_of, unwritten
 
 RETRY_SECONDS = 20
+LOCKED = "Could not set lock"
+"""What DuckDB says where another process has a file open."""
 MANY_ROWS = 1_000_000
 """Writing so many takes long enough to say so."""
 INTEGERS = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
@@ -54,22 +57,29 @@ class Warehouse(dg.ConfigurableResource):
 
         Raises:
             UserError: another process keeps the file open; or dagster.RetryRequested, where steps
-                are tried again.
+                are tried again. Or the file cannot be opened or written, or is none of DuckDB's.
         """
         path = self.path(catalog)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritten(path.parent, error) from None
         resource = DuckDBResource(database=str(path))
         try:
             context = resource.get_connection()
             connection = context.__enter__()
-        except duckdb.IOException as error:
-            fault = self._locked(catalog, error)
-            if self.retries:
+        except duckdb.Error as error:
+            fault = self._closed(catalog, error)
+            if self.retries and LOCKED in str(error):
                 raise dg.RetryRequested(self.retries, RETRY_SECONDS) from fault
             raise fault from error
         try:
             bring_up_to_date(connection, path)
             yield connection
+        except duckdb.Error as error:
+            if reason_of(error) is None:
+                raise
+            raise unwritten(path, error) from None
         finally:
             connection.close()
 
@@ -77,18 +87,28 @@ class Warehouse(dg.ConfigurableResource):
         """Fail at once, without the patience of `connect`, where another process is in the file.
 
         Raises:
-            UserError: another process keeps the file open.
+            UserError: another process keeps the file open, or it cannot be opened.
         """
         if self.path(catalog).exists():
             try:
                 duckdb.connect(str(self.path(catalog))).close()
-            except duckdb.IOException as error:
-                raise self._locked(catalog, error) from error
+            except duckdb.Error as error:
+                raise self._closed(catalog, error) from error
 
-    def _locked(self, catalog: str, error: duckdb.IOException) -> UserError:
+    def _closed(self, catalog: str, error: duckdb.Error) -> UserError:
+        """What is told of a file that could not be opened, by the kind of the error."""
+        path = self.path(catalog)
+        what = f"{path}: the warehouse of catalog {catalog!r} could not be opened"
+        if LOCKED in str(error):
+            return UserError(
+                f"{what}; another process has it open: wait for its run to end, or close it. "
+                f"({error})"
+            )
+        if reason_of(error) is not None:
+            return unwritten(path, error)
         return UserError(
-            f"{self.path(catalog)}: the warehouse of catalog {catalog!r} could not be opened; "
-            f"another process may have it open: wait for its run to end, or close it. ({error})"
+            f"{what}: {error} Where the file is damaged, move it away: the next run makes all "
+            "tables from the sources again, and encodes the texts again."
         )
 
     def query(

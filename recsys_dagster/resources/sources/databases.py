@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.resources.warehouse import quote
+from recsys_dagster.resources.warehouse import LOCKED, quote
 from recsys_dagster.source import SourceSettings, expand_variables
 
 DUCKDB_MAGIC = b"DUCK"
@@ -171,10 +171,10 @@ def connect_duckdb(
     """
     try:
         connection = duckdb.connect(str(database), read_only=True) if database else duckdb.connect()
-    except duckdb.IOException as error:
+    except duckdb.Error as error:
+        held = "another process is writing to it. " if LOCKED in str(error) else ""
         raise UserError(
-            f"{database}: the database cannot be opened for reading: another process may be "
-            f"writing to it. ({error})"
+            f"{database}: the database cannot be opened for reading: {held}({error})"
         ) from None
     with connection:
         if folder is not None:

@@ -1,0 +1,67 @@
+"""Files that are there whole or not at all, and why something could not be written."""
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from recsys_dagster.errors import UserError
+
+REASONS = (
+    (
+        "no space left on device|disk is full",
+        "there is no space left on the disk: free some, and run again",
+    ),
+    ("quota exceeded", "the quota of the disk is used up: free some space, and run again"),
+    (
+        "read-only file system|readonly database",
+        "the file system or the file is read-only: choose another place, or make this one writable",
+    ),
+    (
+        "unable to open database file",
+        "no file can be made there: choose another place, or make this one writable",
+    ),
+    (
+        "permission denied|operation not permitted",
+        "this user has no permission for it: choose another place, or change its permissions",
+    ),
+)
+"""What errors of the operating system, of DuckDB, Arrow and SQLite have in common: a phrase."""
+
+
+def reason_of(error: BaseException) -> str | None:
+    """Why nothing could be written, and what to do; None where the error is about something else.
+
+    Args:
+        error: of the operating system, or of a library that passes its words on.
+    """
+    said = str(error)
+    return next((why for words, why in REASONS if re.search(words, said, re.IGNORECASE)), None)
+
+
+def unwritten(place: Path | str, error: BaseException) -> UserError:
+    """The message for somebody whose file or folder could not be written.
+
+    Args:
+        place: the file or folder.
+        error: what happened.
+    """
+    return UserError(f"{place}: it could not be written: {reason_of(error) or error}.")
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """A hidden file beside `path`, to be written in the block, that takes its place at the end.
+
+    Raises:
+        UserError: it could not be written; what was there before is as it was.
+    """
+    hidden = path.with_name(f".{path.name}.part")
+    try:
+        yield hidden
+        hidden.replace(path)
+    except OSError as error:
+        raise unwritten(path, error) from None
+    finally:
+        with suppress(OSError):
+            hidden.unlink(missing_ok=True)
