@@ -69,12 +69,12 @@ DIFFERENCES = (
     Difference(
         "without what is in front of the first digit and leading zeros",
         lambda text: ZEROS.sub("", PREFIX.sub("", text)),
-        r"regexp_replace(item_id, '^[^0-9]*?0*([0-9])', '\1')",
+        r"regexp_replace(regexp_replace(item_id, '^[^0-9]+([0-9])', '\1'), '^0+(.)', '\1')",
     ),
     Difference(
         "with letters and digits alone, in lower case",
-        lambda text: "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold())),
-        r"lower(regexp_replace(item_id, '[^\p{L}\p{N}]', '', 'g'))",
+        lambda text: "".join(filter(str.isalnum, unicodedata.normalize("NFC", text).casefold())),
+        r"lower(regexp_replace(nfc_normalize(item_id), '[^\p{L}\p{N}]', '', 'g'))",
     ),
 )
 
@@ -108,7 +108,11 @@ def explain_mismatch(unknown: pd.Series, known: pd.Series) -> Explanation | None
             continue
         would = looked_at.index.map(difference.without).isin(there)
         matched = int(looked_at[would].sum())
-        if matched >= ENOUGH * looked_at.sum() and (best is None or matched > best.matched):
+        if (
+            matched
+            and matched >= ENOUGH * looked_at.sum()
+            and (best is None or matched > best.matched)
+        ):
             best = Explanation(difference, matched)
             if matched == looked_at.sum():
                 break
