@@ -25,8 +25,10 @@ PAIRS = {
 }
 
 
-def explain(unknown, known):
-    found = explain_mismatch(pd.Series(1, index=unknown), pd.Series(known, dtype="str"))
+def explain(unknown, known, *, none_matches=True):
+    found = explain_mismatch(
+        pd.Series(1, index=unknown), pd.Series(known, dtype="str"), none_matches=none_matches
+    )
     return found and (found.difference.name, found.matched)
 
 
@@ -56,10 +58,17 @@ def test_the_query_does_what_the_name_says(difference):
 
 def test_most_of_the_interactions_must_be_explained():
     unknown = pd.Series({"007": 10, "x": 9, "y": 9})
-    assert explain_mismatch(unknown, pd.Series(["7", "8"])) is None
-    found = explain_mismatch(pd.Series({"007": 10, "x": 9}), pd.Series(["7", "8"]))
+    assert explain_mismatch(unknown, pd.Series(["7", "8"]), none_matches=False) is None
+    unknown = pd.Series({"007": 10, "x": 9})
+    found = explain_mismatch(unknown, pd.Series(["7", "8"]), none_matches=False)
     assert found is not None
     assert found.matched == 10
+
+
+def test_what_tells_books_from_films_explains_nothing_where_films_are_known():
+    books, films = ["book_7", "book_8"], ["film_7", "film_8", "film_9"]
+    assert explain(books, films, none_matches=False) is None
+    assert explain(books, films, none_matches=True) is not None
 
 
 def test_what_would_make_most_items_one_explains_nothing():
