@@ -303,7 +303,9 @@ class _Inspector:
         least = self._catalog.checks.known_share
         explanation = None
         if 1 - is_unknown.mean() < least:
-            explanation = explain_mismatch(unknown, items["item_id"])
+            explanation = explain_mismatch(
+                unknown, items["item_id"], none_matches=bool(is_unknown.all())
+            )
         finding = soundness.known_share(
             len(interactions), int(unknown.sum()), len(unknown), least, explanation
         )

@@ -11,6 +11,8 @@ from recsys_dagster.steps.ids import UNSEEN
 
 ENOUGH = 0.5
 """Of what does not match, that a difference must explain."""
+DISTINCT = 0.95
+"""Of the items, that must still be told apart."""
 MOST_LOOKED_AT = 20_000
 """Ids that do not match, the most frequent ones."""
 UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
@@ -27,11 +29,14 @@ class Difference:
         name: as in "without leading zeros".
         without: an id as it would match.
         sql: the same in DuckDB, of the column item_id.
+        telling: whether what is taken away may tell things apart, as in book_7 and film_7: it
+            explains ids only where none matches as it is.
     """
 
     name: str
     without: Callable[[str], str]
     sql: str
+    telling: bool = False
 
 
 DIFFERENCES = (
@@ -65,16 +70,18 @@ DIFFERENCES = (
         "without what is in front of the first digit",
         lambda text: PREFIX.sub("", text),
         r"regexp_replace(item_id, '^[^0-9]+([0-9])', '\1')",
+        telling=True,
     ),
     Difference(
         "without what is in front of the first digit and leading zeros",
         lambda text: ZEROS.sub("", PREFIX.sub("", text)),
-        r"regexp_replace(item_id, '^[^0-9]*?0*([0-9])', '\1')",
+        r"regexp_replace(regexp_replace(item_id, '^[^0-9]+([0-9])', '\1'), '^0+(.)', '\1')",
+        telling=True,
     ),
     Difference(
         "with letters and digits alone, in lower case",
-        lambda text: "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold())),
-        r"lower(regexp_replace(item_id, '[^\p{L}\p{N}]', '', 'g'))",
+        lambda text: "".join(filter(str.isalnum, unicodedata.normalize("NFC", text).casefold())),
+        r"lower(regexp_replace(nfc_normalize(item_id), '[^\p{L}\p{N}]', '', 'g'))",
     ),
 )
 
@@ -92,23 +99,31 @@ class Explanation:
     matched: int
 
 
-def explain_mismatch(unknown: pd.Series, known: pd.Series) -> Explanation | None:
+def explain_mismatch(
+    unknown: pd.Series, known: pd.Series, *, none_matches: bool
+) -> Explanation | None:
     """Why items of interactions are not in the table of items; None where nothing explains it.
 
     Args:
         unknown: interactions by the item_ids that the table of items lacks.
         known: the item_ids of the table of items.
+        none_matches: whether no interaction at all is with one of those.
     """
     looked_at = unknown.nlargest(MOST_LOOKED_AT)
     best: Explanation | None = None
     for difference in DIFFERENCES:
+        if difference.telling and not none_matches:
+            continue
         there = set(map(difference.without, known))
-        # Ids that would be one are not told apart by what is left of them.
-        if len(there) <= len(known) * ENOUGH:
+        if len(there) < len(known) * DISTINCT:
             continue
         would = looked_at.index.map(difference.without).isin(there)
         matched = int(looked_at[would].sum())
-        if matched >= ENOUGH * looked_at.sum() and (best is None or matched > best.matched):
+        if (
+            matched
+            and matched >= ENOUGH * looked_at.sum()
+            and (best is None or matched > best.matched)
+        ):
             best = Explanation(difference, matched)
             if matched == looked_at.sum():
                 break

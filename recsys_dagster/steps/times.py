@@ -64,14 +64,15 @@ def read_times(values: pd.Series, timestamp_format: str | None = None) -> Times:
     format is given, numbers are texts too: 20240131 may be "%Y%m%d".
     """
     dates, texts, numbers = _by_kind(values)
+    # pandas takes "now" and "today" for times, in any format: those of the reading.
+    texts = texts.where(texts.str.contains(r"\d").fillna(False))
     if timestamp_format is not None:
         texts = texts.fillna(as_ids(numbers))
         read = pd.to_datetime(texts, utc=True, errors="coerce", format=timestamp_format)
         return Times(dates.fillna(_naive(read)), {})
     numbers = numbers.fillna(pd.to_numeric(texts, errors="coerce").astype("float64"))
-    # pandas reads "now" as the time of reading, and finer than microseconds narrows the years
-    # that the whole column can have.
-    dated = texts.where(numbers.isna() & texts.str.match(r"\s*\d").fillna(False)).str.strip()
+    # One time finer than microseconds would narrow the years that the whole column can have.
+    dated = texts.where(numbers.isna()).str.strip()
     dated = dated.str.replace(r"(\.\d{6})\d+", r"\1", regex=True)
     read = _naive(pd.to_datetime(dated, utc=True, errors="coerce", format="ISO8601"))
     unix, units = _unix_times(numbers)

@@ -88,5 +88,7 @@ def interactions_know_items(
     explanation = None
     if pairs and 1 - unknown.sum() / pairs < least:
         known = [item_id for (item_id,) in checked.rows("select item_id from items")]
-        explanation = explain_mismatch(unknown, pd.Series(known, dtype="str"))
+        explanation = explain_mismatch(
+            unknown, pd.Series(known, dtype="str"), none_matches=bool(unknown.sum() == pairs)
+        )
     return said_by(known_share(pairs, int(unknown.sum()), len(unknown), least, explanation))

@@ -134,7 +134,8 @@ def recommendations_not_concentrated(
     _, spread = _spread(checked)
     found = (
         f"Gini coefficient {beside(spread.concentration, (most,), 3)} of how often "
-        f"{spread.reachable:,} items are recommended, at most {most:g} expected (0: all alike, 1: one item is everywhere)"
+        f"{spread.reachable:,} items are recommended, at most {most:g} expected "
+        "(0: all alike, 1: one item is everywhere)"
     )
     if spread.concentration > most:
         found += (
@@ -194,7 +195,8 @@ def lists_not_upset(
     share = changed / compared if compared else 0.0
     found = (
         f"{percent(share, most)} of {compared:,} users have another first item than in the "
-        f"published snapshot, at most {expected(most)} expected; {new:,} users are new, {gone:,} are gone"
+        f"published snapshot, at most {expected(most)} expected; {new:,} users are new, "
+        f"{gone:,} are gone"
     )
     if share > most:
         found += (
