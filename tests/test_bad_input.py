@@ -250,7 +250,7 @@ class TestCatalogs:
         file.write_text(file.read_text() + "strategi: ease\n")
         line = file.read_text().count("\n")
         with pytest.raises(UserError) as raised:
-            Catalogs.read(place.catalogs)
+            Catalogs.read(place.catalogs)["tiny"]
         message = f"{file}:{line}: strategi: unknown key. Did you mean 'strategy'?"
         assert message in str(raised.value)
         snapshot(place)

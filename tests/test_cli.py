@@ -1,6 +1,7 @@
 """The command line as a person or a program meets it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_dagster.cli import main
+from recsys_dagster.cli import main, tables
 from recsys_dagster.cli.app import app
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
@@ -180,15 +181,17 @@ class TestRun:
         place = tiny()
         code, out, err = recsys(place, "run", "tiny")
         assert (code, err) == (0, "")
-        assert "tiny: 19 tables" in out
+        assert "tiny: 19 tables made in " in out
+        assert "unchanged" not in out
         assert "published" in out
         code, out, err = recsys(place, "run", "tiny", "--select", "popular_items")
         assert (code, err) == (0, "")
-        assert "tiny: 1 table " in out
+        assert re.search(r"✓ popular_items +\d+\.\d s  unchanged\n", out)
+        assert "tiny: nothing has changed, 1 table left as before, in " in out
         # What is made together is run together.
         code, out, err = recsys(place, "run", "tiny", "--select", "rejected_items")
         assert (code, err) == (0, "")
-        assert "tiny: 2 tables" in out
+        assert "2 tables left as before" in out
 
     def test_an_unknown_stage_names_the_nearest(self, tiny, recsys):
         code, _, err = recsys(tiny(), "run", "tiny", "--select", "populr_items")
@@ -252,28 +255,68 @@ class TestRun:
 
 
 class TestFaultyYaml:
-    def test_every_fault_is_listed(self, tiny, recsys):
-        place = tiny()
-        (place.catalogs / "bad.yaml").write_text(
-            "name: Bad Name\n"
-            "interactions: {source: a.csv, positive: 'rating over 4'}\n"
-            "items: {source: b.csv, txt: '{title}'}\n"
-            "similarity: cosin\n"
-            "stratgy: ease\n"
-        )
-        for command in (["status"], ["run", "tiny"], ["export-matrix", "tiny"]):
-            code, _, err = recsys(place, *command)
-            assert code == 2
-            for fault in (
-                "name:",
-                "interactions.positive: ",
-                "items.txt: unknown key. Did you mean 'text'?",
-                "items.text:",
-                "similarity:",
-                "stratgy: unknown key. Did you mean 'strategy'?",
-            ):
-                assert fault in err
-            assert "Traceback" not in err
+    BAD = (
+        "name: Bad Name\n"
+        "interactions: {source: a.csv, positive: 'rating over 4'}\n"
+        "items: {source: b.csv, txt: '{title}'}\n"
+        "similarity: cosin\n"
+        "stratgy: ease\n"
+    )
+    FAULTS = (
+        "name:",
+        "interactions.positive: ",
+        "items.txt: unknown key. Did you mean 'text'?",
+        "items.text:",
+        "similarity:",
+        "stratgy: unknown key. Did you mean 'strategy'?",
+    )
+
+    @pytest.fixture
+    def place(self, published):
+        """A sound catalog that has published, and a faulty one beside it."""
+        place = published()
+        (place.catalogs / "bad.yaml").write_text(self.BAD)
+        return place
+
+    def test_every_fault_of_every_file_is_listed(self, place, recsys):
+        (place.catalogs / "worse.yaml").write_text("name: [\n")
+        code, out, err = recsys(place, "validate")
+        assert code == 2
+        for fault in (*self.FAULTS, "worse.yaml:2: this is not YAML"):
+            assert fault in out
+        assert "interactions from ../data/interactions.csv: 24 rows" in out
+        assert "✓ tiny" in out
+        assert err == "Error 7 faults found."
+
+    def test_the_status_has_a_row_for_it_with_its_first_fault(self, place, recsys, monkeypatch):
+        monkeypatch.setattr(tables.console, "width", 200)
+        code, out, err = recsys(place, "status")
+        assert (code, err) == (0, "")
+        sound, faulty = (line for line in out.splitlines() if "tiny" in line or "bad" in line)
+        assert "hybrid" in sound
+        assert "faulty: bad.yaml:1: name: expected a letter" in faulty
+
+    def test_another_catalog_runs(self, place, recsys):
+        code, out, err = recsys(place, "run", "tiny", "--select", "popular_items")
+        assert (code, err) == (0, "")
+        assert "tiny: " in out
+        code, _, err = recsys(place, "export-matrix", "tiny", "--out", str(place.root / "m.csv"))
+        assert (code, err) == (0, "")
+
+    def test_who_asks_for_it_is_told_its_faults(self, place, recsys):
+        code, _, err = recsys(place, "run", "bad")
+        assert code == 2
+        for fault in self.FAULTS:
+            assert fault in err
+        assert "Traceback" not in err
+
+    def test_who_asks_for_an_unknown_name_is_told_that_a_file_was_not_looked_into(
+        self, place, recsys
+    ):
+        code, _, err = recsys(place, "run", "tinny")
+        assert code == 2
+        assert "Did you mean 'tiny'? Faulty, and so not looked into: " in err
+        assert "bad.yaml; recsys validate says why" in err
 
     def test_a_folder_without_catalogs(self, tiny, recsys):
         place = tiny()
@@ -304,5 +347,5 @@ class TestAHomeThatCannotBeUsed:
 
     def test_a_file_in_the_place_of_dagsters_home_is_named(self, place):
         (place.home / "dagster").write_text("")
-        with pytest.raises(UserError, match="The history of runs cannot be kept"):
+        with pytest.raises(UserError, match="dagster: the history of runs cannot be kept"):
             app(["run", "tiny"], standalone_mode=False)

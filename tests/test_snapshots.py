@@ -1,12 +1,14 @@
 """Snapshots: whole or not at all, checked, and safe with any id."""
 
+import errno
+
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from recsys_dagster import snapshots
 from recsys_dagster.errors import UserError
-from recsys_dagster.snapshots import CURRENT, Snapshot, make_current, publish
+from recsys_dagster.snapshots import CURRENT, MANIFEST, Snapshot, make_current, publish, served
 from recsys_dagster.steps.recommendations import BECAUSE
 
 ODD = [
@@ -80,6 +82,9 @@ def names(folder) -> set[str]:
     return {path.name for path in (folder / "films").iterdir()}
 
 
+NO_SPACE = "films: it could not be written: there is no space left on the disk"
+
+
 class TestPublish:
     def test_the_last_one_is_current_and_the_others_stay(self, tmp_path):
         first = put(tmp_path)
@@ -88,8 +93,16 @@ class TestPublish:
         assert names(tmp_path) == {CURRENT, first.name, second.name}
 
     @pytest.mark.parametrize("broken", ["_write", "_write_text"])
-    @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-    def test_a_failure_while_writing_leaves_no_trace(self, tmp_path, monkeypatch, broken, error):
+    @pytest.mark.parametrize(
+        ("error", "raised"),
+        [
+            (OSError(errno.ENOSPC, "No space left on device"), UserError),
+            (KeyboardInterrupt(), KeyboardInterrupt),
+        ],
+    )
+    def test_a_failure_while_writing_leaves_no_trace(
+        self, tmp_path, monkeypatch, broken, error, raised
+    ):
         first = put(tmp_path)
         before = names(tmp_path)
 
@@ -97,7 +110,7 @@ class TestPublish:
             raise error
 
         monkeypatch.setattr(snapshots, broken, fail)
-        with pytest.raises(type(error)):
+        with pytest.raises(raised, match=NO_SPACE if raised is UserError else None):
             put(tmp_path, "run-two", day=2)
         assert names(tmp_path) == before
         assert Snapshot.current(tmp_path, "films").path == first
@@ -106,10 +119,10 @@ class TestPublish:
         first = put(tmp_path)
 
         def fail(*_):
-            raise OSError("disk full")
+            raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(snapshots, "make_current", fail)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(UserError, match=NO_SPACE):
             put(tmp_path, "run-two", day=2)
         assert Snapshot.current(tmp_path, "films").path == first
 
@@ -128,6 +141,18 @@ class TestPublish:
 
 
 class TestReading:
+    def test_a_damaged_manifest_is_named(self, tmp_path):
+        (put(tmp_path) / MANIFEST).write_text("{half")
+        with pytest.raises(UserError, match=r"manifest\.json: this is no manifest"):
+            Snapshot.current(tmp_path, "films")
+
+    def test_what_readers_get_after_a_run_that_failed(self, tmp_path):
+        assert served(tmp_path, "films", "run-one") == "nothing is published yet"
+        put(tmp_path)
+        run = Snapshot.current(tmp_path, "films").manifest["run_id"]
+        assert served(tmp_path, "films", run) == "what it published before that is served"
+        assert served(tmp_path, "films", "later") == "what was published before is still served"
+
     def test_nothing_published(self, tmp_path):
         with pytest.raises(UserError, match="recsys run films"):
             Snapshot.current(tmp_path, "films")

@@ -82,6 +82,29 @@ def check(stage: str, name: str, *, passed: bool, severity=dg.AssetCheckSeverity
     return record(f"shop__{stage}_{name}", dagster_event=kind)
 
 
+def materialized(step: str, *, unchanged: bool) -> logging.LogRecord:
+    made = dg.AssetMaterialization("table", metadata={"unchanged": unchanged})
+    data = SimpleNamespace(materialization=made)
+    kind = SimpleNamespace(event_type_value="ASSET_MATERIALIZATION", step_materialization_data=data)
+    return record(step, dagster_event=kind)
+
+
+class TestUnchanged:
+    @pytest.mark.parametrize(
+        ("tables", "said"), [([True], True), ([False], False), ([True, False], False), ([], False)]
+    )
+    def test_a_stage_that_left_all_of_its_tables_says_so(self, tables, said):
+        file = io.StringIO()
+        with Progress(TextColumn(""), console=Console(file=file, width=60)) as progress:
+            handler = StageProgress(progress)
+            handler.emit(event("shop__users", "STEP_START"))
+            for unchanged in tables:
+                handler.emit(materialized("shop__users", unchanged=unchanged))
+            handler.emit(event("shop__users", "STEP_SUCCESS"))
+        (line,) = [line for line in file.getvalue().splitlines() if "users" in line]
+        assert line.endswith(" s  unchanged") is said
+
+
 class TestChecks:
     @pytest.fixture
     def stages(self):

@@ -9,15 +9,22 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from recsys_dagster.automation import alerts
+from recsys_dagster.automation import alerts, retention
 from recsys_dagster.automation.alerts import alert_sensor, tell
 from recsys_dagster.automation.jobs import CATALOG_TAG
 from recsys_dagster.automation.retention import remove_runs
 from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.errors import UserError
 from recsys_dagster.operations import AlertSettings
 from recsys_dagster.resources.embedding_store import SCHEMA, remove_unused
+from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.snapshots import Snapshot, make_current, remove_old
 
+TINY_SETTINGS = {
+    "interactions": {"source": "../data/interactions.csv"},
+    "items": {"source": "../data/items.csv", "text": "title"},
+    "encoder": "tfidf",
+}
 MESSAGE = {"catalog": "tiny", "job": "refresh_tiny", "run_id": "1", "message": "it failed"}
 
 
@@ -71,7 +78,10 @@ def told_of_a_run(place, name, file):
             dagster_event=result.get_run_failure_event(),
             dagster_instance=instance,
             dagster_run=result.dagster_run,
-            resources={"recsys_warehouse": place.warehouse},
+            resources={
+                "recsys_warehouse": place.warehouse,
+                "recsys_snapshots": SnapshotStore(folder=str(place.snapshots)),
+            },
         ).for_run_failure()
         sensor(context)
     if not file.exists():
@@ -102,13 +112,41 @@ def test_an_error_is_told_by_its_first_line_with_the_page_of_the_run(tiny, tmp_p
     assert told["url"] == f"https://dagster.example.org/runs/{told['run_id']}"
     assert (told["checks"], told["rejected"]) == ([], {})
     first, error, url = told["message"].splitlines()
-    assert first == (
-        "tiny: the run of refresh_tiny failed; what was published before is still served."
-    )
+    assert first == "tiny: the run of refresh_tiny failed; nothing is published yet."
     assert error.startswith("raw_items: ")
     assert "items.csv" in error
     assert "Error:" not in error
     assert url == told["url"]
+
+
+def test_where_something_is_published_it_is_said_that_it_is_still_served(published, tmp_path):
+    place = published(alert={"command": command_that_writes(tmp_path / "told")})
+    (place.data / "items.csv").unlink()
+    first = told_of_a_run(place, "tiny", tmp_path / "told")["message"].splitlines()[0]
+    assert first.endswith("failed; what was published before is still served.")
+
+
+def test_the_page_is_as_it_is_written_where_its_variable_is_not_set(tiny, tmp_path):
+    alert = {"command": command_that_writes(tmp_path / "told"), "ui": "${NO_SUCH_UI}"}
+    place = tiny(alert=alert)
+    (place.data / "items.csv").unlink()
+    told = told_of_a_run(place, "tiny", tmp_path / "told")
+    assert told["url"].startswith("${NO_SUCH_UI}/runs/")
+
+
+def test_a_command_that_fails_does_not_keep_the_webhook_from_being_told(monkeypatch):
+    posted = []
+    monkeypatch.setattr(alerts, "_post", lambda alert, _: posted.append(alert.webhook))
+    with pytest.raises(FileNotFoundError):
+        tell(AlertSettings(command=("no-such-program",), webhook="http://x"), MESSAGE)
+    assert posted == ["http://x"]
+
+
+def test_an_alert_that_nobody_gets_fails_the_sensor(tiny, tmp_path):
+    place = tiny(alert={"command": ["no-such-program"]})
+    (place.data / "items.csv").unlink()
+    with pytest.raises(UserError, match="nobody was told of a failed run: tiny: FileNotFound"):
+        told_of_a_run(place, "tiny", tmp_path / "told")
 
 
 def test_a_failed_check_is_told_with_its_figures_and_the_reasons_of_rejection(tiny, tmp_path):
@@ -238,3 +276,34 @@ def test_the_job_cleans_every_catalog_up(published):
     assert job.execute_in_process(instance=dg.DagsterInstance.ephemeral()).success
     assert len(snapshots(place)) == 10
     Snapshot.current(place.snapshots, "tiny").verify()
+
+
+def test_what_cannot_be_removed_of_one_catalog_stays_alone(published):
+    """An encoder that is not found: its vectors stay, and all else is removed."""
+    place = published(encoder="no-such-encoder")
+    place.write_catalog("zoo", TINY_SETTINGS)
+    for name in ("tiny", "zoo"):
+        for number in range(12):
+            (place.snapshots / name / f"199901{number:02}T000000-{number}").mkdir(parents=True)
+    job = place.definitions().resolve_job_def("clean_up")
+    result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral(), raise_on_error=False)
+    assert not result.success
+    assert len(snapshots(place)) == 10
+    assert len(list((place.snapshots / "zoo").iterdir())) == 10
+    (failure,) = (event for event in result.all_events if event.is_step_failure)
+    error = failure.step_failure_data.error
+    message = (error.cause or error).message
+    assert "Not everything could be removed: tiny: vectors of texts: " in message
+    assert "no-such-encoder" in message
+    assert "zoo" not in message
+
+
+def test_a_warehouse_that_a_run_holds_is_cleaned_another_day(published, monkeypatch):
+    place = published()
+
+    def held(*_):
+        raise dg.RetryRequested(3)
+
+    monkeypatch.setattr(retention, "remove_unused", held)
+    job = place.definitions().resolve_job_def("clean_up")
+    assert job.execute_in_process(instance=dg.DagsterInstance.ephemeral()).success
