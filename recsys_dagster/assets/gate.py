@@ -27,11 +27,13 @@ BLOCKING: dict[str, dict[str, tuple[str, ...]]] = {
     "interactions": {
         "interactions_keys_unique": (),
         "interactions_accepted_share": (),
+        "interactions_some_positive": (),
         "interactions_not_fallen": (),
     },
     "items": {
         "items_keys_unique": (),
         "items_accepted_share": (),
+        "items_some_available": (),
         "items_not_fallen": (),
         "interactions_know_items": ("interactions",),
     },

@@ -18,6 +18,7 @@ from recsys_dagster.cli.program import program
 from recsys_dagster.errors import UserError
 from recsys_dagster.inspection import Inspection, TableReport
 from recsys_dagster.snapshots import Row, Snapshot
+from recsys_dagster.steps.shares import percent
 
 console = Console()
 error_console = Console(stderr=True, highlight=False)
@@ -117,7 +118,7 @@ def print_inspection(name: str, inspection: Inspection) -> None:
 def _print_report(report: TableReport) -> None:
     judged = ""
     if report.accepted is not None and report.rows:
-        judged = f", {report.accepted / report.rows:.1%} accepted"
+        judged = f", {percent(report.accepted / report.rows)} accepted"
     console.print(
         f"[bold]{report.table}[/] from {plain(report.source)}: {report.rows:,} rows{judged}",
         highlight=False,

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from itertools import product
 
 import pandas as pd
 
@@ -21,18 +20,9 @@ from recsys_dagster.proposal.names import (
 )
 from recsys_dagster.proposal.rendering import Choice
 from recsys_dagster.proposal.tables import Column, Table, listed, percent
-from recsys_dagster.steps.interactions import parse_timestamps
+from recsys_dagster.steps.time_formats import READABLE, is_plausible, shares_read
+from recsys_dagster.steps.times import parse_timestamps
 
-READABLE = 0.9
-"""Of the values of a column of times, positions or weights."""
-DAYS = ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d"]
-DAYS += ["%Y-%m-%d", "%Y%m%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%d-%b-%Y"]
-DAYS += ["%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%m %d, %Y"]
-HOURS = ["", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S"]
-HOURS += [", %H:%M", ", %H:%M:%S", "%H%M%S"]
-FORMATS = [day + hour for day, hour in product(DAYS, HOURS)]
-FORMATS += ["%a %b %d %H:%M:%S %z %Y", "%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %z"]
-FIRST_PLAUSIBLE_YEAR = 1985
 FEWEST_EVENTS, MOST_EVENTS = 2, 20
 MOST_RATINGS = 21
 """Different values of a rating: 0 to 10 in halves."""
@@ -68,7 +58,7 @@ def find_time(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], list[
 
 def time_format(column: Column) -> str | None:
     """How a column of times is read: "" where no format is needed; None for other columns."""
-    if column.is_time and _is_plausible(parse_timestamps(column.sample)):
+    if column.is_time and is_plausible(parse_timestamps(column.sample)):
         return ""
     if pd.api.types.is_datetime64_any_dtype(column.values):
         return None
@@ -76,7 +66,7 @@ def time_format(column: Column) -> str | None:
     is_number = not column.numbers.empty
     if (is_number and not column.is_named_like_a_time) or not _looks_dated(texts):
         return None
-    shares = _shares_read(texts)
+    shares = shares_read(texts)
     best = max(shares, key=lambda format_: shares[format_], default="")
     return best if shares.get(best, 0.0) >= READABLE else None
 
@@ -86,20 +76,6 @@ def _looks_dated(texts: pd.Series) -> bool:
     return len(texts) > 0 and bool(dated.mean() >= READABLE)
 
 
-def _shares_read(texts: pd.Series) -> dict[str, float]:
-    shares = {}
-    for format_ in FORMATS:
-        read = parse_timestamps(texts, format_)
-        if read.notna().any() and _is_plausible(read):
-            shares[format_] = float(read.notna().mean())
-    return shares
-
-
-def _is_plausible(times: pd.Series) -> bool:
-    """Small numbers read as Unix times are in January 1970."""
-    return bool(times.dt.year.median() >= FIRST_PLAUSIBLE_YEAR)
-
-
 def _time_rank(name: str) -> tuple[bool, int]:
     place = place_in(name, TIME_NAMES)
     return has_word(name, TIME_OF_OTHER_THINGS), len(TIME_NAMES) if place is None else place
@@ -107,7 +83,7 @@ def _time_rank(name: str) -> tuple[bool, int]:
 
 def _format_why(column: Column, format_: str) -> str:
     swapped = re.sub("%[dm]", lambda part: {"%d": "%m", "%m": "%d"}[part.group()], format_)
-    shares = _shares_read(column.sample.astype("str"))
+    shares = shares_read(column.sample.astype("str"))
     text = f"Reads {percent(shares[format_])} of a sample"
     if swapped not in shares:
         return f"{text}."

@@ -17,10 +17,10 @@ from recsys_dagster.proposal.names import (
     has_word,
     is_key_name,
 )
-from recsys_dagster.steps.columns import as_ids
-from recsys_dagster.steps.interactions import parse_timestamps
+from recsys_dagster.steps.ids import as_ids
 from recsys_dagster.steps.items import AVAILABLE_WORDS
 from recsys_dagster.steps.texts import clean_text
+from recsys_dagster.steps.times import parse_timestamps
 
 SAMPLE = 500
 """Values of a column that are looked at one by one."""
