@@ -131,6 +131,35 @@ def _objection(
     return [] if result.passed else [Objection(table, check, result.description, failed=True)]
 
 
+def require_passed(
+    run: dg.DagsterRun,
+    warehouse: Warehouse,
+    catalog: Catalog,
+    stage: str,
+    tables: Iterable[str],
+    guarded_by: Iterable[str] = (),
+) -> None:
+    """See that the blocking checks of tables passed, unless somebody forced the run.
+
+    Args:
+        run: that wants to use them.
+        warehouse: where tables and results of checks lie.
+        catalog: whose.
+        stage: what is to be made of them.
+        tables: what it is made of.
+        guarded_by: tables that it is not made of, whose checks must not have failed.
+
+    Raises:
+        UserError: a check objects.
+    """
+    if forced_reason(run) is not None:
+        return
+    found = objections(warehouse, catalog, tables)
+    found += [each for each in objections(warehouse, catalog, guarded_by) if each.failed]
+    if found:
+        raise refusal(catalog.name, stage, found)
+
+
 def refusal(catalog: str, stage: str, found: list[Objection]) -> UserError:
     """The error of a stage that does not use what was objected to."""
     lines = "\n".join(f"  {objection}" for objection in found)

@@ -145,6 +145,10 @@ def _weight_settings(column: Column) -> list[Choice]:
     numbers = column.numbers
     missing = len(column.values) - len(numbers)
     settings = []
+    if column.decimal is not None:
+        example = column.present.astype("str").iloc[0]
+        why = f"`{column.name}` is written as in {example}."
+        settings.append(Choice("decimal", column.decimal, why))
     if missing:
         why = f"{missing:,} rows have no number in `{column.name}` and will be rejected."
         settings.append(Choice("", why=why))

@@ -4,6 +4,7 @@ import re
 from typing import Literal
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.proposal.languages import english
 from recsys_dagster.steps.columns import KNOWN_NAMES, find_column
 
 Kind = Literal["user_id", "item_id"]
@@ -55,10 +56,10 @@ CREATED_NAMES = _listed(
 WEIGHT_NAMES = _listed(
     "rating ratings stars star score value reviewrating overall grade quantity qty orderquantity "
     "count plays playcount listens clicks views playtime hours hoursplayed watchtime amount "
-    "weight strength units"
+    "weight strength units note times"
 )
 RATING_NAMES = frozenset(
-    _listed("rating ratings stars star score value reviewrating overall grade weight")
+    _listed("rating ratings stars star score value reviewrating overall grade weight note")
 )
 TIME_NAMES = _listed(
     "timestamp datetime eventtime eventtimestamp eventdatetime time date ts unixtime created "
@@ -80,6 +81,13 @@ EVENT_NAMES = _listed(
     "event eventtype eventname action actiontype activity activitytype behavior behaviour "
     "behaviortype behaviourtype interaction interactiontype verb type kind"
 )
+MEASURE_WORDS = frozenset(
+    _listed(
+        "price revenue turnover amount money total subtotal cost tax vat discount shipping margin "
+        "profit sales fee eur usd gbp chf rub cny jpy quantity qty units weight rating score stars"
+    )
+)
+"""Of columns that count or measure something, and are nobody's id."""
 LANGUAGE_WORDS = frozenset(_listed("language lang locale"))
 PERSONAL_WORDS = frozenset(
     _listed(
@@ -90,13 +98,16 @@ PERSONAL_WORDS = frozenset(
 
 
 def letters(name: str) -> str:
-    """A name without case, spaces and punctuation."""
-    return "".join(character for character in name.casefold() if character.isalnum())
+    """A name in English, without case, spaces and punctuation."""
+    return "".join(character for character in english(name).casefold() if character.isalnum())
 
 
 def words(name: str) -> list[str]:
-    """The words of a name: "StockCode" and "stock_code" are stock and code."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    """The words of a name: "StockCode" and "stock_code" are stock and code.
+
+    So are those of other languages, in English: "Kundennummer" is customer and number.
+    """
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", english(name))
     return re.findall(r"[^\W_]+", spaced.casefold())
 
 
@@ -113,21 +124,25 @@ def key_rank(name: str, kind: Kind) -> tuple[int, int] | None:
     """How well a name fits a key, smaller is better; None where it says nothing of the kind."""
     if name == kind:
         return (0, 0)
-    glued = letters(name)
+    glued, parts = letters(name), words(name)
     if glued in KNOWN_NAMES[kind]:
         return (1, KNOWN_NAMES[kind].index(glued))
-    for suffix in KEY_SUFFIXES:
-        place = _place(glued.removesuffix(suffix), kind) if glued.endswith(suffix) else None
-        if place is not None:
-            return (2, place)
+    places = [
+        _place(glued.removesuffix(suffix), kind)
+        for suffix in KEY_SUFFIXES
+        if glued.endswith(suffix)
+    ]
+    if len(parts) == 2 and parts[0] in KEY_SUFFIXES:  # "Код клиента", "Réf. article", "id_user"
+        places.append(_place(parts[1], kind))
+    ranks = [(2, place) for place in places if place is not None]
     bare = _place(glued, kind)
     if bare is not None:
-        return (3, bare)
-    parts = words(name)
+        ranks.append((3, bare))
     if len(parts) > 2 and parts[-1] in KEY_SUFFIXES:
         place = _place(parts[-2], kind)
-        return None if place is None else (4, place)
-    return None
+        if place is not None:
+            ranks.append((4, place))
+    return next(iter(ranks), None)
 
 
 def _place(word: str, kind: Kind) -> int | None:

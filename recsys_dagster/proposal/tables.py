@@ -11,6 +11,7 @@ import pandas as pd
 
 from recsys_dagster.proposal.names import (
     LANGUAGE_WORDS,
+    MEASURE_WORDS,
     TIME_NAMES,
     TIME_OF_OTHER_THINGS,
     TIME_WORDS,
@@ -19,9 +20,13 @@ from recsys_dagster.proposal.names import (
 )
 from recsys_dagster.steps.ids import as_ids
 from recsys_dagster.steps.items import AVAILABLE_WORDS
+from recsys_dagster.steps.numbers import DecimalSign, parse_numbers
 from recsys_dagster.steps.texts import clean_text
 from recsys_dagster.steps.times import parse_timestamps
 
+CURRENCY = re.compile(
+    r"^\s*(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF)\s?\d|\d\s?(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF|zł|руб\.?|円|元)\s*$"
+)
 SAMPLE = 500
 """Values of a column that are looked at one by one."""
 LONGEST_KEY = 60
@@ -109,8 +114,17 @@ class Column:
         """The values as numbers; empty where fewer than 99 % of them are."""
         if not self._may_be_numbers:
             return pd.Series(dtype="float64")
-        numbers = pd.to_numeric(self.present, errors="coerce").astype("float64").dropna()
+        numbers = parse_numbers(self.present, self.decimal).dropna()
         return numbers if len(numbers) >= 0.99 * len(self.present) else numbers.iloc[:0]
+
+    @cached_property
+    def decimal(self) -> DecimalSign | None:
+        """The sign before decimals where numbers are written for people; None for plain ones."""
+        texts = self.sample.astype("str")
+        if pd.api.types.is_numeric_dtype(self.values) or _are_few(parse_numbers(texts).isna()):
+            return None
+        signs: tuple[DecimalSign, ...] = (",", ".")
+        return next((sign for sign in signs if _are_few(parse_numbers(texts, sign).isna())), None)
 
     @property
     def _may_be_numbers(self) -> bool:
@@ -119,7 +133,7 @@ class Column:
             self.present.empty
             or kinds.is_bool_dtype(self.values)
             or kinds.is_datetime64_any_dtype(self.values)
-            or pd.to_numeric(self.sample.astype("str"), errors="coerce").isna().mean() > 0.05
+            or not _are_few(parse_numbers(self.sample.astype("str"), self.decimal).isna())
         )
 
     @cached_property
@@ -143,9 +157,17 @@ class Column:
         """Whether the values may be ids: short, neither points in time nor fractions."""
         if self.present.empty or self.is_time or pd.api.types.is_bool_dtype(self.values):
             return False
+        if self.is_measure:
+            return False
         if not self.numbers.empty:
             return bool((self.numbers % 1 == 0).all()) and self.distinct > 1
         return bool(self.texts.str.len().mean() <= LONGEST_KEY) and self.distinct > 1
+
+    @property
+    def is_measure(self) -> bool:
+        """Whether it says how much, such as a price: by its name, or by signs of currencies."""
+        by_name = has_word(self.name, MEASURE_WORDS) and not is_key_name(self.name)
+        return by_name or bool(self.texts.str.contains(CURRENCY).mean() > 0.5)
 
     @cached_property
     def is_text(self) -> bool:
@@ -215,6 +237,10 @@ class Table:
     def has_text_beside(self, key: Column) -> bool:
         """Whether a column other than the key has words in it."""
         return any(column is not key for column in self.text_columns)
+
+
+def _are_few(faults: pd.Series) -> bool:
+    return bool(faults.mean() <= 0.05)
 
 
 def percent(share: float) -> str:
