@@ -15,11 +15,20 @@ import pyarrow.compute as pc
 from recsys_dagster.errors import UserError
 from recsys_dagster.proposal import Candidate
 from recsys_dagster.proposal.languages import fold
+from recsys_dagster.proposal.names import key_rank
+from recsys_dagster.proposal.reshaping import FEWEST_COLUMNS
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.databases import is_sqlite, relation, tables_of
 from recsys_dagster.resources.sources.files import find_files
 from recsys_dagster.resources.sources.formats import NAMED_ONE_BY_ONE, READERS
-from recsys_dagster.resources.sources.sniffing import cells, first_lines, sniff, suffix_of
+from recsys_dagster.resources.sources.sniffing import (
+    DELIMITERS,
+    TextFormat,
+    cells,
+    first_lines,
+    sniff,
+    suffix_of,
+)
 from recsys_dagster.resources.sources.state import state_of
 from recsys_dagster.resources.warehouse import to_pandas
 from recsys_dagster.source import SourceSettings
@@ -36,6 +45,7 @@ NOTES = re.compile(
 OF_ONE_SHAPE = 0.8
 """Of the first lines of a text file that may be a note: with as many cells as the first."""
 MOST_UNREADABLE = 0.5
+ENCODINGS_OF_QUERIES = ("utf-8",)
 PARTITION = re.compile(r"[^=/]+=[^=/]+")
 SUFFIXES_OF_TEXT = frozenset(READERS) - {".parquet", ".jsonl", ".ndjson", ".json"}
 
@@ -110,6 +120,16 @@ class Found:
             if not _is_table(path, lines, text.delimiter):
                 self.remarks.append(f"Taken for a note, not for a table: {pattern.name}.")
                 return
+            above = _lines_above_the_header(lines, text.delimiter)
+            if above:
+                self.remarks.append(
+                    f"Left aside: {pattern.name}: the line with the column names seems to be line "
+                    f"{above + 1}: remove what is above the header, and run init again."
+                )
+                return
+            if not text.has_header and _is_matrix(cells(lines[0], text.delimiter)):
+                self._take_matrix(path, text, cells(lines[0], text.delimiter))
+                return
             if text.encoding != "utf-8":
                 settings["encoding"] = text.encoding
             if suffix_of(path) in NAMED_ONE_BY_ONE:
@@ -130,6 +150,30 @@ class Found:
             return
         source = settings if len(settings) > 1 else settings["path"]
         self._add(source, read, is_headerless=is_headerless)
+
+    def _take_matrix(self, path: Path, text: TextFormat, header: list[str]) -> None:
+        """A table with a column for each item, named by numbers, which no other table has."""
+        names = [name.strip() for name in header]
+        if text.encoding not in ENCODINGS_OF_QUERIES or len(set(names)) < len(names):
+            self.remarks.append(
+                f"Left aside: {path.name}: a column for each item. Write one row for each user and "
+                "item (unpivot, or melt in pandas) to a new file."
+            )
+            return
+        settings = {"path": self._relative(path), "encoding": text.encoding, "names": names}
+        read = self._read(settings | {"delimiter": text.delimiter}, path.name)
+        if read is None:
+            return
+        place = glob.escape(self._relative(path)).replace("'", "''")
+        query = (
+            f"read_csv('{place}', all_varchar = true, header = true, auto_detect = false, "
+            f"delim = '{text.delimiter}', quote = '\"', escape = '\"', columns = "
+            f"{{{', '.join(_literal(name) + ': ' + _literal('VARCHAR') for name in names)}}})"
+        )
+        frame = to_pandas(read.slice(1).select(own_columns(read.column_names)))
+        self.candidates.append(
+            Candidate({"sql": f"select * from {query}"}, frame, query, {}, name=path.name)
+        )
 
     def _take_folder(self, folder: Path) -> None:
         try:
@@ -269,6 +313,33 @@ def _names_matching(parts: Sequence[Path]) -> set[str]:
 def _is_one_table(read: pa.Table) -> bool:
     columns = [set(file["columns"]) for file in state_of(read)["files"].values()]
     return 2 * len(set.intersection(*columns)) >= len(set.union(*columns))
+
+
+def _lines_above_the_header(lines: Sequence[str], sniffed: str) -> int:
+    """How many lines of one cell stand above lines that have several."""
+    if not lines or len(cells(lines[0], sniffed)) > 1:
+        return 0
+    for delimiter in DELIMITERS:
+        widths = [len(cells(line, delimiter)) for line in lines]
+        usual = max(set(widths[1:]), key=widths.count, default=1)
+        if usual > 2 and widths[0] == 1 and widths.count(usual) >= OF_ONE_SHAPE * len(widths[4:]):
+            return widths.index(usual)
+    return 0
+
+
+def _is_matrix(header: Sequence[str]) -> bool:
+    """Whether a first line that is mostly numbers is one of names: a word, then other numbers."""
+    first, *others = (cell.strip() for cell in header)
+    return (
+        len(others) > FEWEST_COLUMNS
+        and key_rank(first, "user_id") is not None
+        and len(set(others)) == len(others)
+        and not any("." in cell for cell in others)
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _is_table(path: Path, lines: Sequence[str], delimiter: str) -> bool:

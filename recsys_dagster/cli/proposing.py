@@ -4,13 +4,18 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from recsys_dagster.catalog import NAME
+from recsys_dagster.catalog import DEFAULT_ENCODER, NAME
 from recsys_dagster.catalogs import catalogs_folder, read_catalog
 from recsys_dagster.cli.finding import DATABASES, Found
 from recsys_dagster.errors import UserError
+from recsys_dagster.estimates import usable_cores
 from recsys_dagster.proposal import propose, render
+from recsys_dagster.proposal.machine import MULTILINGUAL, Machine, fitted_to
+from recsys_dagster.resources.encoder import may_have_cuda
+from recsys_dagster.resources.encoder_models import is_here
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.formats import READERS
+from recsys_dagster.steps.models.memory import available_bytes
 
 LONGEST_NAME = 40
 
@@ -57,11 +62,21 @@ def propose_catalog(folder: Path, name: str | None, force: bool) -> Written:
     if not found.candidates:
         raise UserError("\n".join([_nothing_to_read(folder), *found.remarks]))
     try:
-        proposal = propose(found.candidates)
+        proposal = fitted_to(propose(found.candidates), _this_machine())
     except UserError as error:
         raise UserError("\n".join([str(error), *found.remarks])) from None
     _write(file, render(proposal, name, [_heading(folder), *found.remarks]))
     return Written(file, proposal.guesses(), found.remarks)
+
+
+def _this_machine() -> Machine:
+    models = (DEFAULT_ENCODER, *MULTILINGUAL)
+    return Machine(
+        usable_cores(),
+        available_bytes(),
+        may_have_cuda(),
+        tuple(model for model in models if is_here(model)),
+    )
 
 
 def _stem(path: Path) -> str:

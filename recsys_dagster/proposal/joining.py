@@ -99,9 +99,12 @@ def _join(
     left = lines.candidate.frame.assign(__key=as_ids(lines.candidate.frame[line.name]))
     right = right[right["__key"].notna()].drop_duplicates("__key")
     frame = left.merge(right, on="__key", how="left").drop(columns="__key")
+    held = f"`{line.name}`"
+    if line.name != head.name:
+        held += f", which is `{head.name}` of {heads.name}"
     guess = (
-        f"{lines.name} says what was taken and {heads.name} by whom: joined where "
-        f"`{line.name}` is `{head.name}`, which {percent(shared)} of its values are."
+        f"{lines.name} says what was taken and {heads.name} by whom. They are joined by {held}; "
+        f"{percent(shared)} of its values are there."
     )
     context = {key: value for key, value in source.items() if key != "sql"}
     return Candidate(

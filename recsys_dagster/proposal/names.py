@@ -72,7 +72,7 @@ CREATED_NAMES = _listed(
 WEIGHT_NAMES = _listed(
     "rating ratings stars star score value reviewrating overall grade quantity qty orderquantity "
     "count plays playcount listens clicks views playtime hours hoursplayed watchtime amount "
-    "weight strength units note times"
+    "weight strength units copies pieces note times"
 )
 RATING_NAMES = frozenset(
     _listed("rating ratings stars star score value reviewrating overall grade weight note")

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from recsys_dagster.errors import UserError
 from recsys_dagster.estimates import Size
 from recsys_dagster.proposal.joining import joined
+from recsys_dagster.proposal.machine import is_english
 from recsys_dagster.proposal.meaning import find_events, find_time, find_weight
-from recsys_dagster.proposal.names import must_be_named
+from recsys_dagster.proposal.names import key_rank, must_be_named
 from recsys_dagster.proposal.naming import named
 from recsys_dagster.proposal.rendering import Choice, Proposal
 from recsys_dagster.proposal.reshaping import quoted, split_column, unfolded, united
@@ -19,6 +22,10 @@ from recsys_dagster.proposal.texts import (
     profile_texts,
     texts_of_items,
 )
+from recsys_dagster.steps.id_matching import explain_mismatch
+
+MINIMUMS = (2, 3, 5, 10, 20)
+"""Of users that an item must have to be learned from, where all items are too many."""
 
 
 def propose(candidates: Sequence[Candidate]) -> Proposal:
@@ -44,19 +51,25 @@ def propose(candidates: Sequence[Candidate]) -> Proposal:
         _users(roles.users),
         _evaluation(roles.interactions),
         _size(roles, texts),
+        is_english([text for column in texts for text in column.texts]),
     )
 
 
 def _size(roles: Roles, texts: Sequence[Column]) -> Size:
-    known = roles.item.counts.index
+    pairs = pd.DataFrame({"user": roles.user.ids, "item": roles.item.ids}).dropna()
+    liked = pairs.drop_duplicates()["item"].value_counts()
+    known = liked.index
     every = known if roles.items is None else known.union(roles.items.column.counts.index)
     return Size(
-        users=roles.user.distinct,
         items=len(every),
         learned=len(known),
-        likes=len(roles.user.ids.to_frame("user").assign(item=roles.item.ids).drop_duplicates()),
-        texts=len(every) if roles.items is None else roles.items.column.distinct,
+        likes=int(liked.sum()),
+        texts=len(known) if roles.items is None else roles.items.column.distinct,
         text_length=sum(column.text_length for column in texts),
+        with_minimum={
+            minimum: (int((liked >= minimum).sum()), int(liked[liked >= minimum].sum()))
+            for minimum in MINIMUMS
+        },
     )
 
 
@@ -220,4 +233,23 @@ def _no_items(roles: Roles, tables: Sequence[Table]) -> str:
         f"Needed: a table with the values of {roles.item.name!r} in one column and a text, such "
         "as a title or a description, in another."
     )
+    lines += _ids_written_in_two_ways(roles.item, tables)
     return "\n".join(lines)
+
+
+def _ids_written_in_two_ways(item: Column, tables: Sequence[Table]) -> list[str]:
+    """What to write where another table has the ids of the items in another form."""
+    for table in tables:
+        for column in table.columns:
+            if column is item or key_rank(column.name, "item_id") is None:
+                continue
+            found = explain_mismatch(item.counts, pd.Series(column.counts.index))
+            if found is not None and table.has_text_beside(column):
+                sql = found.difference.sql.replace("item_id", quoted(item.name))
+                return [
+                    f"{table.name} has such ids in `{column.name}`, written in another way: "
+                    f"{found.difference.name} they would match. Write them alike by a query under "
+                    f"interactions: source: {{sql: select * replace ({sql} as "
+                    f"{quoted(item.name)}) from …}}, and the same for the items."
+                ]
+    return []

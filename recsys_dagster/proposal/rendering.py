@@ -47,6 +47,7 @@ class Proposal:
         users: the same.
         more: entries that are no sections, such as the strategy.
         size: what estimates are made from.
+        is_english: whether the texts of items are mostly in English.
     """
 
     interactions: tuple[Choice, ...]
@@ -54,6 +55,7 @@ class Proposal:
     users: tuple[Choice, ...] = ()
     more: tuple[Choice, ...] = ()
     size: Size | None = None
+    is_english: bool = True
 
     def guesses(self) -> list[str]:
         """What should be looked at, a line each: the section, the entry and the reason."""

@@ -192,9 +192,14 @@ class Column:
             return False
         if self.is_measure:
             return False
-        if not self.numbers.empty:
+        if not self.numbers.empty and not self._is_written_key:
             return bool((self.numbers % 1 == 0).all()) and self.distinct > 1
         return bool(self.texts.str.len().mean() <= LONGEST_KEY) and self.distinct > 1
+
+    @property
+    def _is_written_key(self) -> bool:
+        """Whether texts such as 12.77 are ids, since their name says so."""
+        return is_key_name(self.name) and pd.api.types.is_string_dtype(self.values)
 
     @property
     def is_measure(self) -> bool:
