@@ -23,6 +23,7 @@ from recsys_dagster.proposal.tables import Column, Table, listed, percent
 from recsys_dagster.steps.time_formats import READABLE, is_plausible, shares_read
 from recsys_dagster.steps.times import parse_timestamps
 
+SWAPPED = "nothing in it says whether day or month is first"
 FEWEST_EVENTS, MOST_EVENTS = 2, 20
 MOST_RATINGS = 21
 """Different values of a rating: 0 to 10 in halves."""
@@ -46,13 +47,19 @@ def find_time(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], list[
     others = [other for other in readable if other != name]
     columns = []
     if must_be_named("timestamp", name, table.names):
-        columns.append(Choice("timestamp", name, _rather_than(others)))
+        columns.append(Choice("timestamp", name, _rather_than(others), is_guess=bool(others)))
     elif others:
-        columns.append(Choice("", why=f"timestamp is `{name}`, {_rather_than(others)}."))
+        why = f"timestamp is `{name}`, {_rather_than(others)}."
+        columns.append(Choice("", why=why, is_guess=known != name))
     if not readable[name]:
         return columns, []
     return columns, [
-        Choice("timestamp_format", readable[name], _format_why(table.column(name), readable[name]))
+        Choice(
+            "timestamp_format",
+            readable[name],
+            why := _format_why(table.column(name), readable[name]),
+            is_guess=SWAPPED in why,
+        )
     ]
 
 
@@ -88,7 +95,7 @@ def _format_why(column: Column, format_: str) -> str:
     if swapped not in shares:
         return f"{text}."
     if shares[swapped] == shares[format_]:
-        return f'{text}, but so does "{swapped}": nothing in it says whether day or month is first.'
+        return f'{text}, but so does "{swapped}": {SWAPPED}.'
     return f'{text}; "{swapped}" {percent(shares[swapped])}.'
 
 
@@ -138,11 +145,14 @@ def find_weight(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], lis
         return columns, [
             Choice("", why=f"`{name}` is taken as weight: rows without a number are rejected.")
         ]
-    return columns, _weight_settings(column)
+    return columns, _weight_settings(column, keys)
 
 
-def _weight_settings(column: Column) -> list[Choice]:
+def _weight_settings(column: Column, keys: Iterable[Column]) -> list[Choice]:
     numbers = column.numbers
+    # A line of totals has a weight, and neither a user nor an item.
+    has_keys = pd.concat([key.ids.notna() for key in keys], axis=1).all(axis=1)
+    kept = numbers[has_keys.reindex(numbers.index, fill_value=True)]
     missing = len(column.values) - len(numbers)
     settings = []
     if column.decimal is not None:
@@ -160,9 +170,9 @@ def _weight_settings(column: Column) -> list[Choice]:
         settings.append(Choice("returns", True, why))
     elif numbers.nunique() > 1 and numbers.nunique() <= MOST_RATINGS:
         settings += _liked(column)
-    median = float(numbers.abs().median())
-    if numbers.max() > WIDE * median > 0:
-        why = f"The largest is {numbers.max():,.0f}, the median {median:g}."
+    median = float(kept.abs().median())
+    if kept.max() > WIDE * median > 0:
+        why = f"The largest is {kept.max():,.0f}, the median {median:g}."
         settings.append(Choice("weight_scale", "log", why))
     return settings
 

@@ -1,8 +1,8 @@
 """A table and its columns with what can be measured of them, each measured once."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any
@@ -43,20 +43,53 @@ class Candidate:
         source: as it is written in the YAML.
         frame: its own columns.
         relation: what stands for it behind `from` in a query, where one can be asked.
-        most_frequent: the aggregate function that takes the most frequent value, or one of them.
+        context: what a query over it needs beside `sql`: `tables` of files, or a `database`.
+        dialect: sqlite, or duckdb.
+        is_headerless: whether its columns have no names but those given to them.
+        guesses: what was supposed to make it, a sentence each.
+        name: what people call it; made from the source where left out.
+        split: the column that says train or test, where it was made of such tables.
     """
 
-    source: str | dict[str, str]
+    source: str | dict[str, Any]
     frame: pd.DataFrame
     relation: str | None = None
-    most_frequent: str = "mode"
+    context: Mapping[str, Any] = field(default_factory=dict)
+    dialect: str = "duckdb"
+    is_headerless: bool = False
+    guesses: tuple[str, ...] = ()
+    name: str = ""
+    split: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", _called(self.source))
 
     @property
-    def name(self) -> str:
-        """What people call it."""
-        if isinstance(self.source, str):
-            return PurePath(self.source).name
-        return self.source.get("table") or PurePath(self.source.get("path", "")).name
+    def most_frequent(self) -> str:
+        """The aggregate function that takes the most frequent value, or one of them."""
+        return "max" if self.dialect == "sqlite" else "mode"  # SQLite knows no mode
+
+    def query(self, sql: str, *others: "Candidate") -> dict[str, Any] | None:
+        """The source that a query over this and other tables is, or None where none can be."""
+        databases = {one.context.get("database") for one in (self, *others)}
+        if len(databases) > 1 or any(one.relation is None for one in (self, *others)):
+            return None
+        database = databases.pop()
+        if database is not None:
+            return {"database": database, "sql": sql}
+        tables = {
+            name: source
+            for one in (self, *others)
+            for name, source in one.context.get("tables", {}).items()
+        }
+        return {"sql": sql} | ({"tables": tables} if tables else {})
+
+
+def _called(source: str | dict[str, Any]) -> str:
+    if isinstance(source, str):
+        return PurePath(source).name
+    return source.get("table") or PurePath(source.get("path", "")).name
 
 
 class Column:
@@ -159,9 +192,14 @@ class Column:
             return False
         if self.is_measure:
             return False
-        if not self.numbers.empty:
+        if not self.numbers.empty and not self._is_written_key:
             return bool((self.numbers % 1 == 0).all()) and self.distinct > 1
         return bool(self.texts.str.len().mean() <= LONGEST_KEY) and self.distinct > 1
+
+    @property
+    def _is_written_key(self) -> bool:
+        """Whether texts such as 12.77 are ids, since their name says so."""
+        return is_key_name(self.name) and pd.api.types.is_string_dtype(self.values)
 
     @property
     def is_measure(self) -> bool:

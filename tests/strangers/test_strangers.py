@@ -14,6 +14,7 @@ from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.warehouse import to_pandas
 from recsys_dagster.steps.interactions import parse_interactions
 from recsys_dagster.steps.items import parse_items
+from recsys_dagster.steps.texts import titles_from_texts
 from tests.strangers.judging import Tables, misread
 from tests.strangers.shapes import SHAPES
 
@@ -30,7 +31,8 @@ def understood(catalog: Catalog) -> Tables:
     now = pd.Timestamp.now("UTC").tz_localize(None)
     interactions = parse_interactions(raw["interactions"], catalog.interactions, now)
     items = parse_items(raw["items"], columns=catalog.items.columns)
-    return Tables(interactions.accepted, interactions.rejected, items.accepted, items.rejected)
+    accepted = titles_from_texts(items.accepted, catalog.items.text)
+    return Tables(interactions.accepted, interactions.rejected, accepted, items.rejected)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
