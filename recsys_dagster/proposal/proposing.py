@@ -243,7 +243,12 @@ def _ids_written_in_two_ways(item: Column, tables: Sequence[Table]) -> list[str]
         for column in table.columns:
             if column is item or key_rank(column.name, "item_id") is None:
                 continue
-            found = explain_mismatch(item.counts, pd.Series(column.counts.index))
+            is_known = item.counts.index.isin(column.counts.index)
+            found = explain_mismatch(
+                item.counts[~is_known],
+                pd.Series(column.counts.index),
+                none_matches=not is_known.any(),
+            )
             if found is not None and table.has_text_beside(column):
                 sql = found.difference.sql.replace("item_id", quoted(item.name))
                 return [
