@@ -5,8 +5,11 @@
 
 import hashlib
 import os
+import sys
 from importlib.resources import files
 from pathlib import Path
+
+from recsys_dagster.writing import unwritten
 
 EARLIER_SETTINGS = frozenset(
     {
@@ -63,4 +66,7 @@ def _was_shipped(content: bytes) -> bool:
 
 
 if __name__ == "__main__":
-    prepare_dagster_home()
+    try:
+        prepare_dagster_home()
+    except OSError as error:
+        sys.exit(f"Error {unwritten(error.filename or recsys_home(), error)}")

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.sql import objection
+from recsys_dagster.sql import objection, without_end
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 PYTHON_NAME = r"[^\W\d]\w*"
@@ -160,7 +160,7 @@ class SourceSettings(Settings):
             return value
         # A database may be SQLite's, whose dialect DuckDB cannot parse; a variable may be anything.
         known = info.data.get("database") is None and VARIABLE.search(value) is None
-        fault = objection(value.strip().rstrip(";"), duckdb_only=known)
+        fault = objection(without_end(value), duckdb_only=known)
         if fault is not None:
             raise ValueError(fault)
         return value

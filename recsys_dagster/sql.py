@@ -20,11 +20,28 @@ WRITES_IN_TEXT = re.compile(
 EXPECTED = "expected one query that only reads: SELECT, WITH … SELECT, FROM, VALUES or PIVOT"
 
 
+def without_end(query: str) -> str:
+    """A query without the semicolons and comments at its end, so that it can stand in another.
+
+    Args:
+        query: in SQL, which need not be right.
+    """
+    import duckdb
+
+    text = query.encode()
+    end = len(text)
+    for start, kind in reversed(duckdb.tokenize(query)):  # in bytes
+        if kind != duckdb.token_type.comment and text[start : start + 1] != b";":
+            break
+        end = start
+    return text[:end].decode().strip()
+
+
 def objection(query: str, *, duckdb_only: bool) -> str | None:
     """Why a query may not be run; None where it may.
 
     Args:
-        query: in SQL, without a semicolon at its end.
+        query: in SQL, as `without_end` gives it.
         duckdb_only: whether only DuckDB can be meant, so that what it cannot parse is a fault.
             Else the query may be one for SQLite, or not be SQL before its variables are known,
             and what cannot be parsed is judged by its first word.

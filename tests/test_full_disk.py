@@ -1,5 +1,6 @@
 """Disks that are full or read-only: one message that says which place, and nothing by halves."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -9,6 +10,7 @@ import pytest
 
 from recsys_dagster.cli import main
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.locks import Holder, hold, is_held
 from recsys_dagster.writing import reason_of, unwritten, whole_file
 
 NO_SPACE = "there is no space left on the disk"
@@ -91,6 +93,39 @@ class TestAWholeFile:
             raise error
         assert path.read_text() == "before"
         assert list(tmp_path.iterdir()) == [path]
+
+
+class TestLocks:
+    def test_a_lock_that_cannot_be_written_says_why(self, disk):
+        small = disk("4k")
+        (small / "full").write_bytes(b"x" * 4096)
+        lock = small / "run.lock"
+        with (
+            pytest.raises(UserError, match=rf"run\.\w+: .*{NO_SPACE}"),
+            hold(lock, Holder.here("run", "refresh"), lambda _: None),
+        ):
+            pass
+
+    def test_where_nothing_can_be_locked_nobody_is_declared_dead(self, disk):
+        place = disk("1m")
+        (place / "run.lock").touch()
+        assert not is_held(place / "run.lock")
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        assert is_held(place / "run.lock")
+
+
+def test_a_home_that_cannot_be_made_ready_is_a_message(disk):
+    place = disk("1m")
+    subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "recsys_dagster.home"],
+        env=os.environ | {"DAGSTER_HOME": str(place / "dagster")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error {place}/dagster: it could not be written: the file sys")
 
 
 class TestCommands:

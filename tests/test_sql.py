@@ -3,7 +3,27 @@
 import duckdb
 import pytest
 
-from recsys_dagster.sql import objection
+from recsys_dagster.sql import objection, without_end
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select 'é;--' as é",
+        "  select 'é;--' as é;  ",
+        "select 'é;--' as é;; -- the end; of it",
+        "select 'é;--' as é -- the end\n; /* ; */ ;",
+    ],
+)
+def test_a_query_is_known_without_its_end(query):
+    assert without_end(query) == "select 'é;--' as é"
+
+
+@pytest.mark.parametrize(
+    "query", ["select * from ${TABLE}", "select 'open", "", "select [a] from b"]
+)
+def test_what_is_not_right_is_left_as_it_is(query):
+    assert without_end(query) == query
 
 
 @pytest.mark.parametrize(

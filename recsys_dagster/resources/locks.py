@@ -66,13 +66,13 @@ def holder_of(lock: Path) -> Holder | None:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a living process holds a lock."""
+    """Whether a living process holds a lock; also where that cannot be known."""
     if not lock.exists():
         return False
     try:
         with FileLock(lock, timeout=0):
             return False
-    except Timeout:
+    except OSError:  # held, or on a disk that nothing can be locked on: nobody is declared dead
         return True
 
 

@@ -31,7 +31,7 @@ from recsys_dagster.resources.sources.state import (
 from recsys_dagster.resources.warehouse import quote
 from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.source import SourceSettings, expand_variables
-from recsys_dagster.sql import objection
+from recsys_dagster.sql import objection, without_end
 from recsys_dagster.versions import content_digest, digest
 
 __all__ = ["query_digest", "read_query", "table_of_values", "tables_of"]
@@ -96,7 +96,7 @@ def query_of(settings: SourceSettings, database: Path | None) -> str:
     if settings.table is not None and database is not None:
         place = relation(settings.table, database, settings.database or "")
         return f"select * from {place}"
-    query = expand_variables(settings.sql or "").strip().rstrip(";")
+    query = without_end(expand_variables(settings.sql or ""))
     of_sqlite = database is not None and is_sqlite(database)
     fault = objection(query, duckdb_only=not of_sqlite)
     if fault is not None:
