@@ -20,7 +20,7 @@ from recsys_dagster.proposal.names import (
 )
 from recsys_dagster.proposal.rendering import Choice
 from recsys_dagster.proposal.tables import Column, Table, listed, percent
-from recsys_dagster.steps.time_formats import READABLE, is_plausible, shares_read
+from recsys_dagster.steps.time_formats import READABLE, is_plausible, look_dated, shares_read
 from recsys_dagster.steps.times import parse_timestamps
 
 SWAPPED = "nothing in it says whether day or month is first"
@@ -71,16 +71,11 @@ def time_format(column: Column) -> str | None:
         return None
     texts = column.sample.astype("str")
     is_number = not column.numbers.empty
-    if (is_number and not column.is_named_like_a_time) or not _looks_dated(texts):
+    if (is_number and not column.is_named_like_a_time) or not look_dated(texts):
         return None
     shares = shares_read(texts)
     best = max(shares, key=lambda format_: shares[format_], default="")
     return best if shares.get(best, 0.0) >= READABLE else None
-
-
-def _looks_dated(texts: pd.Series) -> bool:
-    dated = texts.str.contains(r"\d.*\d") & texts.str.len().between(6, 40)
-    return len(texts) > 0 and bool(dated.mean() >= READABLE)
 
 
 def _time_rank(name: str) -> tuple[bool, int]:

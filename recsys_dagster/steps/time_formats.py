@@ -1,5 +1,6 @@
 """Texts of times in no standard form → the formats that would read them."""
 
+from datetime import datetime
 from itertools import product
 
 import pandas as pd
@@ -8,7 +9,8 @@ from recsys_dagster.steps.times import parse_timestamps
 
 READABLE = 0.9
 """Of the texts, that a format must read."""
-SAMPLE = 500
+SAMPLE, PROBED = 500, 30
+"""Texts that are looked at, and those of which a format must read one to be tried on all."""
 DAYS = ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d"]
 DAYS += ["%Y-%m-%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%d-%b-%Y"]
 DAYS += ["%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%m %d, %Y", "%Y年%m月%d日"]
@@ -19,6 +21,12 @@ DIGITS = {"%Y%m%d": 8, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
 FORMATS = [day + hour for day, hour in product(DAYS, HOURS)]
 FORMATS += [*DIGITS, "%a %b %d %H:%M:%S %z %Y", "%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %z"]
 FIRST_PLAUSIBLE_YEAR = 1985
+
+
+def look_dated(texts: pd.Series) -> bool:
+    """Whether texts may be times at all: trying every format on what is none takes long."""
+    dated = texts.str.contains(r"\d.*\d") & texts.str.len().between(6, 40)
+    return len(texts) > 0 and bool(dated.mean() >= READABLE)
 
 
 def shares_read(texts: pd.Series) -> dict[str, float]:
@@ -48,12 +56,24 @@ def formats_for(texts: pd.Series) -> tuple[list[str], float]:
 
 def _readings(texts: pd.Series) -> dict[str, pd.Series]:
     readings = {}
+    some = texts.drop_duplicates().head(PROBED).tolist()
     for format_ in FORMATS:
+        if not any(_reads(text, format_) for text in some):
+            continue
         fitting = texts.where(texts.str.len() == DIGITS[format_]) if format_ in DIGITS else texts
         read = parse_timestamps(fitting, format_)
         if read.notna().any() and is_plausible(read):
             readings[format_] = read
     return readings
+
+
+def _reads(text: str, format_: str) -> bool:
+    """Whether Python reads a text: of one it is much faster than pandas."""
+    try:
+        datetime.strptime(text, format_)
+    except ValueError:
+        return False
+    return True
 
 
 def format_hint(unread: pd.Series, timestamp_format: str | None) -> str:
@@ -68,7 +88,7 @@ def format_hint(unread: pd.Series, timestamp_format: str | None) -> str:
     if timestamp_format is not None and parse_timestamps(unread).notna().mean() >= READABLE:
         return "; without timestamp_format they would be read"
     texts = unread.sample(min(SAMPLE, len(unread)), random_state=0).astype("str").str.strip()
-    formats, share = formats_for(texts)
+    formats, share = formats_for(texts) if look_dated(texts) else ([], 0.0)
     if share < READABLE:
         return ""
     them = "them" if share == 1 else "most of them"
