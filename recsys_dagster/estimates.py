@@ -111,7 +111,8 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
     if catalog.strategy in DENSE:
         memory = f" and {fit_bytes(size.learned, size.items) / GIB:.1f} GiB"
         memory += "" if available is None else f" ({available / GIB:.1f} GiB available)"
-    return f"On this machine: about {_time(encoding + fitting)}{memory}: {', '.join(parts)}."
+    about = "about " * (encoding + fitting >= WORTH_SAYING)
+    return f"On this machine: {about}{_time(encoding + fitting)}{memory}: {', '.join(parts)}."
 
 
 def _time(seconds: float) -> str:

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.errors import UserError
+from recsys_dagster.estimates import Size, estimate, require_fit, size_of, usable_cores
+from recsys_dagster.resources.encoder import may_have_cuda
 from recsys_dagster.resources.encoder_models import resolve_model
 from recsys_dagster.resources.item_lists import named_items
 from recsys_dagster.resources.sources import read_source
@@ -22,6 +24,7 @@ from recsys_dagster.steps.id_matching import explain_mismatch
 from recsys_dagster.steps.interactions import parse_interactions
 from recsys_dagster.steps.items import parse_items
 from recsys_dagster.steps.soundness import Finding
+from recsys_dagster.steps.models.memory import available_bytes
 from recsys_dagster.steps.texts import item_texts, titles_from_texts, user_texts
 from recsys_dagster.steps.users import collect_users
 
@@ -71,12 +74,15 @@ class Inspection:
         remarks: a sentence each; a run would go on.
         tables: a report a source that could be read.
         texts: titles of a few items and the texts that stand for them.
+        estimate: how long a run takes on this machine and how much memory, a line; None where that
+            could not be told.
     """
 
     faults: list[str]
     remarks: list[str]
     tables: list[TableReport]
     texts: list[tuple[str, str]]
+    estimate: str | None = None
 
 
 def inspect_catalog(catalog: Catalog) -> Inspection:
@@ -91,6 +97,7 @@ class _Inspector:
         self._remarks: list[str] = []
         self._tables: list[TableReport] = []
         self._texts: list[tuple[str, str]] = []
+        self._estimate: str | None = None
 
     def inspect(self) -> Inspection:
         catalog = self._catalog
@@ -98,6 +105,7 @@ class _Inspector:
         items = self._items()
         if interactions is not None:
             self._users(interactions)
+        texts = None
         if items is not None:
             texts = self._attempt(lambda: item_texts(items, catalog.items.text))
             if texts is not None:
@@ -109,11 +117,20 @@ class _Inspector:
                 ]
         if interactions is not None and items is not None:
             self._overlap(interactions, items)
+            self._measure(size_of(interactions, items, texts))
         self._rules(items)
         model = catalog.encoder.model
         if model != "tfidf":
             self._attempt(lambda: resolve_model(expand_variables(model), catalog.folder))
-        return Inspection(self._faults, self._remarks, self._tables, self._texts)
+        return Inspection(
+            self._faults, self._remarks, self._tables, self._texts, self._estimate
+        )
+
+    def _measure(self, size: Size) -> None:
+        """Say what a run takes, and whether it would be refused."""
+        self._attempt(lambda: require_fit(self._catalog, size))
+        cores, memory = usable_cores(), available_bytes()
+        self._estimate = estimate(self._catalog, size, cores, memory, may_have_cuda())
 
     def _attempt(self, step: Callable[[], Found]) -> Found | None:
         """The step's result, or None and a fault more."""

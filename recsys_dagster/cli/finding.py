@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -44,6 +45,8 @@ NOTES = re.compile(
 """Names of files about tables that are none."""
 OF_ONE_SHAPE = 0.8
 """Of the first lines of a text file that may be a note: with as many cells as the first."""
+MOST_ROWS = 1_000_000
+"""Of a table that are looked at; of larger ones so many by chance."""
 MOST_UNREADABLE = 0.5
 ENCODINGS_OF_QUERIES = ("utf-8",)
 PARTITION = re.compile(r"[^=/]+=[^=/]+")
@@ -258,13 +261,23 @@ class Found:
         is_headerless: bool = False,
     ) -> None:
         readable = read.filter(pc.field("source_error").is_null())
+        rows = readable.num_rows
+        if rows > MOST_ROWS:
+            chosen = np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False)
+            readable = readable.take(np.sort(chosen))
         frame = to_pandas(readable.select(own_columns(read.column_names)))
         if place is None:
             alias = self._alias(source)
             place, context = f'"{alias}"', {"tables": {alias: source}}
         self.candidates.append(
             Candidate(
-                source, frame, place, context or {}, dialect=dialect, is_headerless=is_headerless
+                source,
+                frame,
+                place,
+                context or {},
+                dialect=dialect,
+                is_headerless=is_headerless,
+                rows=rows if rows > MOST_ROWS else 0,
             )
         )
 

@@ -127,10 +127,20 @@ def print_inspection(name: str, inspection: Inspection) -> None:
         for title, text in inspection.texts:
             texts.add_row(plain(title), plain(text[:MOST_SHOWN] + "…" * (len(text) > MOST_SHOWN)))
         console.print(texts)
+    if inspection.estimate is not None:
+        console.print(plain(inspection.estimate), highlight=False, soft_wrap=True)
     for remark in inspection.remarks:
         console.print(f"[yellow]![/] {plain(remark)}", highlight=False, soft_wrap=True)
     for fault in inspection.faults:
         console.print(f"[red]✗[/] {plain(fault)}", highlight=False, soft_wrap=True)
+
+
+def print_guesses(guesses: Sequence[str], remarks: Sequence[str]) -> None:
+    """What a proposal rests on beside names, and what was left aside."""
+    for guess in guesses:
+        console.print(f"[yellow](a guess)[/] {plain(guess)}", highlight=False, soft_wrap=True)
+    for remark in remarks:
+        console.print(f"[yellow]![/] {plain(remark)}", highlight=False, soft_wrap=True)
 
 
 def _print_report(report: TableReport) -> None:

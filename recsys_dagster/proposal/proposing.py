@@ -109,7 +109,7 @@ def _interactions(roles: Roles) -> tuple[Choice, ...]:
         columns += found
         settings += more
     why = (
-        f"{table.rows:,} rows, {roles.user.distinct:,} users in `{roles.user.name}` and "
+        f"{table.size}, {roles.user.distinct:,} users in `{roles.user.name}` and "
         f"{roles.item.distinct:,} items in `{roles.item.name}`."
     )
     if roles.similar:
@@ -141,7 +141,7 @@ def _items(items: Parent) -> tuple[tuple[Choice, ...], list[Column]]:
         columns.append(Choice("item_id", key.name))
     columns += named_item_columns(table, title)
     why = (
-        f"{table.rows:,} rows; {percent(items.shared)} of the items with interactions are in "
+        f"{table.size}; {percent(items.shared)} of the items with interactions are in "
         f"`{key.name}`."
     )
     section = (
@@ -215,7 +215,7 @@ def _users(users: Parent | None) -> tuple[Choice, ...]:
     if must_be_named("user_id", key.name, table.names):
         columns.append(Choice("user_id", key.name))
     why = (
-        f"{table.rows:,} rows; {percent(users.shared)} of the users with interactions are in "
+        f"{table.size}; {percent(users.shared)} of the users with interactions are in "
         f"`{key.name}`."
     )
     return (

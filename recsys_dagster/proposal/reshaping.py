@@ -6,7 +6,7 @@ Rows that cannot be read are handed on by the queries, so that they are counted 
 import ast
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from recsys_dagster.proposal.tables import Candidate, Column, Table
 from recsys_dagster.steps.ids import as_ids
 
 SEPARATORS = ("|", ";", ",", " ")
+LISTS = (list, tuple, np.ndarray)
 ELEMENT = re.compile(r"[\w.:/#-]+")
 LEAST_LISTS = 0.2
 """Of the cells of a column of lists: with more than one element."""
@@ -170,56 +171,71 @@ def _derived(candidate: Candidate, sql: str, frame: pd.DataFrame, guess: str) ->
 
 
 def _lists_in(column: Column, others: Sequence[Table]) -> tuple[str, list[Any]] | None:
-    """How the lists of a column are taken apart in a query, and the lists."""
-    values = column.values
-    present = values.dropna()
-    if present.empty:
+    """How the lists of a column are taken apart in a query, and the lists.
+
+    A sample decides; only a column that has lists is taken apart whole.
+    """
+    found = _taken_apart(column)
+    if found is None:
         return None
-    first = present.iloc[0]
+    expression, apart = found
+    elements = [element for value in column.sample for element in apart(value)]
+    if any(isinstance(each, dict) for each in elements):
+        is_of_items = bool(_fields(pd.Series(elements, dtype=object)))
+    else:
+        is_of_items = _are_items(column, elements, others)
+    if not is_of_items:
+        return None
+    try:
+        return expression, [apart(value) for value in column.values]
+    except (ValueError, SyntaxError):
+        return None  # a cell beyond the sample is no list
+
+
+def _taken_apart(column: Column) -> tuple[str, Callable[[Any], list[Any]]] | None:
+    """The same of one column whatever is in its lists: in SQL, and in Python."""
+    sample = column.sample
     name = quoted(column.name)
-    if isinstance(first, list | tuple | np.ndarray):
-        lists = [list(each) if isinstance(each, list | tuple | np.ndarray) else [] for each in values]
-        elements = [element for each in lists for element in each]
-        is_struct = any(isinstance(each, dict) for each in elements)
-        if is_struct:
-            return (name, lists) if _fields(pd.Series(elements, dtype=object)) else None
-        return (name, lists) if _are_items(column, elements, others) else None
-    if not isinstance(first, str):
+    if sample.empty:
         return None
-    texts = values.map(lambda value: value.strip() if isinstance(value, str) else "")
-    if texts[texts != ""].str.match(r"\[.*\]$").mean() > MOSTLY:
-        return _written_lists(column, texts, others)
+    if isinstance(sample.iloc[0], LISTS):
+        return name, lambda value: list(value) if isinstance(value, LISTS) else []
+    if not isinstance(sample.iloc[0], str):
+        return None
+    texts = sample.astype("str").str.strip()
+    if texts.str.match(r"\[.*\]$").mean() > MOSTLY:
+        for read, expression in (
+            (json.loads, f"from_json({name}, '[\"VARCHAR\"]')"),
+            (
+                ast.literal_eval,
+                f"string_split(regexp_replace({name}, '[\\[\\]''\" ]', '', 'g'), ',')",
+            ),
+        ):
+            apart = _reading(read)
+            try:
+                elements = [each for text in texts for each in apart(text)]
+            except (ValueError, SyntaxError):
+                continue
+            return None if any(isinstance(each, dict | list) for each in elements) else (
+                expression, apart
+            )  # fmt: skip
+        return None
     for separator in SEPARATORS:
-        many = texts.str.contains(separator, regex=False)
-        if many.mean() < LEAST_LISTS:
+        if texts.str.contains(separator, regex=False).mean() < LEAST_LISTS:
             continue
-        lists = [text.split(separator) if text else [] for text in texts]
-        elements = [element.strip() for each in lists for element in each]
-        if np.mean([ELEMENT.fullmatch(each) is not None for each in elements]) < 0.95:
-            continue
-        if _are_items(column, elements, others):
-            return f"string_split({name}, {_literal(separator)})", lists
+        apart = _splitting(separator)
+        elements = [element.strip() for text in texts for element in apart(text)]
+        if np.mean([ELEMENT.fullmatch(each) is not None for each in elements]) >= 0.95:
+            return f"string_split({name}, {_literal(separator)})", apart
     return None
 
 
-def _written_lists(
-    column: Column, texts: pd.Series, others: Sequence[Table]
-) -> tuple[str, list[Any]] | None:
-    """Lists as JSON or Python writes them."""
-    name = quoted(column.name)
-    try:
-        lists = [json.loads(text) if text else [] for text in texts]
-        expression = f"from_json({name}, '[\"VARCHAR\"]')"
-    except ValueError:
-        try:
-            lists = [ast.literal_eval(text) if text else [] for text in texts]
-        except (ValueError, SyntaxError):
-            return None
-        expression = f"string_split(regexp_replace({name}, '[\\[\\]''\" ]', '', 'g'), ',')"
-    elements = [element for each in lists for element in each]
-    if any(isinstance(each, dict | list) for each in elements):
-        return None
-    return (expression, lists) if _are_items(column, elements, others) else None
+def _reading(read: Callable[[str], Any]) -> Callable[[Any], list[Any]]:
+    return lambda value: list(read(value)) if isinstance(value, str) and value.strip() else []
+
+
+def _splitting(separator: str) -> Callable[[Any], list[Any]]:
+    return lambda value: value.split(separator) if isinstance(value, str) and value.strip() else []
 
 
 def _are_items(column: Column, elements: Sequence[Any], others: Sequence[Table]) -> bool:

@@ -49,6 +49,7 @@ class Candidate:
         guesses: what was supposed to make it, a sentence each.
         name: what people call it; made from the source where left out.
         split: the column that says train or test, where it was made of such tables.
+        rows: how many there are where the frame has some of them only; else 0.
     """
 
     source: str | dict[str, Any]
@@ -60,6 +61,7 @@ class Candidate:
     guesses: tuple[str, ...] = ()
     name: str = ""
     split: str = ""
+    rows: int = 0
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -257,6 +259,13 @@ class Table:
             Column(str(name), values) for name, values in candidate.frame.items() if str(name)
         ]
         self.rows = len(candidate.frame)
+
+    @property
+    def size(self) -> str:
+        """How many rows it has, in words."""
+        if self.candidate.rows:
+            return f"{self.candidate.rows:,} rows, of which {self.rows:,} were looked at"
+        return f"{self.rows:,} rows"
 
     @property
     def names(self) -> list[str]:
