@@ -138,20 +138,25 @@ def likely_encoding(sample: bytes) -> str:
 def _usual(text: str, usual: Callable[[str], bool]) -> float:
     """Which share of the characters beyond ASCII is usual where it stands."""
     score = total = 0
-    before = one_earlier = " "
-    for character in text:
-        if not character.isascii():
-            total += 1
-            odd_case = character.isupper() and before.islower()
-            # A third letter beyond ASCII in a row is no word of a Latin alphabet.
-            crowded = (
-                character < "\u0250"
-                and character.isalpha()
-                and min(before, one_earlier) > "\x7f"
-                and before.isalpha()
-            )
-            score += usual(character) and not odd_case and not crowded
-        one_earlier, before = before, character
+    for one_earlier, before, character, behind in zip(
+        f"  {text}", f" {text}", text, f"{text[1:]} ", strict=False
+    ):
+        if character.isascii():
+            continue
+        total += 1
+        odd_case = character.isupper() and before.islower()
+        # A third letter beyond ASCII in a row is no word of a Latin alphabet.
+        crowded = (
+            character < "\u0250"
+            and character.isalpha()
+            and min(before, one_earlier) > "\x7f"
+            and before.isalpha()
+        )
+        # A Greek, Cyrillic, Hebrew or Arabic word has no Latin letter.
+        mixed = "\u0370" <= character <= "\u06ff" and any(
+            other.isascii() and other.isalpha() for other in (before, behind)
+        )
+        score += usual(character) and not (odd_case or crowded or mixed)
     return score / total if total else 0.0
 
 
