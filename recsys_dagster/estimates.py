@@ -27,6 +27,8 @@ PAIR_SECONDS = 1e-8
 DENSE = ("hybrid", "l3ae")
 """Strategies whose memory is asked for before they are fitted."""
 WORTH_SAYING = 60.0
+LEAST_SHOWN = 0.1
+"""GiB."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
     parts.append(f"{catalog.strategy} over {size.learned:,} items {_time(fitting)}")
     memory = ""
     if catalog.strategy in DENSE:
-        memory = f" and {fit_bytes(size.learned, size.items) / GIB:.1f} GiB"
+        memory = f" and {max(fit_bytes(size.learned, size.items) / GIB, LEAST_SHOWN):.1f} GiB"
         memory += "" if available is None else f" ({available / GIB:.1f} GiB available)"
     about = "about " * (encoding + fitting >= WORTH_SAYING)
     return f"On this machine: {about}{_time(encoding + fitting)}{memory}: {', '.join(parts)}."

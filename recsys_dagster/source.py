@@ -197,6 +197,8 @@ class SourceSettings(Settings):
         """One line for people: where the rows come from."""
         if self.table is not None:
             return f"{self.database}, table {self.table}"
+        if self.tables:
+            return f"a query over {' and '.join(file.path for file in self.tables.values())}"
         if self.sql is not None:
             return " ".join(self.sql.split())
         if self.function is not None:

@@ -113,6 +113,10 @@ PERSONAL_WORDS = frozenset(
 )
 
 
+FIELD = re.compile(r"\w+(?:\.\w+)+")
+"""The name of a field of an object."""
+
+
 def letters(name: str) -> str:
     """A name in English, without case, spaces and punctuation."""
     return "".join(character for character in english(name).casefold() if character.isalnum())
@@ -140,7 +144,7 @@ def key_rank(name: str, kind: Kind) -> tuple[int, int] | None:
     """How well a name fits a key, smaller is better; None where it says nothing of the kind."""
     if name == kind:
         return (0, 0)
-    if "." in name:
+    if FIELD.fullmatch(name):  # and not "Artikelnr."
         return _rank_of_path(name, kind)
     parts = [word for word in words(name) if word not in SMALL_WORDS]
     glued = letters(name) if len(parts) == len(words(name)) else "".join(parts)
