@@ -97,7 +97,8 @@ class TestStructures:
         assert own(read("i.jsonl", tmp_path).rows) == [{"item_id": 1, "ratings": value}]
 
     def test_a_text_of_a_structure_names_its_fields(self):
-        items = pd.DataFrame({"item_id": ["1"], "title": ["x"], "by.name": ["ö"], "by.age": [7]})
+        titled = {"item_id": ["1"], "title": ["x"], "title_source": ["title"]}
+        items = pd.DataFrame(titled | {"by.name": ["ö"], "by.age": [7]})
         assert item_texts(items, "{title} by {by.name}")["text"].to_list() == ["x by ö"]
         with pytest.raises(UserError, match=r"'by', which.*Did you mean 'by\.name' or 'by\.age'"):
             item_texts(items, "by")
