@@ -15,6 +15,7 @@ from typing import NamedTuple
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources import records
@@ -89,8 +90,9 @@ def read_delimited(path: Path, file: str, settings: SourceSettings) -> pa.Table:
             except duckdb.InvalidInputException:  # its parser gives up on the whole file
                 data, errors = _read_by_record(copy, ())
     reason = f"the line is not {text.encoding}: see encoding under source"
-    faults = [reason if error == records.UNDECODABLE else error for error in errors.to_pylist()]
-    return numbered(data, file, errors=pa.array(faults, pa.string()))
+    is_undecodable = pc.call_function("equal", [errors, pa.scalar(records.UNDECODABLE)])
+    told = pc.call_function("if_else", [is_undecodable, pa.scalar(reason), errors])
+    return numbered(data, file, errors=told)
 
 
 def _described(path: Path, settings: SourceSettings) -> tuple[_Text, bool]:
@@ -136,7 +138,7 @@ def _require_width(path: Path, lines: list[str], delimiter: str, width: int) -> 
         )
 
 
-def _read(text: _Text) -> tuple[pa.Table, pa.Array]:
+def _read(text: _Text) -> tuple[pa.Table, pa.Array | pa.ChunkedArray]:
     """The rows, those that cannot be read being empty, and the reasons why they cannot."""
     try:
         return _read_by_line(text)
@@ -174,13 +176,14 @@ def _read_by_line(text: _Text) -> tuple[pa.Table, pa.Array]:
     if not faults:
         return data, pa.nulls(data.num_rows, pa.string())
     reasons = np.full(expected, None, dtype=object)
+    is_broken = np.zeros(expected, dtype=bool)
     for line, kind, is_undecodable in faults:
         known = ROW_FAULTS.get("INVALID ENCODING" if is_undecodable else kind)
-        reasons[line - text.header - 1] = known or f"the line cannot be read ({kind.lower()})"
-    errors = pa.array(reasons, pa.string())
-    readable = np.cumsum([reason is None for reason in reasons]) - 1
-    places = pa.array(readable, mask=np.array([reason is not None for reason in reasons]))
-    return data.take(places), errors
+        place = line - text.header - 1
+        reasons[place] = known or f"the line cannot be read ({kind.lower()})"
+        is_broken[place] = True
+    places = pa.array(np.cumsum(~is_broken) - 1, mask=is_broken)
+    return data.take(places), pa.array(reasons, pa.string())
 
 
 def _count_lines(path: Path) -> tuple[int, int]:
@@ -201,7 +204,9 @@ def _count_lines(path: Path) -> tuple[int, int]:
     return lines + (before != b"\n"), blank
 
 
-def _read_by_record(text: _Text, first_cells: Sequence[str | None]) -> tuple[pa.Table, pa.Array]:
+def _read_by_record(
+    text: _Text, first_cells: Sequence[str | None]
+) -> tuple[pa.Table, pa.ChunkedArray]:
     known = [cell or "" for cell in first_cells if "\n" not in (cell or "")]
     reader = records.Records(len(text.names), text.delimiter, known)
     batches = list(records.tables_of(reader.read(_lines(text)), text.names))

@@ -50,7 +50,7 @@ def numbered(
     data: pa.Table,
     file: str | None = None,
     row_numbers: pa.Array | None = None,
-    errors: pa.Array | None = None,
+    errors: pa.Array | pa.ChunkedArray | None = None,
 ) -> pa.Table:
     """Put the columns of `schemas.SOURCE` in front of a source's own.
 
