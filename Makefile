@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test faults ui lint bench live results published peers reference setup clean
+.PHONY: demo test faults ui lint bench strangers live results published peers reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -31,6 +31,9 @@ lint: setup  ## style and types
 
 bench: setup  ## the figures of the README
 	$(BIN)/python -m benchmarks.foundation
+
+strangers: setup  ## tables of strangers, proposed and run with no edit
+	$(BIN)/python -m benchmarks.strangers
 
 live: setup  ## dagster dev for real: seconds from a dropped file to a snapshot, memory
 	$(BIN)/python -m benchmarks.live

@@ -171,7 +171,7 @@ def _vectors(protocol: Protocol, items: pd.DataFrame, cache: Path) -> np.ndarray
     file = cache / f"{protocol.folder}.npy"
     if file.exists():
         return np.load(file)
-    titled = items.assign(title=items["title"].fillna(items["item_id"]))
+    titled = items.assign(title=items["title"].fillna(items["item_id"]), title_source="title")
     texts = item_texts(titled, protocol.text)["text"].tolist()
     encoder = TextEncoder().load(ENCODER, Path())
     vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)

@@ -9,16 +9,23 @@ import pyarrow as pa
 
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.errors import UserError
+from recsys_dagster.estimates import Size, estimate, require_fit, size_of, usable_cores
+from recsys_dagster.resources.encoder import may_have_cuda
 from recsys_dagster.resources.encoder_models import resolve_model
 from recsys_dagster.resources.item_lists import named_items
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.warehouse import to_pandas
+from recsys_dagster.schemas import TABLES
 from recsys_dagster.source import SourceSettings, expand_variables
+from recsys_dagster.steps import soundness
 from recsys_dagster.steps.candidates import candidates
 from recsys_dagster.steps.columns import find_column, own_columns, require_column
+from recsys_dagster.steps.id_matching import explain_mismatch
 from recsys_dagster.steps.interactions import parse_interactions
 from recsys_dagster.steps.items import parse_items
-from recsys_dagster.steps.texts import item_texts, user_texts
+from recsys_dagster.steps.soundness import Finding
+from recsys_dagster.steps.models.memory import available_bytes
+from recsys_dagster.steps.texts import item_texts, titles_from_texts, user_texts
 from recsys_dagster.steps.users import collect_users
 
 EXAMPLES = 3
@@ -67,12 +74,15 @@ class Inspection:
         remarks: a sentence each; a run would go on.
         tables: a report a source that could be read.
         texts: titles of a few items and the texts that stand for them.
+        estimate: how long a run takes on this machine and how much memory, a line; None where that
+            could not be told.
     """
 
     faults: list[str]
     remarks: list[str]
     tables: list[TableReport]
     texts: list[tuple[str, str]]
+    estimate: str | None = None
 
 
 def inspect_catalog(catalog: Catalog) -> Inspection:
@@ -87,6 +97,7 @@ class _Inspector:
         self._remarks: list[str] = []
         self._tables: list[TableReport] = []
         self._texts: list[tuple[str, str]] = []
+        self._estimate: str | None = None
 
     def inspect(self) -> Inspection:
         catalog = self._catalog
@@ -94,6 +105,7 @@ class _Inspector:
         items = self._items()
         if interactions is not None:
             self._users(interactions)
+        texts = None
         if items is not None:
             texts = self._attempt(lambda: item_texts(items, catalog.items.text))
             if texts is not None:
@@ -105,11 +117,20 @@ class _Inspector:
                 ]
         if interactions is not None and items is not None:
             self._overlap(interactions, items)
+            self._measure(size_of(interactions, items, texts))
         self._rules(items)
         model = catalog.encoder.model
         if model != "tfidf":
             self._attempt(lambda: resolve_model(expand_variables(model), catalog.folder))
-        return Inspection(self._faults, self._remarks, self._tables, self._texts)
+        return Inspection(
+            self._faults, self._remarks, self._tables, self._texts, self._estimate
+        )
+
+    def _measure(self, size: Size) -> None:
+        """Say what a run takes, and whether it would be refused."""
+        self._attempt(lambda: require_fit(self._catalog, size))
+        cores, memory = usable_cores(), available_bytes()
+        self._estimate = estimate(self._catalog, size, cores, memory, may_have_cuda())
 
     def _attempt(self, step: Callable[[], Found]) -> Found | None:
         """The step's result, or None and a fault more."""
@@ -179,13 +200,11 @@ class _Inspector:
         self._report("interactions", settings.source, raw, columns, rejected)
         if parsed is None:
             return None
-        if len(raw) and parsed.accepted.empty:
-            self._faults.append("interactions: not one row is accepted; the reasons are below.")
-        elif not parsed.accepted["positive"].any():
-            self._faults.append(
-                "interactions: not one row is positive, so that there is nothing to learn from: "
-                "see positive, minimum_per_user and minimum_per_item."
-            )
+        self._remarks += [f"interactions: {remark}" for remark in parsed.remarks]
+        positive = int(parsed.accepted["positive"].sum())
+        needed = soundness.needs_positives(self._catalog)
+        learned = soundness.some_positive(len(parsed.accepted), positive, needed)
+        self._judge("interactions", raw, parsed.accepted, parsed.rejected, learned)
         return parsed.accepted
 
     def _items(self) -> pd.DataFrame | None:
@@ -208,9 +227,39 @@ class _Inspector:
         self._report("items", settings.source, raw, columns, rejected)
         if parsed is None:
             return None
-        if len(raw) and parsed.accepted.empty:
-            self._faults.append("items: not one row is accepted; the reasons are below.")
-        return parsed.accepted
+        available = int(parsed.accepted["available"].sum())
+        to_be_had = soundness.some_available(len(parsed.accepted), available)
+        self._judge("items", raw, parsed.accepted, parsed.rejected, to_be_had)
+        return titles_from_texts(parsed.accepted, settings.text)
+
+    def _judge(
+        self,
+        table: str,
+        raw: pd.DataFrame,
+        accepted: pd.DataFrame,
+        rejected: pd.DataFrame,
+        content: Finding,
+    ) -> None:
+        """Hold a table against what the gate would: how much is accepted, keys, what is in it."""
+        if raw.empty:
+            return
+        by_setting = int(rejected["by_setting"].sum())
+        least = self._catalog.checks.accepted_share
+        key = TABLES[table].key
+        found = [
+            soundness.accepted_share(
+                table, len(raw), len(rejected) - by_setting, by_setting, least
+            ),
+            soundness.keys_unique(len(accepted), int(accepted.duplicated(list(key)).sum()), key),
+            content,
+        ]
+        failed = [finding for finding in found if not finding.passed]
+        # Of an empty table the first says why, and all others follow.
+        for finding in failed[:1] if accepted.empty else failed:
+            self._tell(finding, f"{table}: {finding.said}")
+
+    def _tell(self, finding: Finding, sentence: str) -> None:
+        (self._faults if finding.blocks else self._remarks).append(sentence)
 
     def _users(self, interactions: pd.DataFrame) -> None:
         settings = self._catalog.users
@@ -237,9 +286,14 @@ class _Inspector:
         rejected: pd.DataFrame | None,
     ) -> None:
         rejects = []
+        unread = set(raw["source_error"].dropna())
         if rejected is not None:
             for reason, rows in rejected.groupby("reason"):
-                examples = [_where(row) for row in rows.head(EXAMPLES).to_dict("records")]
+                is_unread = reason in unread
+                examples = [
+                    _where(row, is_unread=is_unread)
+                    for row in rows.head(EXAMPLES).to_dict("records")
+                ]
                 rejects.append(Rejects(str(reason), len(rows), examples))
             rejects.sort(key=lambda reject: -reject.rows)
         accepted = None if rejected is None else len(raw) - len(rejected)
@@ -259,19 +313,25 @@ class _Inspector:
     def _overlap(self, interactions: pd.DataFrame, items: pd.DataFrame) -> None:
         if interactions.empty or items.empty:
             return
-        known = interactions["item_id"].isin(items["item_id"])
-        unknown = interactions.loc[~known, "item_id"]
+        is_unknown = ~interactions["item_id"].isin(items["item_id"])
+        unknown = interactions.loc[is_unknown, "item_id"].value_counts().sort_index()
         if unknown.empty:
             return
-        here, there = _short(unknown.iloc[0]), _short(items["item_id"].iloc[0])
-        message = (
-            f"{len(unknown):,} of {len(known):,} interactions are with {unknown.nunique():,} items "
-            f"that the items table lacks, such as {here!r}; item ids there look like {there!r}."
+        least = self._catalog.checks.known_share
+        explanation = None
+        if 1 - is_unknown.mean() < least:
+            explanation = explain_mismatch(
+                unknown, items["item_id"], none_matches=bool(is_unknown.all())
+            )
+        finding = soundness.known_share(
+            len(interactions), int(unknown.sum()), len(unknown), least, explanation
         )
-        if known.any():
-            self._remarks.append(f"{message} They are learned from and never recommended.")
-        else:
-            self._faults.append(message)
+        here, there = _short(unknown.index[0]), _short(items["item_id"].iloc[0])
+        self._tell(
+            finding,
+            f"interactions: {finding.said} (such as {here!r}; ids of the items table look like "
+            f"{there!r}).",
+        )
 
 
 def _short(value: object) -> str:
@@ -279,12 +339,13 @@ def _short(value: object) -> str:
     return text if len(text) <= EXAMPLE_LENGTH else text[: EXAMPLE_LENGTH - 1] + "…"
 
 
-def _where(row: dict[str, object]) -> str:
-    file = f"{row['source_file']}, " if row["source_file"] else ""
+def _where(row: dict[str, object], *, is_unread: bool) -> str:
+    file = "" if pd.isna(row["source_file"]) else f"{row['source_file']}, "
     hidden = ("source_file", "source_row", "reason", "by_setting")
     values = [
         f"{name} {_short(value)!r}"
         for name, value in row.items()
         if name not in hidden and not pd.isna(value)
     ]
-    return f"{file}row {row['source_row']}: {', '.join(values) or 'nothing in it'}"
+    content = f"could not be read: {row['reason']}" if is_unread else ", ".join(values)
+    return f"{file}row {row['source_row']}: {content or 'nothing in it'}"

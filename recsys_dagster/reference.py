@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import settings_of
-from recsys_dagster.source import SourceSettings
+from recsys_dagster.source import FileSettings, SourceSettings
 
 HIDDEN = "folder"
 START, END = "<!-- from `recsys schema --markdown` -->\n", "\n<!-- end -->"
@@ -49,7 +49,7 @@ def _rows(settings: type[BaseModel], prefix: str) -> list[tuple[str, FieldInfo]]
         if name == HIDDEN:
             continue
         nested = settings_of(field.annotation)
-        if nested is None or nested is SourceSettings:
+        if nested in (None, SourceSettings, FileSettings):
             rows.append((prefix + name, field))
         else:
             rows += _rows(nested, f"{prefix}{name}.")

@@ -87,7 +87,12 @@ ITEMS = Table(
     ("item_id",),
     (
         ITEM_ID,
-        Column("title", "VARCHAR", "what a person reads; the id where there is none"),
+        Column("title", "VARCHAR", "what a person reads, never blank"),
+        Column(
+            "title_source",
+            "VARCHAR",
+            "what it is made of: title, or the first words of the text, or item_id",
+        ),
         Column("category", "VARCHAR", "null where the source has none"),
         Column("available", "BOOLEAN", "whether it may be recommended; true where nothing is said"),
         Column("created_at", "TIMESTAMP", "since when there is the item, UTC; null where unknown"),

@@ -66,6 +66,29 @@ def _module_and_function(name: str) -> str:
     return name
 
 
+Delimiter = Annotated[str, Field(min_length=1, max_length=4)]
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+Names = Annotated[tuple[Filled, ...], Field(min_length=1)]
+
+
+class FileSettings(Settings):
+    """Files that a query has a name for."""
+
+    path: Filled = Field(description="as of a source")
+    delimiter: Delimiter | None = Field(default=None, description="as of a source")
+    encoding: Encoding = Field(default="utf-8", description="as of a source")
+    names: Names | None = Field(default=None, description="as of a source")
+
+
+def _file_by_name(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+FileSource = Annotated[
+    FileSettings, BeforeValidator(_file_by_name, json_schema_input_type=str | FileSettings)
+]
+
+
 class SourceSettings(Settings):
     """Where rows come from: exactly one of path, function, table, sql, or an asset alone.
 
@@ -78,17 +101,17 @@ class SourceSettings(Settings):
         description="a file, a folder or a pattern such as `orders/*.parquet`: Parquet, CSV, TSV "
         "or JSON lines, the text formats also as .gz; only new and changed files are read again",
     )
-    delimiter: Annotated[str, Field(min_length=1, max_length=4)] | None = Field(
+    delimiter: Delimiter | None = Field(
         default=None,
         description="of a text file, such as `::`; the one of , ; | and tab that its first line "
         "has most, where left out",
     )
-    encoding: Annotated[str, AfterValidator(_known_encoding)] = Field(
+    encoding: Encoding = Field(
         default="utf-8",
         description="of a text file, by a name that Python knows, such as cp1252 or gb18030; a "
         "byte order mark of UTF-16 is recognised in any case",
     )
-    names: Annotated[tuple[Filled, ...], Field(min_length=1)] | None = Field(
+    names: Names | None = Field(
         default=None,
         description="of the columns of a text file whose first line is a row already",
     )
@@ -107,6 +130,13 @@ class SourceSettings(Settings):
         default=None,
         description="a query that DuckDB runs, inside the database if one is given: one statement, "
         "which only reads",
+    )
+    tables: dict[Filled, FileSource] = Field(
+        default_factory=dict,
+        description="of a query without a database: the names it has for files, `{orders: "
+        "orders.csv, lines: {path: lines.csv, encoding: cp1252}}`. These are read as a `path` is, "
+        "with source_file, source_row and source_error in front; a query that hands these three on "
+        "hands on which rows could not be read",
     )
     watermark: Filled | None = Field(
         default=None,
@@ -152,11 +182,14 @@ class SourceSettings(Settings):
             "watermark": (self.watermark, "table or sql", self.table or self.sql),
             "delimiter": (self.delimiter, "path", self.path),
             "names": (self.names, "path", self.path),
+            "tables": (self.tables or None, "sql", self.sql),
             "io_manager": (self.io_manager, "asset, and nothing else", not origins),
         }
         for name, (value, needed, present) in needs.items():
             if value is not None and not present:
                 raise ValueError(f"{name} needs {needed}")
+        if self.tables and (self.database or self.watermark):
+            raise ValueError("tables are of a query without database and watermark")
         return self
 
     @property

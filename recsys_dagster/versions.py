@@ -49,6 +49,7 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "interactions.columns",
             "interactions.timestamp_format",
+            "interactions.decimal",
             "interactions.events",
             "interactions.returns",
             "interactions.positive",
@@ -58,7 +59,7 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
             "interactions.minimum_per_item",
         ),
     ),
-    "items": ("items", ("items.columns",)),
+    "items": ("items", ("items.columns", "items.text")),
     "users": ("users", ("users.columns",)),
     "item_texts": ("texts", ("items.text",)),
     "user_texts": ("texts", ("users.text",)),

@@ -74,12 +74,12 @@ class TestFiles:
     def test_a_header_without_items(self, published):
         place = published()
         (place.data / "items.csv").write_text("item_id,title,genres\n")
-        refused(place, (), r"0 rows, 0 repeated keys \(\"item_id\"\)")
+        refused(place, (), r"0 rows, 0 repeated keys \(item_id\)")
 
     def test_a_header_without_interactions(self, published):
         place = published()
         (place.data / "interactions.csv").write_text("user_id,item_id,rating,timestamp\n")
-        refused(place, (), r"0 rows, 0 repeated keys \(\"user_id\", \"item_id\"\)")
+        refused(place, (), r"0 rows, 0 repeated keys \(user_id, item_id\)")
 
     def test_a_header_without_users_is_no_fault(self, published):
         place = published(users={"source": "../data/users.csv", "text": "profile"})
@@ -92,7 +92,7 @@ class TestFiles:
     def test_a_file_in_another_encoding(self, published):
         place = published()
         (place.data / "items.csv").write_bytes("item_id,größe\na,ü\n".encode("latin-1"))
-        refused(place, READ_ITEMS, r"items\.csv: the first line is not utf-8.*encoding: latin-1")
+        refused(place, READ_ITEMS, r"items\.csv: the first line is not utf-8.*encoding: cp1252")
 
     def test_a_line_in_another_encoding(self, published):
         place = published()

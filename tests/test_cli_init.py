@@ -240,5 +240,5 @@ def test_real_data(name, tmp_path, monkeypatch):
     monkeypatch.setenv("RECSYS_CATALOGS", str(tmp_path))
     catalog = read_catalog(init_catalog(SHARED / name, None, force=False))
     assert catalog.interactions.source.path == os.path.relpath(
-        SHARED / name / "interactions.parquet", tmp_path
+        (SHARED / name).resolve() / "interactions.parquet", tmp_path
     )

@@ -256,7 +256,8 @@ class TestColumnLineage:
         }
         assert origins(shown["items"]) == {
             "item_id": {"raw_items.item_id"},
-            "title": {"raw_items.title", "raw_items.item_id"},
+            "title": {"raw_items.title", "raw_items.genres", "raw_items.item_id"},
+            "title_source": {"raw_items.title", "raw_items.genres", "raw_items.item_id"},
             "genres": {"raw_items.genres"},
         }
         assert origins(shown["item_texts"])["text"] == {

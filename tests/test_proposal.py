@@ -142,7 +142,7 @@ class TestTables:
         assert found["interactions"]["columns"] == {"user_id": "a", "item_id": "b"}
         assert found["items"]["columns"] == {"item_id": "x", "title": "y"}
         assert "100 % of its values are in things.csv" in remarks(log=log, things=things)
-        assert "a guess" in remarks(log=log, things=things)
+        assert "A guess: of the other columns" in remarks(log=log, things=things)
 
     def test_small_numbers_are_in_every_column_of_row_numbers_and_no_key(self):
         log = ratings().rename(columns={"userId": "who", "movieId": "what", "rating": "mark"})
@@ -215,8 +215,13 @@ class TestNothingFits:
     def test_users_and_items_in_two_tables_are_joined_by_a_query(self):
         orders = pd.DataFrame({"order_id": range(50), "customer_id": np.arange(50) % 9})
         lines = pd.DataFrame({"order_id": np.arange(90) % 50, "product_id": np.arange(90) % 8})
-        with pytest.raises(UserError, match=r"both have order_id: a query can join them"):
-            proposed(orders=orders, lines=lines)
+        with pytest.raises(UserError, match=r"lines.csv with orders.csv says who did what"):
+            propose(
+                [
+                    Candidate("orders.csv", orders, "orders", {"tables": {"orders": "orders.csv"}}),
+                    Candidate("lines.csv", lines, "lines", {"tables": {"lines": "lines.csv"}}),
+                ]
+            )
 
     def test_items_without_a_text(self):
         with pytest.raises(UserError, match="nothing says what the items are") as error:
@@ -375,13 +380,14 @@ class TestTexts:
         sales["Description"] = "NICE LAMP NO " + sales["StockCode"]
         sales["Country"] = np.where(rows // 3 % 10 == 0, "France", "United Kingdom")
         sales["remark"] = [f"said {row}" for row in rows]
-        proposal = propose([Candidate("s.csv", sales, "read_csv('s.csv')")])
+        proposal = propose([Candidate("s.csv", sales, '"s"', {"tables": {"s": "s.csv"}})])
         assert proposal.settings()["items"] == {
             "source": {
                 "sql": 'select "StockCode", mode("Description") as "Description"\n'
-                "from read_csv('s.csv')\n"
+                'from "s"\n'
                 'where "StockCode" is not null\n'
-                'group by "StockCode"'
+                'group by "StockCode"',
+                "tables": {"s": "s.csv"},
             },
             "columns": {"item_id": "StockCode", "title": "Description"},
             "text": "Description",

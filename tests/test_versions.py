@@ -63,7 +63,11 @@ def test_every_setting_makes_some_table():
         ({"strategy": "ease"}, {"recommendations", "tuning", "evaluation"}),
         ({"encoder": "tfidf"}, {"item_embeddings", "user_embeddings", "tuning", "evaluation"}),
         ({"neighbours": 7}, {"item_neighbours"}),
-        ({"items": {"source": "m.csv", "text": "name"}}, {"item_texts"}),
+        ({"items": {"source": "m.csv", "text": "name"}}, {"items", "rejected_items", "item_texts"}),
+        (
+            {"interactions": {"source": "i.csv", "decimal": ","}},
+            {"interactions", "rejected_interactions"},
+        ),
         ({"items": {"source": "n.csv", "text": "title"}}, {"raw_items"}),
         ({"description": "A shop"}, set()),
         ({"rules": {"deny": ["a"]}}, {"popular_items", "recommendations"}),

@@ -17,7 +17,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.gate import forced_reason, objections, refusal
+from recsys_dagster.assets.gate import require_passed
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import (
@@ -213,12 +213,7 @@ def unless_unchanged(
     def compute(context: dg.AssetExecutionContext, **arguments: Any) -> Outputs:
         recsys_warehouse: Warehouse = arguments["recsys_warehouse"]
         catalog = catalog_of(context, arguments["recsys_catalogs"])
-        if forced_reason(context.run) is None:
-            found = objections(recsys_warehouse, catalog, inputs)
-            guards = objections(recsys_warehouse, catalog, guarded_by)
-            found += [objection for objection in guards if objection.failed]
-            if found:
-                raise refusal(catalog.name, tables[0], found)
+        require_passed(context.run, recsys_warehouse, catalog, tables[0], inputs, guarded_by)
         given = {
             name: data_version(value)
             for name, value in sorted(arguments.items())

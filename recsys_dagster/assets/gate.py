@@ -27,11 +27,13 @@ BLOCKING: dict[str, dict[str, tuple[str, ...]]] = {
     "interactions": {
         "interactions_keys_unique": (),
         "interactions_accepted_share": (),
+        "interactions_some_positive": (),
         "interactions_not_fallen": (),
     },
     "items": {
         "items_keys_unique": (),
         "items_accepted_share": (),
+        "items_some_available": (),
         "items_not_fallen": (),
         "interactions_know_items": ("interactions",),
     },
@@ -127,6 +129,35 @@ def _objection(
         reason = f"{' and '.join(changed)} changed after it was run"
         return [Objection(table, check, reason, failed=False)]
     return [] if result.passed else [Objection(table, check, result.description, failed=True)]
+
+
+def require_passed(
+    run: dg.DagsterRun,
+    warehouse: Warehouse,
+    catalog: Catalog,
+    stage: str,
+    tables: Iterable[str],
+    guarded_by: Iterable[str] = (),
+) -> None:
+    """See that the blocking checks of tables passed, unless somebody forced the run.
+
+    Args:
+        run: that wants to use them.
+        warehouse: where tables and results of checks lie.
+        catalog: whose.
+        stage: what is to be made of them.
+        tables: what it is made of.
+        guarded_by: tables that it is not made of, whose checks must not have failed.
+
+    Raises:
+        UserError: a check objects.
+    """
+    if forced_reason(run) is not None:
+        return
+    found = objections(warehouse, catalog, tables)
+    found += [each for each in objections(warehouse, catalog, guarded_by) if each.failed]
+    if found:
+        raise refusal(catalog.name, stage, found)
 
 
 def refusal(catalog: str, stage: str, found: list[Objection]) -> UserError:

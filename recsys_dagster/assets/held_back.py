@@ -18,9 +18,10 @@ from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.columns import as_ids, own_columns, require_column
+from recsys_dagster.steps.columns import own_columns, require_column
 from recsys_dagster.steps.evaluation.comparison import HeldBack, Known
 from recsys_dagster.steps.evaluation.splits import MOST_UNORDERED, Kind, split
+from recsys_dagster.steps.ids import as_ids
 from recsys_dagster.steps.matrices import align
 from recsys_dagster.steps.similarity_tables import to_sparse
 

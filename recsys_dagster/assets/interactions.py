@@ -56,6 +56,7 @@ def parse_raw_interactions(
             **rejected_because(rejected),
             "users": len(per_user),
             "items": accepted["item_id"].nunique(),
+            **({"remarks": "\n".join(parsed.remarks)} if parsed.remarks else {}),
             "left_out_pairs": int(accepted["left_out"].sum()),
             "positive_share": float(accepted["positive"].mean()) if len(accepted) else 0.0,
             "items_a_user": distribution(per_user, log=True),

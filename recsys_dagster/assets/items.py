@@ -1,22 +1,26 @@
 """Accepted items, one row an item, and the rejected rows with reasons."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.common import table_assets
+from recsys_dagster.catalog import ItemsSettings
 from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.metadata import STAGE, bars, column_lineage, preview, rejected_because
 from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.schemas import ITEMS
 from recsys_dagster.steps.columns import find_column, own_columns
 from recsys_dagster.steps.items import parse_items
+from recsys_dagster.steps.texts import Template, titles_from_texts
 
 
 @table_assets(
     {
-        "items": "The catalogue: one row an item with its title and the source's columns. "
-        "Of several rows with one id the last counts.\n\n"
+        "items": "The catalogue: one row an item with its title and the source's columns; "
+        "the first words of the text, else the id, stand in for a title. Of several rows with one "
+        "id the last counts.\n\n"
         "`rows of raw_items = items + merged + rejected_items`",
         "rejected_items": "Rows of the source that were not accepted, each with its reason.",
     },
@@ -31,20 +35,20 @@ def parse_raw_items(
     catalog = catalog_of(context, recsys_catalogs)
     columns = catalog.items.columns
     parsed = parse_items(raw_items, columns=columns)
-    filled = {
-        str(name): float(parsed.accepted[name].notna().sum()) for name in parsed.accepted.columns
-    }
+    items = titles_from_texts(parsed.accepted, catalog.items.text)
+    filled = {str(name): float(items[name].notna().sum()) for name in items.columns}
     yield dg.Output(
-        parsed.accepted,
+        items,
         "items",
         metadata={
             "raw_rows": len(raw_items),
             "merged_rows": parsed.merged,
             "rejected_rows": len(parsed.rejected),
             **rejected_because(parsed.rejected),
-            "preview": preview(parsed.accepted),
+            "titles_from_texts": int((items["title_source"] == "text").sum()),
+            "preview": preview(items),
             "plot": bars(filled, "What is known of items", "items with a value"),
-            **column_lineage(catalog.name, _origins(raw_items, parsed.accepted, columns)),
+            **column_lineage(catalog.name, _origins(raw_items, items, catalog.items)),
         },
     )
     yield dg.Output(
@@ -63,15 +67,19 @@ def parse_raw_items(
 
 
 def _origins(
-    raw: pd.DataFrame, accepted: pd.DataFrame, columns: Mapping[str, str]
+    raw: pd.DataFrame, items: pd.DataFrame, settings: ItemsSettings
 ) -> dict[str, list[str]]:
     """The source's columns that each column of the table is made of."""
     names = own_columns(raw.columns)
     found = {
-        ours: find_column(ours, names, columns, "raw_items")
+        ours: find_column(ours, names, settings.columns, "raw_items")
         for ours in ("item_id", "title", "category", "available", "created_at")
     }
-    kept = {str(name): str(name) for name in accepted.columns if name not in found}
+    kept = {str(name): str(name) for name in items.columns if name not in ITEMS.column_names}
     origins = {ours: [f"raw_items.{column}"] for ours, column in (found | kept).items() if column}
-    # The id stands in for a title that is missing.
-    return origins | {"title": [*origins.get("title", []), *origins["item_id"]]}
+    # The text, else the id, stands in for a title that is missing.
+    title = [*origins.get("title", [])]
+    for name in Template.parse(settings.text).columns:
+        title += origins.get(name, [])
+    title = list(dict.fromkeys([*title, *origins["item_id"]]))
+    return origins | {"title": title, "title_source": title}

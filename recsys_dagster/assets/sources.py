@@ -54,7 +54,7 @@ def source_specs(catalog: Catalog) -> list[dg.AssetSpec]:
 
 
 def _kind(source: SourceSettings) -> str:
-    if source.path is not None:
+    if source.path is not None or source.tables:
         return "file"
     return "duckdb" if source.database is None or "duckdb" in source.database else "sqlite"
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import OWNERS, TABLE, pool_of, spec_metadata
-from recsys_dagster.assets.gate import forced_reason, objections, refusal
+from recsys_dagster.assets.gate import require_passed
 from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of, split_of
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import Catalogs
@@ -165,10 +165,7 @@ def tuning_job(
     ) -> None:
         # The catalog as it is now: the YAML may have changed since the definitions were loaded.
         own = recsys_catalogs[name]
-        if forced_reason(context.run) is None:
-            found = objections(recsys_warehouse, own, LOOKED_AT)
-            if found:
-                raise refusal(name, TUNING.name, found)
+        require_passed(context.run, recsys_warehouse, own, TUNING.name, LOOKED_AT)
         tables: dict[str, Any] = {
             table: recsys_warehouse.read(name, table) for table in ("raw_interactions", *LOOKED_AT)
         }

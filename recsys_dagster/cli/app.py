@@ -181,21 +181,30 @@ def tune(
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="where the tables lie", metavar="FOLDER")],
+    folder: Annotated[
+        Path, typer.Argument(help="where the tables lie; or one file", metavar="FOLDER")
+    ],
     name: Annotated[
         str | None, typer.Option(help="of the catalog; the folder's if left out")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace a catalog file")] = False,
 ) -> None:
     """Look at the tables in a folder and propose a catalog file for them."""
-    from recsys_dagster.cli.proposing import init_catalog
+    from recsys_dagster.cli.proposing import propose_catalog
 
-    file = init_catalog(folder, name, force)
-    catalog = read_catalog(file)
-    _print_inspection(catalog)
+    with tables.console.status("looking at the tables"):
+        written = propose_catalog(folder, name, force)
+    catalog = read_catalog(written.file)
+    faults = _print_inspection(catalog)
+    tables.print_guesses(written.guesses, written.remarks)
+    first = "look through the file: every choice is explained in it"
+    if written.guesses:
+        first = "look at the guesses above, and at the file: every choice is explained in it"
+    if faults:
+        first = "mend what is wrong (✗ above) in the file or in the data"
     tables.console.print(
-        f"Wrote {tables.plain(str(file))}\n\nNext:\n"
-        f"  look through the file: every choice is explained in it\n"
+        f"\nWrote {tables.plain(str(written.file))}\n\nNext:\n"
+        f"  {first}\n"
         f"  {tables.plain(program())} run {catalog.name}\n"
         "  in a Dagster UI that is open already: Reload definitions, on the page Lineage",
         highlight=False,

@@ -18,6 +18,7 @@ from recsys_dagster.cli.program import program
 from recsys_dagster.errors import UserError
 from recsys_dagster.inspection import Inspection, TableReport
 from recsys_dagster.snapshots import Row, Snapshot
+from recsys_dagster.steps.shares import percent
 
 console = Console()
 error_console = Console(stderr=True, highlight=False)
@@ -126,16 +127,26 @@ def print_inspection(name: str, inspection: Inspection) -> None:
         for title, text in inspection.texts:
             texts.add_row(plain(title), plain(text[:MOST_SHOWN] + "…" * (len(text) > MOST_SHOWN)))
         console.print(texts)
+    if inspection.estimate is not None:
+        console.print(plain(inspection.estimate), highlight=False, soft_wrap=True)
     for remark in inspection.remarks:
         console.print(f"[yellow]![/] {plain(remark)}", highlight=False, soft_wrap=True)
     for fault in inspection.faults:
         console.print(f"[red]✗[/] {plain(fault)}", highlight=False, soft_wrap=True)
 
 
+def print_guesses(guesses: Sequence[str], remarks: Sequence[str]) -> None:
+    """What a proposal rests on beside names, and what was left aside."""
+    for guess in guesses:
+        console.print(f"[yellow](a guess)[/] {plain(guess)}", highlight=False, soft_wrap=True)
+    for remark in remarks:
+        console.print(f"[yellow]![/] {plain(remark)}", highlight=False, soft_wrap=True)
+
+
 def _print_report(report: TableReport) -> None:
     judged = ""
     if report.accepted is not None and report.rows:
-        judged = f", {report.accepted / report.rows:.1%} accepted"
+        judged = f", {percent(report.accepted / report.rows)} accepted"
     console.print(
         f"[bold]{report.table}[/] from {plain(report.source)}: {report.rows:,} rows{judged}",
         highlight=False,

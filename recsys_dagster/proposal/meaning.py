@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from itertools import product
 
 import pandas as pd
 
@@ -21,18 +20,10 @@ from recsys_dagster.proposal.names import (
 )
 from recsys_dagster.proposal.rendering import Choice
 from recsys_dagster.proposal.tables import Column, Table, listed, percent
-from recsys_dagster.steps.interactions import parse_timestamps
+from recsys_dagster.steps.time_formats import READABLE, is_plausible, look_dated, shares_read
+from recsys_dagster.steps.times import parse_timestamps
 
-READABLE = 0.9
-"""Of the values of a column of times, positions or weights."""
-DAYS = ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d"]
-DAYS += ["%Y-%m-%d", "%Y%m%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%d-%b-%Y"]
-DAYS += ["%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%m %d, %Y"]
-HOURS = ["", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S"]
-HOURS += [", %H:%M", ", %H:%M:%S", "%H%M%S"]
-FORMATS = [day + hour for day, hour in product(DAYS, HOURS)]
-FORMATS += ["%a %b %d %H:%M:%S %z %Y", "%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %z"]
-FIRST_PLAUSIBLE_YEAR = 1985
+SWAPPED = "nothing in it says whether day or month is first"
 FEWEST_EVENTS, MOST_EVENTS = 2, 20
 MOST_RATINGS = 21
 """Different values of a rating: 0 to 10 in halves."""
@@ -56,48 +47,35 @@ def find_time(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], list[
     others = [other for other in readable if other != name]
     columns = []
     if must_be_named("timestamp", name, table.names):
-        columns.append(Choice("timestamp", name, _rather_than(others)))
+        columns.append(Choice("timestamp", name, _rather_than(others), is_guess=bool(others)))
     elif others:
-        columns.append(Choice("", why=f"timestamp is `{name}`, {_rather_than(others)}."))
+        why = f"timestamp is `{name}`, {_rather_than(others)}."
+        columns.append(Choice("", why=why, is_guess=known != name))
     if not readable[name]:
         return columns, []
     return columns, [
-        Choice("timestamp_format", readable[name], _format_why(table.column(name), readable[name]))
+        Choice(
+            "timestamp_format",
+            readable[name],
+            why := _format_why(table.column(name), readable[name]),
+            is_guess=SWAPPED in why,
+        )
     ]
 
 
 def time_format(column: Column) -> str | None:
     """How a column of times is read: "" where no format is needed; None for other columns."""
-    if column.is_time and _is_plausible(parse_timestamps(column.sample)):
+    if column.is_time and is_plausible(parse_timestamps(column.sample)):
         return ""
     if pd.api.types.is_datetime64_any_dtype(column.values):
         return None
     texts = column.sample.astype("str")
     is_number = not column.numbers.empty
-    if (is_number and not column.is_named_like_a_time) or not _looks_dated(texts):
+    if (is_number and not column.is_named_like_a_time) or not look_dated(texts):
         return None
-    shares = _shares_read(texts)
+    shares = shares_read(texts)
     best = max(shares, key=lambda format_: shares[format_], default="")
     return best if shares.get(best, 0.0) >= READABLE else None
-
-
-def _looks_dated(texts: pd.Series) -> bool:
-    dated = texts.str.contains(r"\d.*\d") & texts.str.len().between(6, 40)
-    return len(texts) > 0 and bool(dated.mean() >= READABLE)
-
-
-def _shares_read(texts: pd.Series) -> dict[str, float]:
-    shares = {}
-    for format_ in FORMATS:
-        read = parse_timestamps(texts, format_)
-        if read.notna().any() and _is_plausible(read):
-            shares[format_] = float(read.notna().mean())
-    return shares
-
-
-def _is_plausible(times: pd.Series) -> bool:
-    """Small numbers read as Unix times are in January 1970."""
-    return bool(times.dt.year.median() >= FIRST_PLAUSIBLE_YEAR)
 
 
 def _time_rank(name: str) -> tuple[bool, int]:
@@ -107,12 +85,12 @@ def _time_rank(name: str) -> tuple[bool, int]:
 
 def _format_why(column: Column, format_: str) -> str:
     swapped = re.sub("%[dm]", lambda part: {"%d": "%m", "%m": "%d"}[part.group()], format_)
-    shares = _shares_read(column.sample.astype("str"))
+    shares = shares_read(column.sample.astype("str"))
     text = f"Reads {percent(shares[format_])} of a sample"
     if swapped not in shares:
         return f"{text}."
     if shares[swapped] == shares[format_]:
-        return f'{text}, but so does "{swapped}": nothing in it says whether day or month is first.'
+        return f'{text}, but so does "{swapped}": {SWAPPED}.'
     return f'{text}; "{swapped}" {percent(shares[swapped])}.'
 
 
@@ -162,13 +140,20 @@ def find_weight(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], lis
         return columns, [
             Choice("", why=f"`{name}` is taken as weight: rows without a number are rejected.")
         ]
-    return columns, _weight_settings(column)
+    return columns, _weight_settings(column, keys)
 
 
-def _weight_settings(column: Column) -> list[Choice]:
+def _weight_settings(column: Column, keys: Iterable[Column]) -> list[Choice]:
     numbers = column.numbers
+    # A line of totals has a weight, and neither a user nor an item.
+    has_keys = pd.concat([key.ids.notna() for key in keys], axis=1).all(axis=1)
+    kept = numbers[has_keys.reindex(numbers.index, fill_value=True)]
     missing = len(column.values) - len(numbers)
     settings = []
+    if column.decimal is not None:
+        example = column.present.astype("str").iloc[0]
+        why = f"`{column.name}` is written as in {example}."
+        settings.append(Choice("decimal", column.decimal, why))
     if missing:
         why = f"{missing:,} rows have no number in `{column.name}` and will be rejected."
         settings.append(Choice("", why=why))
@@ -180,9 +165,9 @@ def _weight_settings(column: Column) -> list[Choice]:
         settings.append(Choice("returns", True, why))
     elif numbers.nunique() > 1 and numbers.nunique() <= MOST_RATINGS:
         settings += _liked(column)
-    median = float(numbers.abs().median())
-    if numbers.max() > WIDE * median > 0:
-        why = f"The largest is {numbers.max():,.0f}, the median {median:g}."
+    median = float(kept.abs().median())
+    if kept.max() > WIDE * median > 0:
+        why = f"The largest is {kept.max():,.0f}, the median {median:g}."
         settings.append(Choice("weight_scale", "log", why))
     return settings
 

@@ -4,6 +4,7 @@ import re
 from typing import Literal
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.proposal.languages import english
 from recsys_dagster.steps.columns import KNOWN_NAMES, find_column
 
 Kind = Literal["user_id", "item_id"]
@@ -21,18 +22,34 @@ KEY_WORDS: dict[Kind, tuple[str, ...]] = {
         "user customer client member visitor account learner student buyer shopper consumer "
         "subscriber reviewer rater reader viewer listener watcher player gamer borrower patron "
         "guest patient participant follower voter pupil trainee employee person people profile "
-        "username login handle household session device cookie"
+        "username login handle actor household session device cookie email mail"
     ),
     "item_id": _listed(
         "item sku stockcode asin isbn ean gtin upc barcode product article course movie film book "
         "video track song album artist show series episode podcast recipe restaurant business "
         "venue hotel listing property job vacancy lesson lecture module exercise game app "
         "application anime manga story news document page question thread topic post content "
-        "offer deal ad playlist channel place poi"
+        "offer deal ad playlist channel place poi object"
     ),
 }
+CODES = frozenset(_listed("sku asin isbn ean gtin upc barcode stockcode"))
+"""Words for items that are ids, whatever comes before them: "Lineitem sku"."""
+NAMES_OF_PEOPLE = frozenset(_listed("name login mbox email username"))
+"""What stands for a person where a part of the name says so: `actor.account.name`."""
+SMALL_WORDS = frozenset(
+    _listed("pseudo anonymous anonymized hashed unique global internal external original raw new")
+)
+"""Words before that for a key that say nothing of whose key it is."""
+SPLIT_NAMES = _listed("split set fold subset partition part dataset phase")
+ORDER_WORDS = frozenset(
+    _listed(
+        "order invoice transaction receipt basket cart ticket voucher shipment payment line row "
+        "booking bill purchase record entry request log event"
+    )
+)
+"""Of papers and records: a number of one is nobody's id."""
 TITLE_WORDS = frozenset(_listed("title name headline caption label heading"))
-TITLE_QUALIFIERS = frozenset(_listed("full short original display primary main english long"))
+TITLE_QUALIFIERS = frozenset(_listed("full short original display primary main english long lineitem"))
 CATEGORY_WORDS = _listed(
     "category genre department subject topic section concept subcategory tag type class"
 )
@@ -55,10 +72,10 @@ CREATED_NAMES = _listed(
 WEIGHT_NAMES = _listed(
     "rating ratings stars star score value reviewrating overall grade quantity qty orderquantity "
     "count plays playcount listens clicks views playtime hours hoursplayed watchtime amount "
-    "weight strength units"
+    "weight strength units copies pieces note times"
 )
 RATING_NAMES = frozenset(
-    _listed("rating ratings stars star score value reviewrating overall grade weight")
+    _listed("rating ratings stars star score value reviewrating overall grade weight note")
 )
 TIME_NAMES = _listed(
     "timestamp datetime eventtime eventtimestamp eventdatetime time date ts unixtime created "
@@ -80,6 +97,13 @@ EVENT_NAMES = _listed(
     "event eventtype eventname action actiontype activity activitytype behavior behaviour "
     "behaviortype behaviourtype interaction interactiontype verb type kind"
 )
+MEASURE_WORDS = frozenset(
+    _listed(
+        "price revenue turnover amount money total subtotal cost tax vat discount shipping margin "
+        "profit sales fee eur usd gbp chf rub cny jpy quantity qty units weight rating score stars"
+    )
+)
+"""Of columns that count or measure something, and are nobody's id."""
 LANGUAGE_WORDS = frozenset(_listed("language lang locale"))
 PERSONAL_WORDS = frozenset(
     _listed(
@@ -90,13 +114,16 @@ PERSONAL_WORDS = frozenset(
 
 
 def letters(name: str) -> str:
-    """A name without case, spaces and punctuation."""
-    return "".join(character for character in name.casefold() if character.isalnum())
+    """A name in English, without case, spaces and punctuation."""
+    return "".join(character for character in english(name).casefold() if character.isalnum())
 
 
 def words(name: str) -> list[str]:
-    """The words of a name: "StockCode" and "stock_code" are stock and code."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    """The words of a name: "StockCode" and "stock_code" are stock and code.
+
+    So are those of other languages, in English: "Kundennummer" is customer and number.
+    """
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", english(name))
     return re.findall(r"[^\W_]+", spaced.casefold())
 
 
@@ -113,21 +140,42 @@ def key_rank(name: str, kind: Kind) -> tuple[int, int] | None:
     """How well a name fits a key, smaller is better; None where it says nothing of the kind."""
     if name == kind:
         return (0, 0)
-    glued = letters(name)
+    if "." in name:
+        return _rank_of_path(name, kind)
+    parts = [word for word in words(name) if word not in SMALL_WORDS]
+    glued = letters(name) if len(parts) == len(words(name)) else "".join(parts)
     if glued in KNOWN_NAMES[kind]:
         return (1, KNOWN_NAMES[kind].index(glued))
-    for suffix in KEY_SUFFIXES:
-        place = _place(glued.removesuffix(suffix), kind) if glued.endswith(suffix) else None
-        if place is not None:
-            return (2, place)
+    places = [
+        _place(glued.removesuffix(suffix), kind)
+        for suffix in KEY_SUFFIXES
+        if glued.endswith(suffix)
+    ]
+    if len(parts) == 2 and parts[0] in KEY_SUFFIXES:  # "Код клиента", "Réf. article", "id_user"
+        places.append(_place(parts[1], kind))
+    ranks = [(2, place) for place in places if place is not None]
     bare = _place(glued, kind)
     if bare is not None:
-        return (3, bare)
-    parts = words(name)
+        ranks.append((3, bare))
     if len(parts) > 2 and parts[-1] in KEY_SUFFIXES:
         place = _place(parts[-2], kind)
-        return None if place is None else (4, place)
-    return None
+        if place is not None:
+            ranks.append((4, place))
+    elif parts and parts[-1] in CODES and kind == "item_id":
+        ranks.append((4, 0))
+    return next(iter(ranks), None)
+
+
+def _rank_of_path(name: str, kind: Kind) -> tuple[int, int] | None:
+    """Of a part of an object: `user.id`, `actor.account.name`."""
+    above, _, last = name.rpartition(".")
+    places = [_place(word, kind) for part in above.split(".") for word in words(part)[:1]]
+    place = next((place for place in places if place is not None), None)
+    if place is None or not words(last):
+        return key_rank(last, kind) if place is not None else None
+    if words(last)[-1] in KEY_SUFFIXES:
+        return (2, place)
+    return (3, place) if kind == "user_id" and words(last)[-1] in NAMES_OF_PEOPLE else None
 
 
 def _place(word: str, kind: Kind) -> int | None:
@@ -140,9 +188,24 @@ def is_about(source: str, kind: Kind) -> bool:
     return any(_place(word, kind) is not None for word in words(source))
 
 
+def is_of_an_order(name: str) -> bool:
+    """Whether a name is that of the number of an order, an invoice or a row."""
+    parts = words(name)
+    rest = [word for word in parts if word not in KEY_SUFFIXES]
+    stems = rest[-1:] or [letters(name)]
+    stems += [letters(name).removesuffix(suffix) for suffix in KEY_SUFFIXES]
+    return any(form in ORDER_WORDS for stem in stems for form in singulars(stem))
+
+
 def place_in(name: str, names: tuple[str, ...]) -> int | None:
-    """Where a name is in a list of names without case and punctuation."""
-    return names.index(letters(name)) if letters(name) in names else None
+    """Where a name is in a list of names without case and punctuation.
+
+    Of "Lineitem quantity" the last word counts, and what is in brackets behind a name does not.
+    """
+    bare = re.sub(r"[(\[][^)\]]*[)\]]\s*$", "", name)
+    parts = words(bare)
+    forms = [letters(name), letters(bare), *(parts[-1:] if parts[:1] == ["lineitem"] else [])]
+    return min((names.index(form) for form in forms if form in names), default=None)
 
 
 def known_column(wanted: str, names: list[str]) -> str | None:

@@ -2,10 +2,17 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from recsys_dagster.errors import UserError
+from recsys_dagster.estimates import Size
+from recsys_dagster.proposal.joining import joined
+from recsys_dagster.proposal.machine import is_english
 from recsys_dagster.proposal.meaning import find_events, find_time, find_weight
-from recsys_dagster.proposal.names import must_be_named
+from recsys_dagster.proposal.names import key_rank, must_be_named
+from recsys_dagster.proposal.naming import named
 from recsys_dagster.proposal.rendering import Choice, Proposal
+from recsys_dagster.proposal.reshaping import quoted, split_column, unfolded, united
 from recsys_dagster.proposal.roles import Parent, Roles, find_roles
 from recsys_dagster.proposal.tables import Candidate, Column, Table, listed, percent
 from recsys_dagster.proposal.texts import (
@@ -15,6 +22,10 @@ from recsys_dagster.proposal.texts import (
     profile_texts,
     texts_of_items,
 )
+from recsys_dagster.steps.id_matching import explain_mismatch
+
+MINIMUMS = (2, 3, 5, 10, 20)
+"""Of users that an item must have to be learned from, where all items are too many."""
 
 
 def propose(candidates: Sequence[Candidate]) -> Proposal:
@@ -26,14 +37,59 @@ def propose(candidates: Sequence[Candidate]) -> Proposal:
     Raises:
         UserError: no table says who did what with which item, or nothing says what items are.
     """
-    tables = [Table(candidate) for candidate in candidates if len(candidate.frame)]
-    roles = find_roles(tables)
+    filled = [candidate for candidate in candidates if len(candidate.frame)]
+    tables = [Table(one) for one in unfolded(united(named(filled)))]
+    roles = find_roles([*tables, *joined(tables)])
     items = roles.items
     if items is not None and items.table.has_text_beside(items.column):
-        items_section = _items(items)
+        items_section, texts = _items(items)
     else:
-        items_section = _items_of_interactions(roles, tables)
-    return Proposal(_interactions(roles), items_section, _users(roles.users))
+        items_section, texts = _items_of_interactions(roles, tables)
+    return Proposal(
+        _interactions(roles),
+        items_section,
+        _users(roles.users),
+        _evaluation(roles.interactions),
+        _size(roles, texts),
+        is_english([text for column in texts for text in column.texts]),
+    )
+
+
+def _size(roles: Roles, texts: Sequence[Column]) -> Size:
+    pairs = pd.DataFrame({"user": roles.user.ids, "item": roles.item.ids}).dropna()
+    liked = pairs.drop_duplicates()["item"].value_counts()
+    known = liked.index
+    every = known if roles.items is None else known.union(roles.items.column.counts.index)
+    return Size(
+        items=len(every),
+        learned=len(known),
+        likes=int(liked.sum()),
+        texts=len(known) if roles.items is None else roles.items.column.distinct,
+        text_length=sum(column.text_length for column in texts),
+        with_minimum={
+            minimum: (int((liked >= minimum).sum()), int(liked[liked >= minimum].sum()))
+            for minimum in MINIMUMS
+        },
+    )
+
+
+def _evaluation(table: Table) -> tuple[Choice, ...]:
+    column = split_column(table)
+    if column is None:
+        return ()
+    shares = ", ".join(
+        f"{part} {percent(count / table.rows)}" for part, count in column.counts.items()
+    )
+    if table.candidate.split:
+        why = (
+            f"{table.name} have the same columns: they are one table here, and strategies are "
+            f"measured on what was set apart. Recommendations are made from all rows. Of the "
+            f"rows: {shares}."
+        )
+    else:
+        why = f"`{column.name}` says what is to be measured with. Of the rows: {shares}."
+    settings = {"split": "column", "column": column.name}
+    return (Choice("evaluation", settings, why),)
 
 
 def _interactions(roles: Roles) -> tuple[Choice, ...]:
@@ -44,21 +100,30 @@ def _interactions(roles: Roles) -> tuple[Choice, ...]:
         ("item_id", roles.item, roles.item_why),
     ):
         if must_be_named(ours, column.name, table.names):
-            columns.append(Choice(ours, column.name, why))
+            columns.append(Choice(ours, column.name, why, is_guess=bool(why)))
         elif why:
-            columns.append(Choice("", why=f"{ours} is `{column.name}`, {why}."))
+            columns.append(Choice("", why=f"{ours} is `{column.name}`, {why}.", is_guess=True))
     settings = []
     for find in (find_time, find_weight, find_events):
         found, more = find(table, keys)
         columns += found
         settings += more
     why = (
-        f"{table.rows:,} rows, {roles.user.distinct:,} users in `{roles.user.name}` and "
+        f"{table.size}, {roles.user.distinct:,} users in `{roles.user.name}` and "
         f"{roles.item.distinct:,} items in `{roles.item.name}`."
     )
     if roles.similar:
         why += f" Users and items are also in {', '.join(roles.similar)}."
-    return (Choice("source", table.candidate.source, why), *_mapping(columns), *settings)
+    return (
+        *_supposed(table.candidate),
+        Choice("source", table.candidate.source, why),
+        *_mapping(columns),
+        *settings,
+    )
+
+
+def _supposed(candidate: Candidate) -> list[Choice]:
+    return [Choice("", why=guess, is_guess=True) for guess in candidate.guesses]
 
 
 def _mapping(columns: Sequence[Choice]) -> list[Choice]:
@@ -68,7 +133,7 @@ def _mapping(columns: Sequence[Choice]) -> list[Choice]:
     return [*remarks, Choice("columns", named)] if named else remarks
 
 
-def _items(items: Parent) -> tuple[Choice, ...]:
+def _items(items: Parent) -> tuple[tuple[Choice, ...], list[Column]]:
     table, key = items.table, items.column
     title, texts = item_texts([column for column in table.text_columns if column is not key])
     columns = []
@@ -76,14 +141,16 @@ def _items(items: Parent) -> tuple[Choice, ...]:
         columns.append(Choice("item_id", key.name))
     columns += named_item_columns(table, title)
     why = (
-        f"{table.rows:,} rows; {percent(items.shared)} of the items with interactions are in "
+        f"{table.size}; {percent(items.shared)} of the items with interactions are in "
         f"`{key.name}`."
     )
-    return (
+    section = (
+        *_supposed(table.candidate),
         Choice("source", table.candidate.source, why),
         *_mapping(columns),
         Choice("text", _text(texts), _left_out(table, [key, *texts])),
     )
+    return section, texts
 
 
 def _text(columns: Sequence[Column]) -> str | list[str]:
@@ -97,7 +164,9 @@ def _left_out(table: Table, taken: Sequence[Column]) -> str:
     return f"There are also {listed(left)}." if left else ""
 
 
-def _items_of_interactions(roles: Roles, tables: Sequence[Table]) -> tuple[Choice, ...]:
+def _items_of_interactions(
+    roles: Roles, tables: Sequence[Table]
+) -> tuple[tuple[Choice, ...], list[Column]]:
     """Items as a query over interactions, where these have the items' texts in them."""
     table, key = roles.interactions, roles.item
     relation = table.candidate.relation
@@ -105,12 +174,10 @@ def _items_of_interactions(roles: Roles, tables: Sequence[Table]) -> tuple[Choic
     if not columns or relation is None:
         raise UserError(_no_items(roles, tables))
     title, texts = item_texts(columns)
-    named = [Choice("item_id", key.name)] if must_be_named("item_id", key.name, [key.name]) else []
+    columns_named = [Choice("item_id", key.name)] if must_be_named("item_id", key.name, [key.name]) else []
     if title is not None and must_be_named("title", title.name, [column.name for column in texts]):
-        named.append(Choice("title", title.name))
-    source = {"sql": _query(table.candidate, relation, key, texts)}
-    if isinstance(table.candidate.source, dict) and "database" in table.candidate.source:
-        source = {"database": table.candidate.source["database"]} | source
+        columns_named.append(Choice("title", title.name))
+    source = table.candidate.query(_query(table.candidate, relation, key, texts))
     why = (
         f"No table of items: their texts are those of `{key.name}` in {table.name}, the most "
         "frequent one of each."
@@ -118,24 +185,21 @@ def _items_of_interactions(roles: Roles, tables: Sequence[Table]) -> tuple[Choic
         else f"No table of items: their texts are those of `{key.name}` in {table.name}, one of "
         "each."
     )
-    return (Choice("source", source, why), *_mapping(named), Choice("text", _text(texts)))
+    section = (Choice("source", source, why), *_mapping(columns_named), Choice("text", _text(texts)))
+    return section, texts
 
 
 def _query(candidate: Candidate, relation: str, key: Column, texts: Sequence[Column]) -> str:
-    selected = [_quoted(key.name)]
+    selected = [quoted(key.name)]
     for column in texts:
-        name = _quoted(column.name)
+        name = quoted(column.name)
         selected.append(f"{candidate.most_frequent}({name}) as {name}")
     return (
         f"select {', '.join(selected)}\n"
         f"from {relation}\n"
-        f"where {_quoted(key.name)} is not null\n"
-        f"group by {_quoted(key.name)}"
+        f"where {quoted(key.name)} is not null\n"
+        f"group by {quoted(key.name)}"
     )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _users(users: Parent | None) -> tuple[Choice, ...]:
@@ -151,7 +215,7 @@ def _users(users: Parent | None) -> tuple[Choice, ...]:
     if must_be_named("user_id", key.name, table.names):
         columns.append(Choice("user_id", key.name))
     why = (
-        f"{table.rows:,} rows; {percent(users.shared)} of the users with interactions are in "
+        f"{table.size}; {percent(users.shared)} of the users with interactions are in "
         f"`{key.name}`."
     )
     return (
@@ -169,4 +233,28 @@ def _no_items(roles: Roles, tables: Sequence[Table]) -> str:
         f"Needed: a table with the values of {roles.item.name!r} in one column and a text, such "
         "as a title or a description, in another."
     )
+    lines += _ids_written_in_two_ways(roles.item, tables)
     return "\n".join(lines)
+
+
+def _ids_written_in_two_ways(item: Column, tables: Sequence[Table]) -> list[str]:
+    """What to write where another table has the ids of the items in another form."""
+    for table in tables:
+        for column in table.columns:
+            if column is item or key_rank(column.name, "item_id") is None:
+                continue
+            is_known = item.counts.index.isin(column.counts.index)
+            found = explain_mismatch(
+                item.counts[~is_known],
+                pd.Series(column.counts.index),
+                none_matches=not is_known.any(),
+            )
+            if found is not None and table.has_text_beside(column):
+                sql = found.difference.sql.replace("item_id", quoted(item.name))
+                return [
+                    f"{table.name} has such ids in `{column.name}`, written in another way: "
+                    f"{found.difference.name} they would match. Write them alike by a query under "
+                    f"interactions: source: {{sql: select * replace ({sql} as "
+                    f"{quoted(item.name)}) from …}}, and the same for the items."
+                ]
+    return []

@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+from recsys_dagster.estimates import Size
+
+SECTIONS = ("interactions", "items", "users")
 WIDTH = 96
 ENDLESS = 10**9
 
@@ -19,26 +22,64 @@ class Choice:
         key: what is set; empty for a remark about something that is not.
         value: what to; a tuple of choices is a mapping of its own.
         why: the reason.
+        is_guess: whether it rests on values, or on one of several readings, so that somebody who
+            knows the data should look at it.
     """
 
     key: str
     value: Any = None
     why: str = ""
+    is_guess: bool = False
+
+    @property
+    def comment(self) -> str:
+        """What stands above it in the file."""
+        return f"A guess: {self.why}" if self.is_guess else self.why
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What was chosen, section by section; an empty section is left out."""
+    """What was chosen, section by section; an empty section is left out.
+
+    Attributes:
+        interactions: the section of that name.
+        items: the same.
+        users: the same.
+        more: entries that are no sections, such as the strategy.
+        size: what estimates are made from.
+        is_english: whether the texts of items are mostly in English.
+    """
 
     interactions: tuple[Choice, ...]
     items: tuple[Choice, ...]
     users: tuple[Choice, ...] = ()
+    more: tuple[Choice, ...] = ()
+    size: Size | None = None
+    is_english: bool = True
+
+    def guesses(self) -> list[str]:
+        """What should be looked at, a line each: the section, the entry and the reason."""
+        return [
+            f"{section}: {said}"
+            for section in SECTIONS
+            for said in _guesses(getattr(self, section))
+        ] + list(_guesses(self.more))
 
     def settings(self) -> dict[str, Any]:
         """The choices as the content of the YAML file, without its name."""
-        sections = {"interactions": self.interactions, "items": self.items, "users": self.users}
-        plain = {name: _plain(choices) for name, choices in sections.items()}
-        return {name: section for name, section in plain.items() if section}
+        plain = {section: _plain(getattr(self, section)) for section in SECTIONS}
+        sections = {name: section for name, section in plain.items() if section}
+        return sections | _plain(self.more)
+
+
+def _guesses(choices: Sequence[Choice]) -> Iterator[str]:
+    for choice in choices:
+        if _is_mapping(choice.value):
+            yield from _guesses(choice.value)
+        elif choice.is_guess and choice.key and isinstance(choice.value, str):
+            yield f"{choice.key} is `{choice.value}`: {choice.why}"
+        elif choice.is_guess:
+            yield choice.why
 
 
 def _plain(choices: Sequence[Choice]) -> dict[str, Any]:
@@ -63,19 +104,21 @@ def render(proposal: Proposal, name: str, remarks: Sequence[str] = ()) -> str:
     """
     lines = [line for remark in remarks for line in _comment(remark, 0)]
     lines += [f"name: {_scalar(name)}"]
-    for section in ("interactions", "items", "users"):
+    for section in SECTIONS:
         choices: tuple[Choice, ...] = getattr(proposal, section)
         if choices:
             is_remark = not any(choice.key for choice in choices)
             lines += [""] if is_remark else ["", f"{section}:"]
             lines += _lines(choices, 0 if is_remark else 2)
+    for choice in proposal.more:
+        lines += ["", *_lines([choice], 0)]
     return "\n".join(lines) + "\n"
 
 
 def _lines(choices: Sequence[Choice], indent: int) -> Iterator[str]:
     space = " " * indent
     for choice in choices:
-        yield from _comment(choice.why, indent)
+        yield from _comment(choice.comment, indent)
         if not choice.key:
             continue
         if _is_mapping(choice.value):

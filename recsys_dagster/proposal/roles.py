@@ -13,6 +13,7 @@ from recsys_dagster.proposal.names import (
     Kind,
     is_about,
     is_key_name,
+    is_of_an_order,
     key_rank,
     letters,
     place_in,
@@ -258,7 +259,7 @@ def _linked_pair(table: Table, tables: Sequence[Table]) -> Found | None:
     left = _left_over(table, item.column)
     if left is None:
         return None
-    why = "a guess: of the other columns it has the most different values that come back"
+    why = "of the other columns it has the most different values that come back"
     return table, left, item.column, why, item.parent.why
 
 
@@ -284,7 +285,12 @@ def _may_point(column: Column) -> bool:
         place_in(column.name, names) is not None
         for names in (WEIGHT_NAMES, POSITION_NAMES, EVENT_NAMES)
     )
-    return column.is_key_like and column.uniqueness < 1.0 and not says_something_else
+    return (
+        column.is_key_like
+        and column.uniqueness < 1.0
+        and not says_something_else
+        and not is_of_an_order(column.name)
+    )
 
 
 def _left_over(table: Table, item: Column) -> Column | None:
@@ -304,23 +310,4 @@ def _nothing_fits(tables: Sequence[Table]) -> str:
         "of items (item_id, StockCode, movieId, …), and one with the items and their texts. "
         "Rename columns, or write the YAML file by hand (see Use your own tables in the README)."
     )
-    lines += _join_hint(tables)
     return "\n".join(lines)
-
-
-def _join_hint(tables: Sequence[Table]) -> list[str]:
-    """Orders in one table and their lines in another are brought together by a query."""
-    for users in tables:
-        for items in tables:
-            shared = [name for name in users.names if name in items.names]
-            if (
-                users is not items
-                and shared
-                and named_keys(users, "user_id")
-                and named_keys(items, "item_id")
-            ):
-                return [
-                    f"{users.name} has users and {items.name} has items, and both have "
-                    f"{shared[0]}: a query can join them (source: {{sql: …}})."
-                ]
-    return []

@@ -1,8 +1,8 @@
 """A table and its columns with what can be measured of them, each measured once."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any
@@ -11,17 +11,22 @@ import pandas as pd
 
 from recsys_dagster.proposal.names import (
     LANGUAGE_WORDS,
+    MEASURE_WORDS,
     TIME_NAMES,
     TIME_OF_OTHER_THINGS,
     TIME_WORDS,
     has_word,
     is_key_name,
 )
-from recsys_dagster.steps.columns import as_ids
-from recsys_dagster.steps.interactions import parse_timestamps
+from recsys_dagster.steps.ids import as_ids
 from recsys_dagster.steps.items import AVAILABLE_WORDS
+from recsys_dagster.steps.numbers import DecimalSign, parse_numbers
 from recsys_dagster.steps.texts import clean_text
+from recsys_dagster.steps.times import parse_timestamps
 
+CURRENCY = re.compile(
+    r"^\s*(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF)\s?\d|\d\s?(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF|zł|руб\.?|円|元)\s*$"
+)
 SAMPLE = 500
 """Values of a column that are looked at one by one."""
 LONGEST_KEY = 60
@@ -38,20 +43,55 @@ class Candidate:
         source: as it is written in the YAML.
         frame: its own columns.
         relation: what stands for it behind `from` in a query, where one can be asked.
-        most_frequent: the aggregate function that takes the most frequent value, or one of them.
+        context: what a query over it needs beside `sql`: `tables` of files, or a `database`.
+        dialect: sqlite, or duckdb.
+        is_headerless: whether its columns have no names but those given to them.
+        guesses: what was supposed to make it, a sentence each.
+        name: what people call it; made from the source where left out.
+        split: the column that says train or test, where it was made of such tables.
+        rows: how many there are where the frame has some of them only; else 0.
     """
 
-    source: str | dict[str, str]
+    source: str | dict[str, Any]
     frame: pd.DataFrame
     relation: str | None = None
-    most_frequent: str = "mode"
+    context: Mapping[str, Any] = field(default_factory=dict)
+    dialect: str = "duckdb"
+    is_headerless: bool = False
+    guesses: tuple[str, ...] = ()
+    name: str = ""
+    split: str = ""
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", _called(self.source))
 
     @property
-    def name(self) -> str:
-        """What people call it."""
-        if isinstance(self.source, str):
-            return PurePath(self.source).name
-        return self.source.get("table") or PurePath(self.source.get("path", "")).name
+    def most_frequent(self) -> str:
+        """The aggregate function that takes the most frequent value, or one of them."""
+        return "max" if self.dialect == "sqlite" else "mode"  # SQLite knows no mode
+
+    def query(self, sql: str, *others: "Candidate") -> dict[str, Any] | None:
+        """The source that a query over this and other tables is, or None where none can be."""
+        databases = {one.context.get("database") for one in (self, *others)}
+        if len(databases) > 1 or any(one.relation is None for one in (self, *others)):
+            return None
+        database = databases.pop()
+        if database is not None:
+            return {"database": database, "sql": sql}
+        tables = {
+            name: source
+            for one in (self, *others)
+            for name, source in one.context.get("tables", {}).items()
+        }
+        return {"sql": sql} | ({"tables": tables} if tables else {})
+
+
+def _called(source: str | dict[str, Any]) -> str:
+    if isinstance(source, str):
+        return PurePath(source).name
+    return source.get("table") or PurePath(source.get("path", "")).name
 
 
 class Column:
@@ -109,8 +149,17 @@ class Column:
         """The values as numbers; empty where fewer than 99 % of them are."""
         if not self._may_be_numbers:
             return pd.Series(dtype="float64")
-        numbers = pd.to_numeric(self.present, errors="coerce").astype("float64").dropna()
+        numbers = parse_numbers(self.present, self.decimal).dropna()
         return numbers if len(numbers) >= 0.99 * len(self.present) else numbers.iloc[:0]
+
+    @cached_property
+    def decimal(self) -> DecimalSign | None:
+        """The sign before decimals where numbers are written for people; None for plain ones."""
+        texts = self.sample.astype("str")
+        if pd.api.types.is_numeric_dtype(self.values) or _are_few(parse_numbers(texts).isna()):
+            return None
+        signs: tuple[DecimalSign, ...] = (",", ".")
+        return next((sign for sign in signs if _are_few(parse_numbers(texts, sign).isna())), None)
 
     @property
     def _may_be_numbers(self) -> bool:
@@ -119,7 +168,7 @@ class Column:
             self.present.empty
             or kinds.is_bool_dtype(self.values)
             or kinds.is_datetime64_any_dtype(self.values)
-            or pd.to_numeric(self.sample.astype("str"), errors="coerce").isna().mean() > 0.05
+            or not _are_few(parse_numbers(self.sample.astype("str"), self.decimal).isna())
         )
 
     @cached_property
@@ -143,9 +192,22 @@ class Column:
         """Whether the values may be ids: short, neither points in time nor fractions."""
         if self.present.empty or self.is_time or pd.api.types.is_bool_dtype(self.values):
             return False
-        if not self.numbers.empty:
+        if self.is_measure:
+            return False
+        if not self.numbers.empty and not self._is_written_key:
             return bool((self.numbers % 1 == 0).all()) and self.distinct > 1
         return bool(self.texts.str.len().mean() <= LONGEST_KEY) and self.distinct > 1
+
+    @property
+    def _is_written_key(self) -> bool:
+        """Whether texts such as 12.77 are ids, since their name says so."""
+        return is_key_name(self.name) and pd.api.types.is_string_dtype(self.values)
+
+    @property
+    def is_measure(self) -> bool:
+        """Whether it says how much, such as a price: by its name, or by signs of currencies."""
+        by_name = has_word(self.name, MEASURE_WORDS) and not is_key_name(self.name)
+        return by_name or bool(self.texts.str.contains(CURRENCY).mean() > 0.5)
 
     @cached_property
     def is_text(self) -> bool:
@@ -199,6 +261,13 @@ class Table:
         self.rows = len(candidate.frame)
 
     @property
+    def size(self) -> str:
+        """How many rows it has, in words."""
+        if self.candidate.rows:
+            return f"{self.candidate.rows:,} rows, of which {self.rows:,} were looked at"
+        return f"{self.rows:,} rows"
+
+    @property
     def names(self) -> list[str]:
         """The names of its columns."""
         return [column.name for column in self.columns]
@@ -215,6 +284,10 @@ class Table:
     def has_text_beside(self, key: Column) -> bool:
         """Whether a column other than the key has words in it."""
         return any(column is not key for column in self.text_columns)
+
+
+def _are_few(faults: pd.Series) -> bool:
+    return bool(faults.mean() <= 0.05)
 
 
 def percent(share: float) -> str:

@@ -327,7 +327,7 @@ def resolve_device(device: Device) -> str:
 
 def _device_before_torch(device: Device) -> str:
     """The device to use, found without the seconds that torch takes where there is but one."""
-    if device == "auto" and sys.platform != "darwin" and not _may_have_cuda():
+    if device == "auto" and sys.platform != "darwin" and not may_have_cuda():
         return "cpu"
     return resolve_device(device)
 
@@ -340,7 +340,7 @@ def resolve_dtype(device: Device, dtype: DType) -> Literal["float32", "bfloat16"
     """
     if dtype != "auto":
         return dtype
-    if device == "cuda" or (device == "auto" and _may_have_cuda()):
+    if device == "cuda" or (device == "auto" and may_have_cuda()):
         import torch
 
         if resolve_device(device) == "cuda":
@@ -350,7 +350,8 @@ def resolve_dtype(device: Device, dtype: DType) -> Literal["float32", "bfloat16"
     return "bfloat16" if device in ("auto", "cpu") and _cpu_has_bfloat16() else "float32"
 
 
-def _may_have_cuda() -> bool:
+def may_have_cuda() -> bool:
+    """Whether there seems to be a CUDA device, found without torch."""
     return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
 
 

@@ -90,6 +90,17 @@ def resolve_model(model: str, base_folder: Path) -> Path:
     )
 
 
+def is_here(model: str) -> bool:
+    """Whether a hub id can be loaded without the network: from a package, or the hub's cache."""
+    package = PACKAGED_WEIGHTS.get(model)
+    if package is not None and _package_folder(package) is not None:
+        return True
+    try:
+        return _cached_snapshot(model) is not None
+    except Exception:  # the hub's client raises errors of several libraries
+        return False
+
+
 def is_model_folder(folder: Path) -> bool:
     """Whether sentence-transformers can load this folder."""
     return any((folder / name).is_file() for name in ("modules.json", "config.json"))

@@ -25,6 +25,8 @@ LOCKED = "Could not set lock"
 """What DuckDB says where another process has a file open."""
 MANY_ROWS = 1_000_000
 """Writing so many takes long enough to say so."""
+INTEGERS = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+LAST_EXACT_FLOAT = 2**53
 DATA_VERSION = "data_version"
 """What a table's content is known by; kept with it."""
 
@@ -282,7 +284,21 @@ def to_arrow(frame: pd.DataFrame) -> pa.Table:
 
 
 def to_pandas(data: pa.Table) -> pd.DataFrame:
-    """Arrow as a frame; text columns keep pandas' string type, also where all are null."""
+    """Arrow as a frame; text columns keep pandas' string type, also where all are null.
+
+    Integers with a null become floats, unless that would make one of them another: two ids of
+    twenty digits could then be one.
+    """
     frame = data.to_pandas()
     text = [field.name for field in data.schema if pa.types.is_string(field.type)]
-    return frame.astype(dict.fromkeys(text, "str"))
+    exact = {
+        name: column.to_pandas(types_mapper=INTEGERS.get)
+        for name, column in zip(data.column_names, data.columns, strict=True)
+        if column.null_count and column.type in INTEGERS and _is_beyond_floats(column)
+    }
+    return frame.astype(dict.fromkeys(text, "str")).assign(**exact)
+
+
+def _is_beyond_floats(integers: pa.ChunkedArray) -> bool:
+    values = integers.drop_null().to_numpy()
+    return len(values) > 0 and max(-int(values.min()), int(values.max())) > LAST_EXACT_FLOAT

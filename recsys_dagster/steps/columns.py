@@ -90,21 +90,6 @@ def require_column(
     return column
 
 
-def as_ids(values: pd.Series) -> pd.Series:
-    """Ids as text without surrounding white space; missing and blank ones become null.
-
-    Whole numbers lose a trailing ".0": a column of integers with one null arrives as floats.
-    """
-    if pd.api.types.is_float_dtype(values):
-        whole = (values % 1 == 0) & (values.abs() < 2**63)
-        text = values.astype("str").where(~whole, values.where(whole).astype("Int64").astype("str"))
-        text = text.where(values.notna())
-    else:
-        text = values.astype("str").where(values.notna())
-    text = text.str.strip()
-    return text.where(text.ne("").fillna(False)).astype("str")
-
-
 def as_found(values: pd.Series) -> pd.Series:
     """Values as text for a table of rejects, null staying null."""
     return values.astype("str").where(values.notna()).astype("str")

@@ -1,10 +1,9 @@
 """Raw interactions → one row a (user, item), and every rejected row with its reason."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,13 +11,11 @@ import pandas as pd
 from recsys_dagster.catalog import InteractionsSettings, parse_condition
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.schemas import INTERACTIONS
-from recsys_dagster.steps.columns import (
-    as_found,
-    as_ids,
-    find_column,
-    own_columns,
-    require_column,
-)
+from recsys_dagster.steps.columns import as_found, find_column, own_columns, require_column
+from recsys_dagster.steps.ids import are_missing_words, as_ids, refuse_no_ids
+from recsys_dagster.steps.numbers import decimal_hint, parse_numbers, unread_numbers
+from recsys_dagster.steps.time_formats import format_hint
+from recsys_dagster.steps.times import Times, read_times
 
 COMPARISONS: dict[str, Callable[[pd.Series, float], pd.Series]] = {
     ">=": operator.ge,
@@ -32,8 +29,8 @@ CLOCK_SKEW = pd.Timedelta(days=1)
 """Timestamps this far ahead are a matter of clocks and zones, not of bad data."""
 ROUNDING = 1e-9
 """Share of a sum that is nothing: 0.1 + 0.2 - 0.3 leaves a little."""
-FIRST_UNIX_TIME = 1e8
-"""March 1973 in seconds: columns of smaller numbers are years, days or an order."""
+FIRST_TIME = pd.Timestamp("1971-01-01")
+"""What is earlier stands for "not known": zero, 1900-01-01, 0001-01-01."""
 MOST_WEIGHT = 1e15
 """Sums of such weights leave the range in which float32 tells neighbouring numbers apart."""
 
@@ -46,11 +43,13 @@ class ParsedInteractions:
         accepted: table `interactions`, sorted by user and item.
         rejected: table `rejected_interactions`.
         merged: accepted rows that went into another one.
+        remarks: a sentence each on what was read and may not be meant so.
     """
 
     accepted: pd.DataFrame
     rejected: pd.DataFrame
     merged: int
+    remarks: tuple[str, ...]
 
 
 def parse_interactions(
@@ -64,26 +63,27 @@ def parse_interactions(
         now: naive UTC; later timestamps are rejected.
 
     Raises:
-        UserError: a needed column is missing.
+        UserError: a needed column is missing, or one of ids has lists, structures or truths in it.
     """
     names = own_columns(raw.columns)
     found = _found_columns(raw, names, settings)
     missing = pd.Series(pd.NA, index=raw.index)
+    times = read_times(found.get("timestamp", missing), settings.timestamp_format)
     rows = pd.DataFrame(
         {
             "user_id": as_ids(found["user_id"]),
             "item_id": as_ids(found["item_id"]),
-            "timestamp": parse_timestamps(
-                found.get("timestamp", missing), settings.timestamp_format
-            ),
-            "position": _numbers(found.get("position", missing)),
-            "event": as_ids(found.get("event", missing)),
-            "weight": _numbers(found["weight"]) if "weight" in found else 1.0,
+            "timestamp": times.timestamps,
+            "position": parse_numbers(found.get("position", missing), settings.decimal),
+            "event": _listed_events(as_ids(found.get("event", missing)), settings.events or {}),
+            "weight": parse_numbers(found["weight"], settings.decimal)
+            if "weight" in found
+            else 1.0,
         }
     )
     if settings.events is not None:
         rows["weight"] *= rows["event"].map(settings.events).astype("float64").fillna(1.0)
-    rows["positive"] = _positive(raw, names, rows["weight"], settings)
+    rows["positive"], unread = _positive(raw, names, rows["weight"], settings)
     reason, by_setting = _reasons(rows, found, raw["source_error"], settings, now)
     rejected = pd.DataFrame(
         {
@@ -103,12 +103,27 @@ def parse_interactions(
         merged["weight"] = np.log1p(merged["weight"])
     accepted = leave_out_rare(merged, settings.minimum_per_user, settings.minimum_per_item)
     return ParsedInteractions(
-        accepted, rejected.reset_index(drop=True), merged=len(kept) - len(accepted)
+        accepted,
+        rejected.reset_index(drop=True),
+        merged=len(kept) - len(accepted),
+        remarks=(*_mixed_units(times), *unread),
     )
 
 
-def _numbers(values: pd.Series) -> pd.Series:
-    return pd.to_numeric(values, errors="coerce").astype("float64")
+def _listed_events(events: pd.Series, listed: Iterable[str]) -> pd.Series:
+    """Events as the catalog writes them, where only their case differs from one that it lists."""
+    by_folded: dict[str, list[str]] = {}
+    for name in listed:
+        by_folded.setdefault(name.casefold(), []).append(name)
+    alone = {folded: names[0] for folded, names in by_folded.items() if len(names) == 1}
+    return events.str.casefold().map(alone).astype("str").fillna(events)
+
+
+def _mixed_units(times: Times) -> list[str]:
+    if len(times.units) < 2:
+        return []
+    counts = ", ".join(f"{count:,} in {unit}" for unit, count in times.units.items())
+    return [f"timestamp: of the Unix times {counts} are found, each read by its own size."]
 
 
 def _found_columns(
@@ -119,6 +134,8 @@ def _found_columns(
     require = partial(
         require_column, available=names, mapping=settings.columns, table="raw_interactions"
     )
+    for ours in ("user_id", "item_id"):
+        refuse_no_ids(raw[require(ours)], ours, "raw_interactions")
     columns = {
         "user_id": require("user_id"),
         "item_id": require("item_id"),
@@ -132,12 +149,23 @@ def _found_columns(
 
 def _positive(
     raw: pd.DataFrame, names: list[str], weight: pd.Series, settings: InteractionsSettings
-) -> pd.Series:
+) -> tuple[pd.Series, list[str]]:
+    """What the catalog's condition says of each row, and a sentence on values that it cannot judge.
+
+    A value that is null or no number satisfies no condition, as in SQL.
+    """
     if settings.positive is None:
-        return pd.Series(True, index=raw.index)
+        return pd.Series(True, index=raw.index), []
     column, comparison, number = parse_condition(settings.positive)
+    unread = []
     if column in names:
-        values = pd.to_numeric(raw[column], errors="coerce")
+        values = parse_numbers(raw[column], settings.decimal)
+        strange = unread_numbers(raw[column], values)
+        if len(strange):
+            unread = [
+                f"positive: {len(strange):,} values of {column!r} are no numbers, so that their "
+                f"rows are not positive{decimal_hint(strange, settings.decimal)}."
+            ]
     elif column == "weight":
         values = weight
     else:
@@ -145,8 +173,8 @@ def _positive(
             f"raw_interactions: positive: {settings.positive!r} asks for the column {column!r}, "
             f"which is not in the source.{did_you_mean(column, names)}"
         )
-    # A null satisfies no condition, as in SQL; NaN would satisfy "!=".
-    return (COMPARISONS[comparison](values, number).fillna(False) & values.notna()).astype(bool)
+    # NaN would satisfy "!=".
+    return (COMPARISONS[comparison](values, number) & values.notna()).astype(bool), unread
 
 
 def _reasons(
@@ -158,26 +186,33 @@ def _reasons(
 ) -> tuple[pd.Series, pd.Series]:
     """Why each row is rejected, null where it is not; and whether a setting says so."""
     reason = as_found(source_error)
-    faults: dict[str, pd.Series] = {
-        "user_id is missing or blank": rows["user_id"].isna(),
-        "item_id is missing or blank": rows["item_id"].isna(),
-    }
+    faults: dict[str, pd.Series] = {}
+    for ours in ("user_id", "item_id"):
+        faults[f"{ours} is a word for a missing value, such as NULL"] = are_missing_words(
+            found[ours]
+        )
+        faults[f"{ours} is missing or blank"] = rows[ours].isna()
     if "weight" in found:
+        unread = found["weight"].notna() & rows["weight"].isna()
+        hint = decimal_hint(found["weight"][unread], settings.decimal)
         faults["weight is missing"] = found["weight"].isna()
-        faults["weight is not a number"] = rows["weight"].isna()
+        faults[f"weight is not a number{hint}"] = unread
         faults["weight is not finite"] = ~np.isfinite(rows["weight"])
         faults[f"weight is {MOST_WEIGHT:g} or more"] = rows["weight"].abs() >= MOST_WEIGHT
         if not settings.returns:
             faults["weight is negative (see returns in the catalog)"] = rows["weight"] < 0
     if "timestamp" in found:
-        faults["timestamp is not a date or a Unix time"] = (
-            found["timestamp"].notna() & rows["timestamp"].isna()
+        unread = _says_something(found["timestamp"]) & rows["timestamp"].isna()
+        hint = format_hint(found["timestamp"][unread], settings.timestamp_format)
+        faults[f"timestamp is not a date or a Unix time{hint}"] = unread
+        faults["timestamp is before 1971, which stands for an unknown time"] = (
+            rows["timestamp"] < FIRST_TIME
         )
         faults["timestamp is in the future"] = rows["timestamp"] > now + CLOCK_SKEW
     if "position" in found:
-        faults["position is not a number"] = found["position"].notna() & ~np.isfinite(
-            rows["position"]
-        )
+        unread = _says_something(found["position"]) & ~np.isfinite(rows["position"])
+        hint = decimal_hint(found["position"][unread], settings.decimal)
+        faults[f"position is not a number{hint}"] = unread
     if settings.events is not None:
         faults["event is missing"] = rows["event"].isna()
     for text, fault in faults.items():
@@ -189,43 +224,9 @@ def _reasons(
     return reason, by_setting
 
 
-def parse_timestamps(values: pd.Series, timestamp_format: str | None = None) -> pd.Series:
-    """Dates, texts or Unix times as naive UTC timestamps; unreadable ones become null.
-
-    The unit of Unix times (s, ms, µs or ns) is read off the median's magnitude: in seconds,
-    1e11 is the year 5138. A column of small numbers has no Unix times in it.
-
-    Args:
-        values: one column; dates as texts and Unix times may be mixed in it.
-        timestamp_format: of the texts, as in `datetime.strptime`; ISO 8601 where left out.
-    """
-    if pd.api.types.is_datetime64_any_dtype(values):
-        parsed = pd.to_datetime(values, utc=True)
-    elif timestamp_format is not None:
-        parsed = pd.to_datetime(
-            values.astype("str"), utc=True, errors="coerce", format=timestamp_format
-        )
-    else:
-        numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-        is_text = values.notna() & numbers.isna()
-        parsed = pd.to_datetime(
-            values.astype(object).where(is_text), utc=True, errors="coerce", format="ISO8601"
-        ).astype("datetime64[us, UTC]")
-        numbers = numbers.where(np.isfinite(numbers))
-        if numbers.abs().median() >= FIRST_UNIX_TIME:
-            unit = _unit_of(float(numbers.abs().median()))
-            unix = pd.to_datetime(numbers, unit=unit, utc=True, errors="coerce")
-            parsed = parsed.fillna(unix.astype("datetime64[us, UTC]"))
-    return parsed.dt.tz_localize(None).astype("datetime64[us]")
-
-
-def _unit_of(magnitude: float) -> Literal["s", "ms", "us", "ns"]:
-    limits: tuple[tuple[Literal["s", "ms", "us"], float], ...] = (
-        ("s", 1e11),
-        ("ms", 1e14),
-        ("us", 1e17),
-    )
-    return next((unit for unit, limit in limits if magnitude < limit), "ns")
+def _says_something(values: pd.Series) -> pd.Series:
+    """Whether a value that need not be there is: neither null nor blank nor a word for null."""
+    return as_ids(values).notna()
 
 
 def merge_repeats(rows: pd.DataFrame, repeats: str) -> pd.DataFrame:

@@ -3,21 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from recsys_dagster.schemas import ITEMS, SOURCE_NAMES
-from recsys_dagster.steps.columns import (
-    as_found,
-    as_ids,
-    find_column,
-    own_columns,
-    require_column,
-)
-from recsys_dagster.steps.interactions import parse_timestamps
+from recsys_dagster.steps.columns import as_found, find_column, own_columns, require_column
+from recsys_dagster.steps.ids import are_missing_words, as_ids, refuse_no_ids
+from recsys_dagster.steps.numbers import WRITTEN, parse_numbers
 from recsys_dagster.steps.texts import clean_text
+from recsys_dagster.steps.times import parse_timestamps
 
-AVAILABLE_WORDS = dict.fromkeys(["", "true", "t", "yes", "y", "available", "in stock"], True)
-AVAILABLE_WORDS |= dict.fromkeys(["false", "f", "no", "n", "unavailable", "out of stock"], False)
+YES = "true|t|yes|y|on|available|in stock|ja|wahr|oui|vrai|sí|si|sì|sim|tak|да|evet|はい|是"
+YES += "|verfügbar|lieferbar|auf lager|disponible|en stock|disponibile|disponível"
+YES += "|有货|有貨|在庫あり"
+NO = "false|f|no|n|off|unavailable|not available|out of stock|sold out|nein|non|faux|não|nej"
+NO += "|nee|nei|nie|нет|hayır|いいえ|否|nicht verfügbar|nicht auf lager|ausverkauft|indisponible"
+NO += "|épuisé|rupture de stock|agotado|no disponible|non disponibile|esaurito|esgotado"
+NO += "|indisponível|缺货|缺貨|在庫なし|falsch"
+AVAILABLE_WORDS = dict.fromkeys(["", *YES.split("|")], True) | dict.fromkeys(NO.split("|"), False)
+AVAILABLE_WORDS |= dict.fromkeys(["\\n", "null", "nan", "<na>"], True)
+"""Words, folded. Nothing said means available; "none" and "n/a" may be said of a stock, too."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
         columns: explicit source names of item_id, title, category, available and created_at.
 
     Raises:
-        UserError: no column is known as item_id.
+        UserError: no column is known as item_id, or its values cannot be ids.
     """
     names = own_columns(raw.columns)
     item_column = require_column("item_id", names, columns, "raw_items")
@@ -52,12 +57,17 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
     available_column = find_column("available", names, columns, "raw_items")
     created_column = find_column("created_at", names, columns, "raw_items")
     missing = pd.Series(pd.NA, index=raw.index, dtype="str")
+    refuse_no_ids(raw[item_column], "item_id", "raw_items")
 
     item_id = as_ids(raw[item_column])
     available = parse_available(raw[available_column] if available_column else missing)
     # A date that cannot be read costs an item its freshness, which is no reason to reject it.
     created = parse_timestamps(raw[created_column] if created_column else missing)
     reason = as_found(raw["source_error"])
+    reason = reason.mask(
+        reason.isna() & are_missing_words(raw[item_column]),
+        "item_id is a word for a missing value, such as NULL",
+    )
     reason = reason.mask(reason.isna() & item_id.isna(), "item_id is missing or blank")
     reason = reason.mask(
         reason.isna() & available.isna(), "available is not yes, no or a stock count"
@@ -84,8 +94,10 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
         available=available[accepted.index],
         created_at=created[accepted.index],
     )
+    is_bare = accepted["title"] == ""
     accepted = accepted.assign(
-        title=accepted["title"].mask(accepted["title"] == "", accepted["item_id"]).astype("str"),
+        title=accepted["title"].mask(is_bare, accepted["item_id"]).astype("str"),
+        title_source=np.where(is_bare, "item_id", "title"),
         category=accepted["category"].mask(accepted["category"] == "").astype("str"),
         available=accepted["available"].astype(bool),
     )[[*ITEMS.column_names, *others]].sort_values("item_id")
@@ -111,7 +123,10 @@ def parse_available(values: pd.Series) -> pd.Series:
 
     What cannot be read is null.
     """
-    words = values.map(clean_text).str.casefold()
-    stock = pd.to_numeric(words, errors="coerce")
+    words = values.map(clean_text).astype("str").str.casefold()
+    stock = parse_numbers(words)
+    # Whatever the sign before its decimals is, a count is above zero or it is not.
+    for decimal in WRITTEN:
+        stock = stock.fillna(parse_numbers(words, decimal))
     read = words.map(AVAILABLE_WORDS).astype("boolean")
     return read.fillna((stock > 0).astype("boolean").mask(stock.isna()))

@@ -27,6 +27,8 @@ INVISIBLE_TAGS = frozenset({"script", "style", "head", "template"})
 KEPT_FORMATS = frozenset("\u200c\u200d")
 """Joiners: they change the reading of Persian and Indic words and of emoji."""
 OPENING_SEPARATORS = " .,;:|/·–—-"
+TITLE_LENGTH = 60
+"""Characters of a text that stand in for a title."""
 CLOSING_BRACKETS = ")]}»”’"
 
 
@@ -198,16 +200,49 @@ def _composed(table: pd.DataFrame, template: Template, name: str) -> list[str]:
     ]
 
 
+def titles_from_texts(items: pd.DataFrame, text: str | Sequence[str]) -> pd.DataFrame:
+    """Items under the first words of their text where their source has no title for them.
+
+    The id stays where there is no text either, or none can be composed yet: `item_texts` says why.
+    """
+    bare = items["title_source"] == "item_id"
+    template = Template.parse(text)
+    if not bare.any() or not set(template.columns) <= set(items.columns):
+        return items
+    texts = _composed(_with_own_titles(items[bare]), template, "items")
+    words = pd.Series([first_words(text) for text in texts], index=items.index[bare], dtype="str")
+    words = words[words != ""].reindex(items.index)
+    return items.assign(
+        title=words.fillna(items["title"]),
+        title_source=items["title_source"].mask(words.notna(), "text"),
+    )
+
+
+def first_words(text: str) -> str:
+    """The beginning of a clean text, cut between words and marked with "…" where it goes on."""
+    if len(text) <= TITLE_LENGTH:
+        return text
+    head = text[:TITLE_LENGTH]
+    # Not every script has spaces, and not every text words.
+    words = head.rpartition(" ")[0]
+    return (words if len(words) > TITLE_LENGTH // 2 else head[:-1]).rstrip(OPENING_SEPARATORS) + "…"
+
+
+def _with_own_titles(items: pd.DataFrame) -> pd.DataFrame:
+    """Without the titles that stand in for one: what is made of a text is no part of it."""
+    stands_in = (items["title_source"] != "title") | (items["title"] == items["item_id"])
+    return items.assign(title=items["title"].mask(stands_in))
+
+
 def item_texts(items: pd.DataFrame, text: str | Sequence[str]) -> pd.DataFrame:
     """The table `item_texts`: every item has a text; title, then id, stand in for an empty one.
 
-    A title that is only the item_id, for want of a better one, says nothing and is not composed.
+    A title that stands in for one, or is only the item_id, says nothing and is not composed.
 
     Raises:
         UserError: the template names a column that `items` lacks.
     """
-    titled = items.assign(title=items["title"].mask(items["title"] == items["item_id"]))
-    composed = _composed(titled, Template.parse(text), "items")
+    composed = _composed(_with_own_titles(items), Template.parse(text), "items")
     fallback = [
         clean_text(title) or clean_text(item_id) or item_id
         for item_id, title in zip(items["item_id"], items["title"], strict=True)

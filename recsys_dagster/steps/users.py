@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from recsys_dagster.steps.columns import as_ids, own_columns, require_column
+from recsys_dagster.steps.columns import own_columns, require_column
+from recsys_dagster.steps.ids import as_ids, refuse_no_ids
 
 
 def collect_users(
@@ -20,7 +21,8 @@ def collect_users(
         columns: explicit source name of user_id.
 
     Raises:
-        UserError: raw_users has columns, and none is known as user_id.
+        UserError: raw_users has columns, and none is known as user_id, or its values cannot
+            be ids.
     """
     users = interactions.groupby("user_id", sort=True).agg(
         item_count=("item_id", "size"),
@@ -31,6 +33,7 @@ def collect_users(
     names = own_columns(raw_users.columns)
     if names:
         user_column = require_column("user_id", names, columns, "raw_users")
+        refuse_no_ids(raw_users[user_column], "user_id", "raw_users")
         profiles = raw_users.assign(user_id=as_ids(raw_users[user_column]))
         profiles = profiles[profiles["user_id"].notna()].drop_duplicates("user_id", keep="last")
         taken = {user_column, "user_id", *users.columns}

@@ -21,6 +21,7 @@ ITEMS = pd.DataFrame(
     {
         "item_id": ["1", "2"],
         "title": ["Heat", "Alien"],
+        "title_source": ["title", "title"],
         "category": ["Film", "Film"],
         "available": [True, True],
         "created_at": pd.to_datetime([None, None]),
@@ -137,7 +138,7 @@ def test_raw_users_without_a_source_is_empty(catalogs, tmp_path):
 
 
 def test_items_are_parsed_into_two_tables(catalogs):
-    source = with_source(ITEMS.drop(columns=["category", "available", "created_at"]))
+    source = with_source(ITEMS[["item_id", "title", "genres"]])
     source.loc[1, "item_id"] = None
     accepted, rejected = asset(items, "items")(dg.build_asset_context(), catalogs, source)
     assert accepted.value["title"].tolist() == ["Heat"]

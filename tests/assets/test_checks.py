@@ -40,7 +40,7 @@ def sound(published_tiny, tmp_path_factory) -> Evaluations:
 
 class TestSound:
     def test_all_pass_and_say_what_they_counted(self, sound):
-        assert len(sound) == 22
+        assert len(sound) == 24
         assert [name for name, each in sound.items() if not each.passed] == []
         for name, each in sound.items():
             assert each.description, name
@@ -123,6 +123,12 @@ SPOILED: dict[str, tuple[str, str, dg.AssetCheckSeverity, str]] = {
         ERROR,
         "45.8% of 24 rows accepted, at least 50% expected; .*lower checks: accepted_share",
     ),
+    "nobody likes anything": (
+        "interactions_some_positive",
+        "update interactions set positive = false",
+        ERROR,
+        "0 of 24 interactions are positive.*nothing to learn from; see positive, returns",
+    ),
     "most users lost": (
         "interactions_not_fallen",
         "delete from interactions where user_id > 'user-zq-12'",
@@ -141,6 +147,12 @@ SPOILED: dict[str, tuple[str, str, dg.AssetCheckSeverity, str]] = {
         ERROR,
         "40.0% of 10 rows accepted.*items: columns",
     ),
+    "nothing to be had": (
+        "items_some_available",
+        "update items set available = false",
+        ERROR,
+        "0 of 10 items are available.*every list would be empty.*columns: available",
+    ),
     "most items lost": (
         "items_not_fallen",
         "delete from items where item_id > 'love4'",
@@ -155,9 +167,15 @@ SPOILED: dict[str, tuple[str, str, dg.AssetCheckSeverity, str]] = {
     ),
     "ids written differently": (
         "interactions_know_items",
-        "update items set item_id = 'nr ' || item_id",
+        "update items set item_id = md5(item_id)",
         ERROR,
-        "0.0% of 24 interactions.*items: columns",
+        "0.0% of 24 interactions.*write ids differently.*items: columns",
+    ),
+    "ids in another case": (
+        "interactions_know_items",
+        "update items set item_id = upper(item_id)",
+        ERROR,
+        r"0.0% of 24 .*; in lower case 100.0% would match.*replace \(lower\(item_id\) as item_id\)",
     ),
     "an item without a text": (
         "every_item_has_a_text",
@@ -286,6 +304,17 @@ def test_who_only_likes_items_of_unknown_words_needs_no_vector(published):
     assert not re.search("user-zq", evaluation.description)
     assert "0 users with likes lack one" in evaluation.description
     assert evaluation.passed
+
+
+def test_profile_texts_need_no_likes(published):
+    place = published(
+        strategy="content",
+        users={"source": "../data/users.csv", "text": "profile", "vectors": "text"},
+    )
+    place.warehouse.query("tiny", "update interactions set positive = false")
+    (evaluation,) = evaluate(place, "interactions_some_positive").values()
+    assert evaluation.passed
+    assert "lists are made from the users' texts" in evaluation.description
 
 
 class TestNothingToCompareWith:

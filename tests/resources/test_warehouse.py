@@ -65,6 +65,7 @@ class TestReplace:
                 "created_at": pa.array([None], pa.timestamp("us")),
                 "available": [True],
                 "category": ["Crime"],
+                "title_source": ["title"],
                 "title": ["Heat"],
                 "item_id": ["1"],
             }
@@ -73,13 +74,14 @@ class TestReplace:
         assert [column.name for column in columns] == [
             "item_id",
             "title",
+            "title_source",
             "category",
             "available",
             "created_at",
             'a "quoted" name',
             "select",
         ]
-        assert rows(warehouse, "items") == [("1", "Heat", "Crime", True, None, 7, "x")]
+        assert rows(warehouse, "items") == [("1", "Heat", "title", "Crime", True, None, 7, "x")]
 
     def test_vectors_keep_their_length_and_bits(self, warehouse):
         vectors = pa.FixedSizeListArray.from_arrays(
@@ -150,6 +152,18 @@ class TestFrames:
     def test_text_that_is_all_null_stays_text(self):
         frame = to_pandas(pa.table({"title": pa.array([None, None], pa.string())}))
         assert frame["title"].dtype == "str"
+
+    @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64()])
+    def test_integers_that_floats_cannot_tell_apart_stay_integers_beside_a_null(self, kind):
+        values = [2**60 + 1, 2**60, None]
+        frame = to_pandas(pa.table({"user_id": pa.array(values, kind)}))
+        assert frame["user_id"].dropna().tolist() == values[:2]
+        assert to_arrow(frame)["user_id"].to_pylist() == values
+
+    def test_other_integers_beside_a_null_are_floats(self):
+        frame = to_pandas(pa.table({"n": pa.array([1, None]), "none": pa.nulls(2, pa.int64())}))
+        assert frame["n"].dtype == "float64"
+        assert frame["none"].isna().all()
 
     def test_every_table_says_what_its_columns_mean(self):
         for table in TABLES.values():

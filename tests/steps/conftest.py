@@ -53,6 +53,7 @@ def items_of():
             {
                 "item_id": ids,
                 "title": ids,
+                "title_source": "item_id",
                 "category": pd.Series(None, index=ids.index, dtype="str"),
                 "available": ~ids.isin(list(unavailable)),
                 "created_at": pd.Series(pd.NaT, index=ids.index, dtype="datetime64[us]"),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from recsys_dagster.catalog import InteractionsSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.schemas import INTERACTIONS, REJECTED_INTERACTIONS, SOURCE_NAMES
-from recsys_dagster.steps.interactions import merge_repeats, parse_interactions, parse_timestamps
+from recsys_dagster.steps.interactions import merge_repeats, parse_interactions
+from recsys_dagster.steps.times import parse_timestamps
 
 NOW = pd.Timestamp("2024-06-01")
 
@@ -132,6 +133,14 @@ def test_all_rows_rejected():
         ({"weight": -0.5}, "weight is negative (see returns in the catalog)"),
         ({"timestamp": "yesterday"}, "timestamp is not a date or a Unix time"),
         ({"timestamp": "2024-07-01"}, "timestamp is in the future"),
+        ({"timestamp": "now"}, "timestamp is not a date or a Unix time"),
+        ({"timestamp": 1e300}, "timestamp is not a date or a Unix time"),
+        *(
+            ({"timestamp": early}, "timestamp is before 1971, which stands for an unknown time")
+            for early in ("0001-01-01", "1900-01-01", "1970-12-31", 0, "0", -5e8, dt.date(1, 1, 1))
+        ),
+        ({"user_id": "NULL"}, "user_id is a word for a missing value, such as NULL"),
+        ({"item_id": r"\N"}, "item_id is a word for a missing value, such as NULL"),
         ({"user_id": "", "weight": -1}, "user_id is missing or blank"),
     ],
 )
@@ -163,6 +172,48 @@ def test_without_a_weight_column_every_row_weighs_one():
     parsed = parse(raw_of(user_id=["u", "u"], item_id=["i", "i"]))
     assert parsed.accepted["weight"].tolist() == [2.0]
     assert parsed.merged == 1
+
+
+def test_a_time_that_is_blank_or_written_as_missing_is_missing():
+    raw = raw_of(user_id=["u"] * 3, item_id=list("abc"), timestamp=[r"\N", " ", "NULL"])
+    parsed = parse(raw)
+    assert parsed.rejected.empty
+    assert parsed.accepted["last_timestamp"].isna().all()
+
+
+def test_the_line_to_write_is_a_part_of_the_reason():
+    raw = raw_of(
+        user_id=["u"] * 3,
+        item_id=list("abc"),
+        weight=["1,5", "2,5", "3"],
+        timestamp=[day(1), day(1), "31.01.2024"],
+    )
+    assert parse(raw).rejected["reason"].tolist() == [
+        'weight is not a number; decimal: "," under interactions would read them',
+        'weight is not a number; decimal: "," under interactions would read them',
+        'timestamp is not a date or a Unix time; timestamp_format: "%d.%m.%Y" would read them',
+    ]
+
+
+def test_a_decimal_sign_is_of_weight_position_and_what_a_condition_reads():
+    raw = raw_of(
+        user_id=["u", "u"],
+        item_id=list("ab"),
+        weight=["1.234,5", "2"],
+        position=["1.000", "0,5"],
+        stars=["4,5", "3,5"],
+    )
+    parsed = parse(raw, decimal=",", positive="stars >= 4")
+    assert parsed.rejected.empty
+    assert parsed.accepted["weight"].tolist() == [1234.5, 2]
+    assert parsed.accepted["last_position"].tolist() == [1000, 0.5]
+    assert parsed.accepted["positive"].tolist() == [True, False]
+
+
+def test_truths_as_text_are_what_they_are_as_truths():
+    for liked in (["true", "FALSE"], [True, False]):
+        raw = raw_of(user_id=["u", "u"], item_id=list("ab"), liked=liked)
+        assert parse(raw, positive="liked == 1").accepted["positive"].tolist() == [True, False]
 
 
 # Ids and columns

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from recsys_dagster.catalog import InteractionsSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.schemas import SOURCE_NAMES
-from recsys_dagster.steps.interactions import leave_out_rare, parse_interactions, parse_timestamps
+from recsys_dagster.steps.interactions import leave_out_rare, parse_interactions
+from recsys_dagster.steps.times import parse_timestamps
 
 NOW = pd.Timestamp("2024-06-01")
 
@@ -71,6 +72,21 @@ def test_an_event_that_is_not_listed_is_left_out_by_the_setting_and_is_no_fault(
         [4, "event is missing", False],
     ]
     assert rejected["event"].tolist()[0] == "scroll"
+
+
+def test_an_event_is_found_in_any_case_and_with_spaces_around_it():
+    rows = [("u", "a", "VIEW"), ("u", "b", " view "), ("u", "c", "Purchase")]
+    raw = raw_of(rows, "user_id", "item_id", "event")
+    parsed = parse(raw, events={"view": 1, "purchase": 5})
+    assert pairs_of(parsed, "weight") == {"ua": 1, "ub": 1, "uc": 5}
+
+
+def test_events_that_differ_by_case_in_the_catalog_are_told_apart():
+    rows = [("u", "a", "VIEW"), ("u", "b", "view"), ("u", "c", "View")]
+    raw = raw_of(rows, "user_id", "item_id", "event")
+    parsed = parse(raw, events={"view": 1, "VIEW": 5})
+    assert pairs_of(parsed, "weight") == {"ua": 5, "ub": 1}
+    assert parsed.rejected["by_setting"].tolist() == [True]
 
 
 def test_an_event_of_weight_zero_is_seen():
@@ -161,7 +177,7 @@ def test_a_log_scale_is_taken_of_the_merged_weight():
         ("1e400", "weight is not finite"),
         (1e15, "weight is 1e+15 or more"),
         ("1e300", "weight is 1e+15 or more"),
-        ("1,5", "weight is not a number"),
+        ("1,5", 'weight is not a number; decimal: "," under interactions would read them'),
     ],
 )
 def test_a_weight_that_is_no_ordinary_number_is_rejected(weight, reason):
@@ -285,7 +301,9 @@ def test_times_in_a_format_of_the_catalogs_own():
     )
     parsed = parse(raw, timestamp_format="%d/%m/%Y %H:%M")
     assert pairs_of(parsed, "last_timestamp")["ua"] == pd.Timestamp("2024-01-31T13:05")
-    assert parsed.rejected["reason"].tolist() == ["timestamp is not a date or a Unix time"]
+    assert parsed.rejected["reason"].tolist() == [
+        "timestamp is not a date or a Unix time; without timestamp_format they would be read"
+    ]
     assert list(pairs_of(parsed, "weight")) == ["ua", "uc"]
 
 

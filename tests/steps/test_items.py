@@ -52,7 +52,8 @@ def test_the_last_row_wins_equal_rows_merge_and_others_are_rejected():
         year=[1, 2, 2, 3, 4],
     )
     parsed = parse_items(raw, columns={})
-    assert parsed.accepted.drop(columns=["category", "created_at"]).to_dict("list") == {
+    accepted = parsed.accepted[["item_id", "title", "available", "year"]]
+    assert accepted.to_dict("list") == {
         "item_id": ["a", "b"],
         "title": ["New", "B"],
         "available": [True, True],
@@ -67,9 +68,32 @@ def test_the_last_row_wins_equal_rows_merge_and_others_are_rejected():
     assert parsed.rejected["title"].tolist() == ["Old", "Nobody"]
 
 
+def test_no_item_is_called_null():
+    parsed = parse_items(raw_of(item_id=["NULL", "\\N", "Null Island"]), columns={})
+    assert parsed.accepted["item_id"].tolist() == ["Null Island"]
+    assert set(parsed.rejected["reason"]) == {"item_id is a word for a missing value, such as NULL"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([["a"], ["b", "c"]], r"holds lists\..*unnest\(item_id\)"),
+        ([{"id": 1}], r"holds structures with 'id'\..*\{item_id: item_id\.id\}"),
+        ([True, False], "holds true and false, which tell nobody from anybody"),
+    ],
+)
+def test_what_can_be_no_id_is_refused_with_what_to_write(values, message):
+    with pytest.raises(
+        UserError, match=f"raw_items: the column 'item_id', taken as item_id, {message}"
+    ):
+        parse_items(raw_of(item_id=pd.Series(values, dtype=object)), columns={})
+
+
 def test_titles_are_clean_and_the_id_stands_in_for_a_missing_one():
     raw = raw_of(item_id=["a", "b", "c"], title=["Tom &amp; <b>Jerry</b>", None, " "])
-    assert parse_items(raw, columns={}).accepted["title"].tolist() == ["Tom & Jerry", "b", "c"]
+    accepted = parse_items(raw, columns={}).accepted
+    assert accepted["title"].tolist() == ["Tom & Jerry", "b", "c"]
+    assert accepted["title_source"].tolist() == ["title", "item_id", "item_id"]
     assert parse_items(raw_of(item_id=["a"]), columns={}).accepted["title"].tolist() == ["a"]
 
 
@@ -90,7 +114,7 @@ def test_a_column_of_lists_is_kept():
 def test_mapped_columns_stay_in_the_table_under_their_own_names():
     raw = raw_of(sku=["a"], label=["Heat"], title=["ignored"], note=["n"])
     accepted = parse_items(raw, columns={"item_id": "sku", "title": "label"}).accepted
-    assert accepted.drop(columns=["category", "available", "created_at"]).to_dict("records") == [
+    assert accepted[["item_id", "title", "label", "note"]].to_dict("records") == [
         {"item_id": "a", "title": "Heat", "label": "Heat", "note": "n"}
     ]
 
@@ -113,7 +137,12 @@ def test_no_rows_and_no_id():
         (["", " ", None, np.nan], True),
         ([True, np.True_, 1, 12.0, 0.5], True),
         ([False, 0, 0.0, -1], False),
-        (["maybe", "n/a", "10 pieces", "ja"], None),
+        (["maybe", "n/a", "10 pieces", "vielleicht"], None),
+        (["Ja", "sí", "да", "是", "Auf Lager"], True),
+        (["Nein", "non", "нет", "否", "ausverkauft", "AGOTADO"], False),
+        (["12.0", "1,5", "1.234,0", "1,234.00"], True),
+        (["0,0", "0.00", "-1,5"], False),
+        (["\\N", "NULL", "nan"], True),
     ],
     ids=str,
 )

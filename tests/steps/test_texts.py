@@ -10,7 +10,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.texts import Template, clean_text, hash_text, item_texts, user_texts
+from recsys_dagster.steps.texts import (
+    TITLE_LENGTH,
+    Template,
+    clean_text,
+    first_words,
+    hash_text,
+    item_texts,
+    titles_from_texts,
+    user_texts,
+)
 
 MARKUP_PIECES = [
     "<b>",
@@ -214,6 +223,7 @@ def test_hashes_are_sha256_of_the_text():
 @given(st.lists(st.sampled_from(["Heat", "<b>Heat</b>", " Heat ", "Alien"]), min_size=1))
 def test_same_text_same_hash_other_text_other_hash(titles):
     items = pd.DataFrame({"item_id": [f"i{n}" for n in range(len(titles))], "title": titles})
+    items["title_source"] = "title"
     table = item_texts(items, "{title}")
     assert table["text"].nunique() == table["text_hash"].nunique()
     assert table.groupby("text")["text_hash"].nunique().eq(1).all()
@@ -225,6 +235,7 @@ def test_title_then_id_stand_in_for_an_empty_text():
         {
             "item_id": ["a", "b", "c"],
             "title": ["A", "Title", "\u200b"],
+            "title_source": "title",
             "about": ["Text", None, "<p></p>"],
         },
         index=[7, 8, 9],
@@ -237,12 +248,53 @@ def test_title_then_id_stand_in_for_an_empty_text():
 
 def test_an_id_that_stands_in_for_a_title_is_no_text():
     items = pd.DataFrame(
-        {"item_id": ["a17", "b17"], "title": ["a17", "Heat"], "genres": ["Crime", None]}
+        {
+            "item_id": ["a17", "b17"],
+            "title": ["a17", "Heat"],
+            "title_source": ["item_id", "title"],
+            "genres": ["Crime", None],
+        }
     )
     assert item_texts(items, "{title}. {genres}")["text"].tolist() == ["Crime", "Heat"]
     alone = item_texts(items, "{title}")
     assert alone["text"].tolist() == ["a17", "Heat"]
     assert alone["is_fallback"].tolist() == [True, False]
+
+
+class TestTitlesFromTexts:
+    ITEMS = pd.DataFrame(
+        {
+            "item_id": ["a", "b", "c"],
+            "title": ["Heat", "b", "c"],
+            "title_source": ["title", "item_id", "item_id"],
+            "about": ["Two men.", "A ship far out &amp; alone.", None],
+        }
+    )
+
+    def test_the_text_stands_in_for_a_title_and_the_id_where_there_is_none_either(self):
+        titled = titles_from_texts(self.ITEMS, "{title}: {about}")
+        assert titled["title"].tolist() == ["Heat", "A ship far out & alone.", "c"]
+        assert titled["title_source"].tolist() == ["title", "text", "item_id"]
+
+    @pytest.mark.parametrize("template", ["{title}: {about}", "{about}", "{title}"])
+    def test_what_is_encoded_does_not_change(self, template):
+        titled = titles_from_texts(self.ITEMS, template)
+        pd.testing.assert_frame_equal(
+            item_texts(titled, template), item_texts(self.ITEMS, template)
+        )
+
+    def test_a_template_that_cannot_be_composed_is_told_of_where_texts_are_made(self):
+        assert titles_from_texts(self.ITEMS, "{abuot}")["title"].tolist() == ["Heat", "b", "c"]
+
+    @given(st.text(st.sampled_from("ab .é"), max_size=200).map(clean_text))
+    def test_a_title_is_short_and_the_beginning(self, text):
+        title = first_words(text)
+        assert len(title) <= TITLE_LENGTH
+        assert title == text or (title.endswith("…") and text.startswith(title[:-1]))
+
+    def test_it_is_cut_between_words_where_there_are_any(self):
+        assert first_words("word " * 20) == "word " * 11 + "word…"
+        assert first_words("語" * 100) == "語" * (TITLE_LENGTH - 1) + "…"
 
 
 def test_user_texts_leave_out_users_without_one():
@@ -256,7 +308,7 @@ def test_user_texts_leave_out_users_without_one():
 
 
 def test_empty_tables():
-    items = pd.DataFrame({"item_id": [], "title": []}, dtype="str")
+    items = pd.DataFrame({"item_id": [], "title": [], "title_source": []}, dtype="str")
     assert list(item_texts(items, "{title}").columns) == [
         "item_id",
         "text",
@@ -267,7 +319,9 @@ def test_empty_tables():
 
 
 def test_an_unknown_column_is_named():
-    items = pd.DataFrame({"item_id": ["a"], "title": ["A"], "genres": ["x"]})
+    items = pd.DataFrame(
+        {"item_id": ["a"], "title": ["A"], "title_source": ["title"], "genres": ["x"]}
+    )
     with pytest.raises(UserError, match=r"'genre'.* Did you mean 'genres'"):
         item_texts(items, "{title}. {genre}")
 

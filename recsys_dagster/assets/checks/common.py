@@ -20,6 +20,8 @@ from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, quote
 from recsys_dagster.schemas import TABLES
 from recsys_dagster.snapshots import Snapshot, last_passed
+from recsys_dagster.steps import soundness
+from recsys_dagster.steps.shares import expected
 
 CHEAP = 10
 """Priority of checks: what they guard against is not to be paid for first."""
@@ -156,47 +158,31 @@ def warning(passed: bool, found: str, figures: Figures) -> dg.AssetCheckResult:
     )
 
 
+def said_by(finding: soundness.Finding) -> dg.AssetCheckResult:
+    """A rule's finding as the result of a check."""
+    result = blocking if finding.blocks else warning
+    return result(finding.passed, finding.said, finding.figures)
+
+
 def keys_unique(checked: Checked, table: str) -> dg.AssetCheckResult:
     """There are rows, one a key."""
-    key = ", ".join(map(quote, TABLES[table].key))
+    key = TABLES[table].key
     rows, repeated = checked.numbers(
         "select coalesce(sum(n), 0)::bigint, (count(*) filter (n > 1))::bigint from "
-        f"(select count(*) as n from {quote(table)} group by {key})"
+        f"(select count(*) as n from {quote(table)} group by {', '.join(map(quote, key))})"
     )
-    return blocking(
-        rows > 0 and repeated == 0,
-        f"{rows:,} rows, {repeated:,} repeated keys ({key}); at least one row and no repeated key "
-        "expected",
-        {"rows": rows, "repeated_keys": repeated},
-    )
+    return said_by(soundness.keys_unique(rows, repeated, key))
 
 
 def accepted_share(checked: Checked, table: str) -> dg.AssetCheckResult:
     """Most rows of the source are accepted; what a setting leaves out is no fault of a row."""
-    least = checked.catalog.checks.accepted_share
     raw, faulty, by_setting = checked.numbers(
         f"select (select count(*) from {quote('raw_' + table)}), "
         "count(*) filter (not by_setting), count(*) filter (by_setting) "
         f"from {quote('rejected_' + table)}"
     )
-    judged = raw - by_setting
-    share = 1 - faulty / judged if judged else 0.0
-    found = f"{share:.1%} of {judged:,} rows accepted, at least {least:.0%} expected"
-    if share < least:
-        found += (
-            f"; the reasons are in rejected_{table}: mend the source or {table}: columns in the "
-            "YAML, or lower checks: accepted_share"
-        )
-    return blocking(
-        share >= least,
-        found,
-        {
-            "accepted_share": share,
-            "expected_share": least,
-            "rejected_rows": faulty,
-            "left_out_by_settings": by_setting,
-        },
-    )
+    least = checked.catalog.checks.accepted_share
+    return said_by(soundness.accepted_share(table, raw, faulty, by_setting, least))
 
 
 def not_fallen(
@@ -223,7 +209,7 @@ def not_fallen(
     if not before:
         said += "; nothing is published that passed the gate and could be compared with"
     else:
-        said += f"; a fall of at most {most:.0%} expected"
+        said += f"; a fall of at most {expected(most)} expected"
     if fallen:
         said += (
             f"; {' and '.join(fallen)} fell by more: look whether the source is whole; if it is "

@@ -13,6 +13,7 @@ from recsys_dagster.assets.checks.common import (
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.embeddings import mean_cosine, norms_of
+from recsys_dagster.steps.shares import beside
 
 
 @table_check("item_embeddings")
@@ -58,7 +59,8 @@ def item_embeddings_sound(
     collapsed = len(vectors) > 1 and alike > most
     found = (
         f"{len(vectors):,} vectors of {vectors.shape[1]} numbers, {not_finite:,} not finite, "
-        f"{zero:,} zero; mean cosine of all pairs {alike:.3f}, at most {most:.2f} expected"
+        f"{zero:,} zero; mean cosine of all pairs {beside(alike, (most,), 3)}, at most {most:g} "
+        "expected"
     )
     if not_finite or says_nothing:
         found += "; the encoder does not work on this machine: see encoder: model in the YAML"

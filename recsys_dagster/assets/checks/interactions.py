@@ -1,4 +1,4 @@
-"""Interactions: unique, mostly accepted, not far fewer than those last published."""
+"""Interactions: unique, mostly accepted, some positive, not far fewer than those published."""
 
 import dagster as dg
 
@@ -8,10 +8,12 @@ from recsys_dagster.assets.checks.common import (
     accepted_share,
     keys_unique,
     not_fallen,
+    said_by,
     table_check,
 )
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.steps.soundness import needs_positives, some_positive
 
 
 @table_check("interactions")
@@ -32,6 +34,20 @@ def interactions_accepted_share(
 ) -> dg.AssetCheckResult:
     """Most rows of the source are accepted: otherwise a column was misread."""
     return accepted_share(Checked.of(context, recsys_catalogs, recsys_warehouse), "interactions")
+
+
+@table_check("interactions")
+def interactions_some_positive(
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
+) -> dg.AssetCheckResult:
+    """Somebody likes something: otherwise nothing is learned, and every score is 0."""
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
+    pairs, positive = checked.numbers(
+        "select count(*), count(*) filter (positive) from interactions"
+    )
+    return said_by(some_positive(pairs, positive, needs_positives(checked.catalog)))
 
 
 @table_check("interactions")

@@ -1,6 +1,7 @@
-"""Items: unique, mostly accepted, not far fewer than those last published, and interacted with."""
+"""Items: unique, mostly accepted, to be had, not far fewer than those published, known of."""
 
 import dagster as dg
+import pandas as pd
 
 from recsys_dagster.assets.checks.common import (
     CatalogsParam,
@@ -8,10 +9,13 @@ from recsys_dagster.assets.checks.common import (
     accepted_share,
     keys_unique,
     not_fallen,
+    said_by,
     table_check,
 )
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.steps.id_matching import explain_mismatch
+from recsys_dagster.steps.soundness import known_share, some_available
 
 
 @table_check("items")
@@ -32,6 +36,18 @@ def items_accepted_share(
 ) -> dg.AssetCheckResult:
     """Most rows of the source are accepted: otherwise a column was misread."""
     return accepted_share(Checked.of(context, recsys_catalogs, recsys_warehouse), "items")
+
+
+@table_check("items")
+def items_some_available(
+    context: dg.AssetCheckExecutionContext,
+    recsys_catalogs: CatalogsParam,
+    recsys_warehouse: Warehouse,
+) -> dg.AssetCheckResult:
+    """Some items are available: otherwise every list is empty."""
+    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
+    items, available = checked.numbers("select count(*), count(*) filter (available) from items")
+    return said_by(some_available(items, available))
 
 
 @table_check("items")
@@ -63,32 +79,16 @@ def interactions_know_items(
     least = checked.catalog.checks.known_share
     if not checked.has("interactions"):
         return dg.AssetCheckResult(passed=True, description="there are no interactions yet")
-    pairs, unknown, unknown_items = checked.numbers(
-        "select count(*), count(*) filter (i.item_id is null), "
-        "count(distinct x.item_id) filter (i.item_id is null) "
-        "from interactions as x left join items as i using (item_id)"
+    (pairs,) = checked.numbers("select count(*) from interactions")
+    rows = checked.rows(
+        "select item_id, count(*) from interactions anti join items using (item_id) "
+        "group by item_id order by item_id"
     )
-    share = 1 - unknown / pairs if pairs else 0.0
-    none_known = pairs > 0 and unknown == pairs
-    found = (
-        f"{share:.1%} of {pairs:,} interactions are with items of the catalogue, at least "
-        f"{least:.0%} expected; {unknown_items:,} items are only in interactions: never recommended"
-    )
-    if none_known:
-        found += (
-            "; the two sources write ids differently: see interactions: columns and items: columns "
-            "in the YAML"
+    unknown = pd.Series(dict(rows), dtype="int64")
+    explanation = None
+    if pairs and 1 - unknown.sum() / pairs < least:
+        known = [item_id for (item_id,) in checked.rows("select item_id from items")]
+        explanation = explain_mismatch(
+            unknown, pd.Series(known, dtype="str"), none_matches=bool(unknown.sum() == pairs)
         )
-    elif share < least:
-        found += "; add them to the source of items, or lower checks: known_share in the YAML"
-    return dg.AssetCheckResult(
-        passed=not none_known and share >= least,
-        severity=dg.AssetCheckSeverity.ERROR if none_known else dg.AssetCheckSeverity.WARN,
-        description=found,
-        metadata={
-            "known_share": share,
-            "expected_share": least,
-            "unknown_interactions": unknown,
-            "unknown_items": unknown_items,
-        },
-    )
+    return said_by(known_share(pairs, int(unknown.sum()), len(unknown), least, explanation))

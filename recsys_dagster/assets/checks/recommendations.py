@@ -18,6 +18,7 @@ from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
 from recsys_dagster.steps.candidates import candidates
 from recsys_dagster.steps.list_statistics import Spread
+from recsys_dagster.steps.shares import beside, expected, percent
 
 
 @table_check("recommendations")
@@ -99,8 +100,8 @@ def recommendations_cover_items(
     items, spread = _spread(checked)
     found = (
         f"{spread.recommended:,} of {items:,} available items are in some list; of the "
-        f"{spread.reachable:,} that lists have room for {spread.coverage:.1%}, at least "
-        f"{least:.1%} expected"
+        f"{spread.reachable:,} that lists have room for {percent(spread.coverage, least)}, "
+        f"at least {expected(least)} expected"
     )
     if spread.coverage < least:
         found += (
@@ -132,8 +133,9 @@ def recommendations_not_concentrated(
     most = checked.catalog.checks.concentration
     _, spread = _spread(checked)
     found = (
-        f"Gini coefficient {spread.concentration:.3f} of how often {spread.reachable:,} items are "
-        f"recommended, at most {most:.2f} expected (0: all alike, 1: one item is everywhere)"
+        f"Gini coefficient {beside(spread.concentration, (most,), 3)} of how often "
+        f"{spread.reachable:,} items are recommended, at most {most:g} expected "
+        "(0: all alike, 1: one item is everywhere)"
     )
     if spread.concentration > most:
         found += (
@@ -192,8 +194,9 @@ def lists_not_upset(
         )
     share = changed / compared if compared else 0.0
     found = (
-        f"{share:.1%} of {compared:,} users have another first item than in the published "
-        f"snapshot, at most {most:.0%} expected; {new:,} users are new, {gone:,} are gone"
+        f"{percent(share, most)} of {compared:,} users have another first item than in the "
+        f"published snapshot, at most {expected(most)} expected; {new:,} users are new, "
+        f"{gone:,} are gone"
     )
     if share > most:
         found += (

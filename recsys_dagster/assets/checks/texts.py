@@ -13,6 +13,7 @@ from recsys_dagster.assets.checks.common import (
 from recsys_dagster.metadata import preview
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.list_statistics import script_shares
+from recsys_dagster.steps.shares import expected, percent
 
 SAMPLE = 2_000
 """Texts whose script is looked at: a share is then known to about one part in a hundred."""
@@ -58,8 +59,9 @@ def item_texts_own_share(
     )
     share = own / texts if texts else 0.0
     found = (
-        f"{share:.1%} of {texts:,} items have a text of their own, at least {least:.0%} expected; "
-        f"half of the texts are longer than {median:,.0f} characters, 5 % longer than {long:,.0f}"
+        f"{percent(share, least)} of {texts:,} items have a text of their own, at least "
+        f"{expected(least)} expected; half of the texts are longer than {median:,.0f} characters, "
+        f"5 % longer than {long:,.0f}"
     )
     if share < least:
         found += "; name more columns under items: text in the YAML, or lower checks: text_share"
@@ -90,7 +92,7 @@ def item_texts_scripts(
         {"characters": LOOKED_AT, "texts": SAMPLE},
     )
     shares = script_shares(text for (text,) in texts)
-    named = ", ".join(f"{script} {share:.1%}" for script, share in shares.items())
+    named = ", ".join(f"{script} {percent(share)}" for script, share in shares.items())
     return warning(
         True,
         f"of {len(texts):,} texts: {named or 'nothing'}",
@@ -100,7 +102,7 @@ def item_texts_scripts(
                 pd.DataFrame(
                     {
                         "script": list(shares),
-                        "share of texts": [f"{share:.1%}" for share in shares.values()],
+                        "share of texts": [percent(share) for share in shares.values()],
                     }
                 )
             ),

@@ -56,7 +56,7 @@ def read_query(
         UserError: no such database, table or column, or the query fails.
     """
     database = database_file(settings, folder) if settings.database else None
-    query = _query(settings, database)
+    query = query_of(settings, database)
     watermark = settings.watermark
     asked = digest(query, str(database), watermark or "")
     before = previous() if watermark else None
@@ -82,12 +82,17 @@ def query_digest(settings: SourceSettings, folder: Path) -> str:
     Raises:
         UserError: the query fails.
     """
-    query = _query(settings, None)
+    query = query_of(settings, None)
     counted = f"select count(*), sum(hash(rows)) from (\n{query}\n) as rows"
     return digest(str(_run(settings, folder, counted, ()).to_pylist()))
 
 
-def _query(settings: SourceSettings, database: Path | None) -> str:
+def query_of(settings: SourceSettings, database: Path | None) -> str:
+    """What a source asks for, in SQL.
+
+    Raises:
+        UserError: there is no such table, or the query is none that only reads.
+    """
     if settings.table is not None and database is not None:
         place = relation(settings.table, database, settings.database or "")
         return f"select * from {place}"
@@ -137,10 +142,11 @@ def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequenc
             require_distinct(found.columns, settings.described)
             return found.to_arrow_table()
     except (duckdb.Error, sqlite3.Error) as error:
-        raise UserError(f"source {settings.described}: {_without_values(error)}") from None
+        raise UserError(f"source {settings.described}: {without_values(error)}") from None
 
 
-def _without_values(error: Exception) -> str:
+def without_values(error: Exception) -> str:
+    """What an error of a database says, without what people's data say."""
     # The value that could not be converted may name a person, and run logs cannot be erased by row.
     if not isinstance(error, duckdb.DataError | duckdb.InvalidInputException):
         return str(error)

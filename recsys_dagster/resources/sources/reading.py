@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from recsys_dagster.resources.sources.file_queries import read_file_query
 from recsys_dagster.resources.sources.files import read_files
 from recsys_dagster.resources.sources.functions import call_function, table_of
 from recsys_dagster.resources.sources.queries import read_query
@@ -33,6 +34,8 @@ def read_source(
     """
     if settings.path is not None:
         return read_files(settings.path, settings, folder, previous)
+    if settings.tables:
+        return read_file_query(settings, folder)
     if settings.function is not None:
         return _complete(call_function(settings.function))
     if settings.is_asset_value:

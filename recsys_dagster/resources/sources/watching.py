@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys_dagster.resources.sources.databases import database_file
+from recsys_dagster.resources.sources.file_queries import files_of_query
 from recsys_dagster.resources.sources.files import find_files, look_at
 from recsys_dagster.resources.sources.queries import query_digest
 from recsys_dagster.source import SourceSettings
@@ -56,6 +57,8 @@ def observe_source(
     """
     if settings.path is not None:
         files = find_files(settings.path, folder)
+    elif settings.tables:
+        files = files_of_query(settings, folder)
     elif settings.database is not None:
         database = database_file(settings, folder)
         log = database.with_name(f"{database.name}-wal")  # SQLite's newest rows are there

@@ -1,0 +1,78 @@
+"""A query over files that are read as any other files are: in each encoding, fault by fault."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources.databases import connect_duckdb
+from recsys_dagster.resources.sources.files import find_files, read_files
+from recsys_dagster.resources.sources.queries import query_of, without_values
+from recsys_dagster.resources.sources.state import SourceRead, numbered, require_distinct, with_state
+from recsys_dagster.schemas import SOURCE_NAMES
+from recsys_dagster.source import SourceSettings
+from recsys_dagster.versions import content_digest
+
+
+def read_file_query(settings: SourceSettings, folder: Path) -> SourceRead:
+    """The rows of a query over files.
+
+    Args:
+        settings: sql and tables.
+        folder: where the YAML file lies.
+
+    Raises:
+        UserError: a file cannot be read, or the query fails.
+    """
+    query = query_of(settings, None)
+    data = _run(settings, folder, query, {name: rows for name, rows in _tables(settings, folder)})
+    if all(name in data.column_names for name in SOURCE_NAMES):
+        own = [name for name in data.column_names if name not in SOURCE_NAMES]
+        rows = data.select([*SOURCE_NAMES, *own])
+        rows = rows.cast(_with_source_types(rows.schema))
+    else:
+        rows = numbered(data)
+    return SourceRead(with_state(rows, {}), content_digest(rows, ordered=False), rows.num_rows)
+
+
+def files_of_query(settings: SourceSettings, folder: Path) -> dict[str, Path]:
+    """The files of all tables of a query, by table and name."""
+    return {
+        f"{name}/{file}": path
+        for name, source in settings.tables.items()
+        for file, path in find_files(source.path, folder).items()
+    }
+
+
+def _tables(settings: SourceSettings, folder: Path) -> Iterator[tuple[str, pa.Table]]:
+    for name, source in settings.tables.items():
+        file = SourceSettings.model_validate(source.model_dump())
+        yield name, read_files(source.path, file, folder, lambda: None).rows
+
+
+def _run(
+    settings: SourceSettings, folder: Path, query: str, tables: dict[str, pa.Table]
+) -> pa.Table:
+    try:
+        with connect_duckdb(None, folder) as connection:
+            for name, rows in tables.items():
+                connection.register(name, rows)
+            relation = connection.sql(query)
+            require_distinct(relation.columns, settings.described)
+            return relation.to_arrow_table()
+    except duckdb.Error as error:
+        raise UserError(f"source {settings.described}: {without_values(error)}") from None
+
+
+def _with_source_types(schema: pa.Schema) -> pa.Schema:
+    types = {"source_row": pa.int64()}
+    return pa.schema(
+        [
+            field.with_type(types.get(field.name, pa.string()))
+            if field.name in SOURCE_NAMES
+            else field
+            for field in schema
+        ]
+    )

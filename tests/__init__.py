@@ -1,0 +1,1 @@
+"""Tests, and the tables of strangers that benchmarks share with them."""
