@@ -18,11 +18,14 @@ def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A sentence with the nearest names, or the known ones where none is near, or nothing."""
+    """A sentence with the nearest names, or the known ones where none is near, or nothing.
+
+    Nearest to a structure are its fields, which are columns such as `user.id`.
+    """
     known = list(names)
     if not known:
         return ""
-    matches = nearest(name, known)
+    matches = [other for other in known if other.startswith(f"{name}.")] or nearest(name, known)
     if matches:
         return f" Did you mean {' or '.join(repr(match) for match in matches)}?"
     shown = ", ".join(repr(candidate) for candidate in known[:10])

@@ -120,6 +120,19 @@ class TestWhatIsRead:
         assert again.rows_read == 3
         assert again.fingerprint != first.fingerprint
 
+    def test_rows_that_an_earlier_reader_made_are_read_again(self, read, parts, monkeypatch):
+        with monkeypatch.context() as earlier:
+            earlier.setattr(files, "READER", "1")
+            first = read("parts", parts.parent)
+        again = read("parts", parts.parent, previous=first.rows)
+        assert again.rows_read == 3
+
+    def test_names_make_the_first_line_a_row(self, read, parts):
+        first = read("parts", parts.parent)
+        named = {"path": "parts", "names": ["item_id"]}
+        again = read(named, parts.parent, previous=first.rows)
+        assert again.rows_read == 5
+
     def test_rows_of_another_kind_of_source_are_no_memory(self, read, parts):
         query = read({"sql": "select 'q' as item_id", "watermark": "item_id"}, parts.parent)
         again = read("parts", parts.parent, previous=query.rows)

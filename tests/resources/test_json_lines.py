@@ -40,7 +40,42 @@ def test_a_column_of_several_types_is_text(read, tmp_path):
 
 def test_nested_objects_and_lists(read, tmp_path):
     (tmp_path / "m.jsonl").write_text('{"id": 1, "by": {"name": "ö", "of": [[1], []]}}\n')
-    assert own(read("m.jsonl", tmp_path).rows) == [{"id": 1, "by": {"name": "ö", "of": [[1], []]}}]
+    assert own(read("m.jsonl", tmp_path).rows) == [{"id": 1, "by.name": "ö", "by.of": [[1], []]}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"id": 1},\n {"id": 2}]\n', '\ufeff\n [\n{"id":\n1}, {"id": 2}]', '{"id": 1}\n{"id": 2}\n'],
+)
+def test_a_json_file_is_an_array_of_objects_or_an_object_a_line(read, tmp_path, text):
+    (tmp_path / "m.json").write_text(text)
+    assert own(read("m.json", tmp_path).rows) == [{"id": 1}, {"id": 2}]
+
+
+def test_elements_of_an_array_that_are_no_objects(read, tmp_path):
+    (tmp_path / "m.json").write_text('[{"id": 1}, 7, null]')
+    data = read("m.json", tmp_path).rows
+    assert data["id"].to_pylist() == [1, None, None]
+    assert data["source_error"].to_pylist() == [None, *["the element is not a JSON object"] * 2]
+
+
+def test_an_array_that_is_cut_off_is_refused(read, tmp_path):
+    (tmp_path / "m.json").write_text('[{"id": 1}, {"id": ')
+    with pytest.raises(UserError, match=r"m\.json: cannot be read"):
+        read("m.json", tmp_path)
+
+
+def test_one_object_over_many_lines_says_what_is_read(read, tmp_path):
+    (tmp_path / "m.json").write_text('{\n"id": 1\n}\n')
+    with pytest.raises(UserError, match=r"m\.json: .*no line of it is.*one array of objects"):
+        read("m.json", tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_other_encodings(read, tmp_path, encoding):
+    (tmp_path / "m.jsonl").write_bytes('{"id": "5 €"}\n{"id": "ü"}\n'.encode(encoding))
+    named = {"path": "m.jsonl", "encoding": encoding if encoding == "cp1252" else "utf-8"}
+    assert own(read(named, tmp_path).rows) == [{"id": "5 €"}, {"id": "ü"}]
 
 
 def test_a_column_that_is_always_null(read, tmp_path):

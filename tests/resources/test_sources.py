@@ -1,13 +1,18 @@
 """Sources of every kind: every row numbered, mistakes named, nothing of ours overwritten."""
 
+import errno
+import json
 import re
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources import delimited, files
+from recsys_dagster.steps.texts import item_texts
 
 CSV = "user_id,item_id\n007,a\n"
 FRAME = pd.DataFrame({"item_id": [7, 8], "tags": [["a"], []], "title": ["x", None]})
@@ -63,6 +68,41 @@ class TestParquet:
         assert data.column_names[3:] == ["item_id", "tags", "title"]
 
 
+class TestStructures:
+    def test_their_fields_are_columns(self, read, tmp_path):
+        user = pa.array(
+            [{"id": 7, "address": {"city": "x"}}, {"id": 8, "address": None}, None],
+            pa.struct([("id", pa.int64()), ("address", pa.struct([("city", pa.string())]))]),
+        )
+        tags = pa.array([[{"name": "a"}], [], None])
+        pq.write_table(pa.table({"user": user, "tags": tags}), tmp_path / "i.parquet")
+        flat = [
+            {"user.id": 7, "user.address.city": "x", "tags": [{"name": "a"}]},
+            {"user.id": 8, "user.address.city": None, "tags": []},
+            {"user.id": None, "user.address.city": None, "tags": None},
+        ]
+        assert own(read("i.parquet", tmp_path).rows) == flat
+        assert own(read({"sql": "select * from 'i.parquet'"}, tmp_path).rows) == flat
+        value = pq.read_table(tmp_path / "i.parquet")
+        assert own(read({"asset": "a"}, tmp_path, asset_value=value).rows) == flat
+
+    def test_a_column_of_the_same_name_is_an_error(self, read, tmp_path):
+        (tmp_path / "i.jsonl").write_text('{"user.id": 1, "user": {"id": 2}}\n')
+        with pytest.raises(UserError, match=r"names 'user\.id' more than once"):
+            read("i.jsonl", tmp_path)
+
+    def test_a_dictionary_by_ids_is_one_column(self, read, tmp_path):
+        value = {f"u{n}": n for n in range(500)}
+        (tmp_path / "i.jsonl").write_text(json.dumps({"item_id": 1, "ratings": value}) + "\n")
+        assert own(read("i.jsonl", tmp_path).rows) == [{"item_id": 1, "ratings": value}]
+
+    def test_a_text_of_a_structure_names_its_fields(self):
+        items = pd.DataFrame({"item_id": ["1"], "title": ["x"], "by.name": ["ö"], "by.age": [7]})
+        assert item_texts(items, "{title} by {by.name}")["text"].to_list() == ["x by ö"]
+        with pytest.raises(UserError, match=r"'by', which.*Did you mean 'by\.name' or 'by\.age'"):
+            item_texts(items, "by")
+
+
 class TestFolders:
     @pytest.fixture(autouse=True)
     def files(self, tmp_path):
@@ -76,6 +116,7 @@ class TestFolders:
             "orders/.git/part.csv": "g",
             "orders/readme.txt": "r",
             "notes/readme.txt": "r",
+            "notes/readme.md": "r",
         }
         for name, item in parts.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +153,7 @@ class TestFolders:
         [
             ("notes", r"notes: the folder has no \.parquet, \.csv"),
             ("orders/*.xlsx", "no file is called like this"),
-            ("notes/*", r"readme\.txt: \.txt cannot be read; expected one of \.parquet, \.csv"),
+            ("notes/*", r"readme\.md: \.md cannot be read; expected one of \.parquet, \.csv"),
             ("order", r"no such file\. Did you mean 'orders'"),
         ],
     )
@@ -164,11 +205,44 @@ class TestMistakes:
         with pytest.raises(UserError, match="no such file"):
             read("nowhere/film.csv", tmp_path)
 
-    @pytest.mark.parametrize("name", ["films.xlsx", "films", "films.zip", "films.parquet.gz"])
+    @pytest.mark.parametrize("name", ["films", "films.zip", "films.parquet.gz"])
     def test_an_ending_that_is_not_read(self, read, tmp_path, name):
         (tmp_path / name).write_text(CSV)
         with pytest.raises(UserError, match=r"cannot be read; expected one of \.parquet, \.csv"):
             read(name, tmp_path)
+
+    @pytest.mark.parametrize("name", ["films.xlsx", "films.xls", "films.ods"])
+    def test_a_spreadsheet_is_saved_as_csv_first(self, read, tmp_path, name):
+        (tmp_path / name).write_text(CSV)
+        with pytest.raises(UserError, match=r"save the sheet as CSV.*pandas\.read_excel"):
+            read({"path": name, "delimiter": ";"}, tmp_path)
+
+    @pytest.mark.parametrize("address", ["https://example.org/films.csv", "s3://films/*.parquet"])
+    def test_an_address_is_read_by_a_query(self, read, tmp_path, address):
+        instead = re.escape(f"sql: \"select * from '{address}'\"")
+        with pytest.raises(UserError, match=rf"a file of this machine.*{instead}"):
+            read(address, tmp_path)
+
+    @pytest.mark.parametrize("name", ["films.csv", "films.parquet", "films.jsonl"])
+    def test_a_file_that_may_not_be_read(self, read, tmp_path, name, monkeypatch):
+        (tmp_path / name).write_text(CSV)
+
+        def refuse(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr(files, "sha256", refuse)
+        with pytest.raises(UserError, match=rf"{name}: cannot be read: Permission denied"):
+            read(name, tmp_path)
+
+    def test_no_space_for_the_plain_copy(self, read, tmp_path, monkeypatch):
+        (tmp_path / "films.csv").write_bytes("id,größe\n1,5 €\n".encode("cp1252"))
+
+        def refuse(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(delimited, "write_plain", refuse)
+        with pytest.raises(UserError, match=r"films\.csv: there is no space left in .*TMPDIR"):
+            read({"path": "films.csv", "encoding": "cp1252"}, tmp_path)
 
     def test_a_file_of_another_kind(self, read, tmp_path):
         (tmp_path / "films.parquet").write_text(CSV)

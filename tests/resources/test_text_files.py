@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources.sniffing import sniff
 
 CSV = 'user_id,item_id,rating\n007,a,4.5\nö,"b, c",\n,"say ""hi""",x\n'
 
@@ -116,6 +117,161 @@ class TestDelimited:
         assert data["source_row"].to_pylist() == list(range(1, 300_001))
         assert data["item_id"].to_pylist() == [str(i) for i in range(300_000)]
 
+    @pytest.mark.parametrize("ending", ["dat", "txt", "data", "tab", "psv", "csv.gz", "txt.gz"])
+    def test_text_under_any_of_its_names(self, read, tmp_path, ending):
+        delimiter = {"tab": "\t", "psv": "|"}.get(ending, "::")
+        text = f"user_id{delimiter}item_id\n1{delimiter}a, b;c\n"
+        packed = gzip.compress(text.encode()) if ending.endswith("gz") else text.encode()
+        (tmp_path / f"i.{ending}").write_bytes(packed)
+        assert own(read(f"i.{ending}", tmp_path).rows) == [{"user_id": "1", "item_id": "a, b;c"}]
+
+    @pytest.mark.parametrize("name", ["u.item", "ratings", "u.user.gz"])
+    def test_a_file_of_any_name_where_its_delimiter_is_given(self, read, tmp_path, name):
+        text = b"item_id|title\n1|Toy Story\n"
+        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+        named = {"path": name, "delimiter": "|"}
+        assert own(read(named, tmp_path).rows) == [{"item_id": "1", "title": "Toy Story"}]
+        with pytest.raises(UserError, match=r"cannot be read.*path: …, delimiter: \"\|\""):
+            read(name, tmp_path)
+
+    def test_a_delimiter_that_is_given_goes_before_that_of_the_name(self, read, tmp_path):
+        (tmp_path / "i.tsv").write_text("user_id;item_id\n1;a\n")
+        named = {"path": "i.tsv", "delimiter": ";"}
+        assert own(read(named, tmp_path).rows) == [{"user_id": "1", "item_id": "a"}]
+
+    def test_where_the_header_has_several_delimiters_the_lines_decide(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text("name, first|year, of birth\na|1\nb|2\n")
+        assert own(read("i.csv", tmp_path).rows)[0] == {"name, first": "a", "year, of birth": "1"}
+
+    def test_line_ends_of_an_old_mac(self, read, tmp_path):
+        (tmp_path / "i.csv").write_bytes(b'item_id,text\ra,"one\ntwo"\rb,c\r')
+        rows = own(read("i.csv", tmp_path).rows)
+        assert rows == [{"item_id": "a", "text": "one\ntwo"}, {"item_id": "b", "text": "c"}]
+
+    def test_carriage_returns_within_lines_are_data(self, read, tmp_path):
+        (tmp_path / "i.csv").write_bytes(b"item_id,text\na,b\rc\nd,e\n")
+        assert [row["text"] for row in own(read("i.csv", tmp_path).rows)] == ["b\rc", "e"]
+
+
+class TestEncodings:
+    @pytest.mark.parametrize(
+        ("encoding", "title"),
+        [
+            ("cp1252", "Das Boot – 5 €"),
+            ("gb18030", "霸王别姬𠮷"),
+            ("shift_jis", "ソ連"),
+            ("windows-1251", "Брат"),
+            ("utf-16-le", "Amélie"),
+            ("utf-32", "Amélie"),
+            ("utf-8-sig", "Amélie"),
+        ],
+    )
+    def test_any_that_python_knows(self, read, tmp_path, encoding, title):
+        (tmp_path / "i.csv").write_bytes(f"item_id,title\r\n1,{title}\r\n".encode(encoding))
+        data = read({"path": "i.csv", "encoding": encoding}, tmp_path).rows
+        assert own(data) == [{"item_id": "1", "title": title}]
+
+    @pytest.mark.parametrize("said", ["utf-8", "cp1252"])
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+    def test_a_byte_order_mark_says_it_better(self, read, tmp_path, encoding, said):
+        (tmp_path / "i.csv").write_bytes("item_id,title\n1,Amélie\n".encode(encoding))
+        data = read({"path": "i.csv", "encoding": said}, tmp_path).rows
+        assert own(data) == [{"item_id": "1", "title": "Amélie"}]
+
+    def test_a_line_that_is_not_in_it_is_one_row(self, read, tmp_path):
+        (tmp_path / "i.csv").write_bytes(b"item_id,title\n1,\xe4\n2,\x81\n3,\x80\n")
+        data = read({"path": "i.csv", "encoding": "cp1252"}, tmp_path).rows
+        assert data["title"].to_pylist() == ["ä", None, "€"]
+        assert errors(data) == {2: "the line is not cp1252: see encoding under source"}
+
+    def test_utf_16_that_is_cut_off(self, read, tmp_path):
+        text = "item_id,title\n1,a\n2,b".encode("utf-16")
+        (tmp_path / "i.csv").write_bytes(text[:-1])
+        data = read("i.csv", tmp_path).rows
+        assert data["title"].to_pylist() == ["a", None]
+        assert list(errors(data)) == [2]
+
+
+class TestFilesWithoutAHeader:
+    def test_names_make_the_first_line_a_row(self, read, tmp_path):
+        (tmp_path / "ratings.dat").write_text("1::1193::5::978300760\n2::661::3::978302109\n")
+        named = {"path": "ratings.dat", "names": ["user", "film", "stars", "at"]}
+        data = read(named, tmp_path).rows
+        assert own(data)[0] == {"user": "1", "film": "1193", "stars": "5", "at": "978300760"}
+        assert data["source_row"].to_pylist() == [1, 2]
+
+    def test_broken_lines_are_numbered_from_the_first(self, read, tmp_path):
+        (tmp_path / "i.csv").write_text("1\n2,a\n3,b,c\n4,d\n")
+        data = read({"path": "i.csv", "names": ["item", "title"]}, tmp_path).rows
+        assert data["item"].to_pylist() == [None, "2", None, "4"]
+        assert list(errors(data)) == [1, 3]
+
+    def test_names_of_another_number(self, read, tmp_path):
+        (tmp_path / "u.item").write_text("1|Toy Story|1995\n")
+        named = {"path": "u.item", "delimiter": "|", "names": ["item", "title"]}
+        with pytest.raises(UserError, match=r"names has 2 names, and the first line has 3 columns"):
+            read(named, tmp_path)
+
+    @pytest.mark.parametrize(
+        "line",
+        ["1,Heat,5", "u1,Heat,4.5", "u1,Heat,2024-01-31", "u1,Heat,-1", "u1,Heat,12.05.2024"],
+    )
+    def test_a_row_is_not_taken_for_names(self, read, tmp_path, line):
+        (tmp_path / "i.csv").write_text(f"{line}\n{line}\n")
+        with pytest.raises(
+            UserError, match=r"no header.*names: \[column1, column2, column3\]"
+        ) as e:
+            read("i.csv", tmp_path)
+        assert "Heat" not in str(e.value)
+
+
+class TestSniffing:
+    @pytest.mark.parametrize(
+        ("text", "encoding"),
+        [
+            ("item;preis\nStraße;5 €\n", "cp1252"),
+            ("item,title\n1,café\n", "cp1252"),
+            ("item,title\n1,Director’s “cut” – naïve\n", "cp1252"),
+            ("item,title\n1,Łódź\n2,Příliš žluťoučký kůň\n", "cp1250"),
+            ("item,title\n1,Брат\n2,Москва слезам не верит\n", "cp1251"),
+            ("item,title\n1,Москва слезам не верит\n", "koi8-r"),
+            ("item,title\n1,功夫\n2,霸王别姬\n", "gb18030"),
+            ("item,title\n1,千と千尋の神隠し\n", "cp932"),
+            ("item,title\n1,기생충\n2,올드보이\n", "cp949"),
+            ("item,title\n1,臥虎藏龍\n2,悲情城市\n", "big5"),
+            ("item,title\n1,Ζορμπάς\n", "cp1253"),
+            ("item,title\n1,Kış Uykusu\n", "cp1254"),
+            ("item,title\n1,plain\n", "utf-8"),
+            ("item,title\n1,ö\n", "utf-8"),
+            ("item,title\n1,ö\n", "utf-16"),
+            ("item,title\n1,ö\n", "utf-16-le"),
+        ],
+    )
+    def test_encodings_of_short_files(self, tmp_path, text, encoding):
+        (tmp_path / "i.csv").write_bytes(text.encode(encoding))
+        assert sniff(tmp_path / "i.csv").encoding == encoding
+
+    def test_a_broken_line_of_a_file_in_utf_8_does_not_change_what_it_is(self, tmp_path):
+        (tmp_path / "i.csv").write_bytes("item\nä\nö\nü\n".encode() + b"\xe4\n")
+        assert sniff(tmp_path / "i.csv").encoding == "utf-8"
+
+    @pytest.mark.parametrize(
+        ("name", "text", "delimiter", "has_header"),
+        [
+            ("r.dat", "1::1193::5::978300760\n", "::", False),
+            ("m.dat", "1::Toy Story (1995)::Animation|Children's|Comedy\n", "::", False),
+            ("u.data", "196\t242\t3\t881250949\n", "\t", False),
+            ("u.item", "1|Toy Story (1995)|01-Jan-1995||http://x/?a,b|0|0\n", "|", False),
+            ("i.csv", "item;title\n1;a, b\n", ";", True),
+            ("i.tsv", "item, or so\ttitle, of it, here\n", "\t", True),
+            ("i.csv", "item\na\n", ",", True),
+            ("i.csv", "", ",", True),
+        ],
+    )
+    def test_delimiter_and_header(self, tmp_path, name, text, delimiter, has_header):
+        (tmp_path / name).write_text(text)
+        assert sniff(tmp_path / name)[1:] == (delimiter, has_header)
+
 
 class TestHeaders:
     @pytest.mark.parametrize(
@@ -125,7 +281,7 @@ class TestHeaders:
             (b"\n", {}, "the file is empty"),
             (b"\xef\xbb\xbf", {}, "the file is empty"),
             (b"a,b,a\n1,2,3\n", {}, "the header names 'a' more than once"),
-            (b"gr\xf6\xdfe,b\n1,2\n", {}, "the first line is not utf-8.*encoding: latin-1"),
+            (b"gr\xf6\xdfe,b\n1,2\n", {}, "the first line is not utf-8.*encoding: cp1252"),
             ("a,b\n1,2\n".encode("utf-16-le"), {}, "the first line is not text in utf-8"),
             (b"a,b\n1,2\n", {"encoding": "utf-16"}, "the first line is not utf-16"),
             (b"ID,x,id\n1,2,3\n", {}, "the header .*('ID'.*'id'|'id'.*'ID')"),

@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.resources.sources.formats import READERS, read_file, suffix_of
+from recsys_dagster.resources.sources.formats import (
+    NAMED_ONE_BY_ONE,
+    READERS,
+    read_file,
+    reader_of,
+    unreadable,
+)
+from recsys_dagster.resources.sources.sniffing import suffix_of
 from recsys_dagster.resources.sources.state import (
     SourceRead,
     require_distinct,
@@ -21,27 +29,49 @@ from recsys_dagster.resources.sources.state import (
 from recsys_dagster.source import SourceSettings, expand_variables
 from recsys_dagster.versions import digest
 
+READER = "2"
+"""Of the way files become rows: what another way made is read again. 2: a line with a quote that is
+not closed is one row, structures are columns."""
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
 
 def find_files(path: str, folder: Path) -> dict[str, Path]:
     """The files that a path means, by their names in the source, sorted.
 
-    A folder means all readable files in it and below, but for hidden ones and those whose name
-    begins with an underscore.
+    A folder means all readable files in it and below, but for hidden ones, those whose name
+    begins with an underscore, and those that may be notes (.txt and the like).
 
     Raises:
-        UserError: there is no such file, or none that can be read.
+        UserError: there is no such file, or no folder that can be looked into.
     """
-    place = folder / Path(expand_variables(path)).expanduser()
+    written = expand_variables(path)
+    if ADDRESS.match(written):
+        raise UserError(
+            f"{written}: a path is a file of this machine. What lies elsewhere is read by a query: "
+            f"source: {{sql: \"select * from '{written}'\"}}, or downloaded before."
+        )
+    place = folder / Path(written).expanduser()
+    try:
+        return _files_of(place)
+    except OSError as error:
+        raise unreadable(place, error) from None
+
+
+def _files_of(place: Path) -> dict[str, Path]:
     if place.is_dir():
+        in_folders = [suffix for suffix in READERS if suffix not in NAMED_ONE_BY_ONE]
         found = [
             file
             for file in place.rglob("*")
             if file.is_file()
-            and suffix_of(file) in READERS
+            and suffix_of(file) in in_folders
             and not any(part.startswith((".", "_")) for part in file.relative_to(place).parts)
         ]
         if not found:
-            raise UserError(f"{place}: the folder has no {', '.join(READERS)} file.")
+            raise UserError(
+                f"{place}: the folder has no {', '.join(in_folders)} file. Others are named by "
+                f"themselves or by a pattern, such as {place.name}/*.txt."
+            )
         return {file.relative_to(place).as_posix(): file for file in sorted(found)}
     if place.is_file():
         found = [place]
@@ -54,12 +84,6 @@ def find_files(path: str, folder: Path) -> dict[str, Path]:
         parent = place.parent
         siblings = [file.name for file in parent.iterdir()] if parent.is_dir() else []
         raise UserError(f"{place}: there is no such file.{did_you_mean(place.name, siblings)}")
-    for file in found:
-        if suffix_of(file) not in READERS:
-            raise UserError(
-                f"{file}: {file.suffix or 'files without a suffix'} cannot be read; expected one "
-                f"of {', '.join(READERS)}, or python:module:function."
-            )
     names = [file.name for file in found]
     unique = len(set(names)) == len(names)
     return {file.name if unique else file.as_posix(): file for file in found}
@@ -75,7 +99,7 @@ def read_files(
 
     Args:
         path: a file, a folder or a pattern.
-        settings: delimiter, encoding.
+        settings: delimiter, encoding, names.
         folder: where the YAML file lies.
         previous: the rows of the last read, if there was one.
 
@@ -83,7 +107,9 @@ def read_files(
         UserError: a file is missing, cannot be read, or changed while it was read.
     """
     files = find_files(path, folder)
-    options = digest(settings.delimiter or "", settings.encoding)
+    for file in files.values():
+        reader_of(file, settings)
+    options = digest(READER, settings.delimiter or "", settings.encoding, *(settings.names or ()))
     before = previous()
     known = _known_files(before, options)
     states: dict[str, dict[str, Any]] = {}
@@ -138,7 +164,7 @@ def look_at(path: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
         known: what an earlier look gave.
 
     Raises:
-        UserError: the file is not there any more.
+        UserError: the file is not there any more, or cannot be read.
     """
     try:
         found = path.stat()
@@ -149,6 +175,8 @@ def look_at(path: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
             content = sha256(path)
     except FileNotFoundError:
         raise UserError(f"{path}: the file vanished while the source was read.") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
     return {"size": size, "modified": modified, "sha256": content}
 
 

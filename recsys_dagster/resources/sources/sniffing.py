@@ -21,6 +21,8 @@ DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d\d(:\d\d)?\S*)
 SAMPLED_LINES = 50
 SAMPLED_BYTES = 1 << 16
 CHUNK = 1 << 22
+# Python's own limit, 131,072 characters a cell, is an error in the middle of a file.
+csv.field_size_limit(1 << 30)
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -66,10 +68,17 @@ def sniff(path: Path) -> TextFormat:
     """
     encoding = sniff_encoding(path)
     lines = first_lines(path, encoding)
-    suffix = path.name.lower().removesuffix(".gz")
-    delimiter = sniff_delimiter(lines, DELIMITER_OF_SUFFIX.get(suffix[suffix.rfind(".") :]))
+    delimiter = sniff_delimiter(lines, DELIMITER_OF_SUFFIX.get(suffix_of(path)))
     header = cells(lines[0], delimiter) if lines else []
     return TextFormat(encoding, delimiter, not any(map(is_data, header)))
+
+
+def suffix_of(path: Path) -> str:
+    """What a file's name says about its format: ".csv" of "orders.csv.gz"."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes[-1:] == [".gz"] and suffixes[-2:-1] != [".parquet"]:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
 
 
 def open_text(path: Path) -> IO[bytes]:
@@ -202,7 +211,7 @@ def first_lines(path: Path, encoding: str) -> list[str]:
 def sniff_delimiter(lines: list[str], usual: str | None = None) -> str:
     """The delimiter that the first line has most.
 
-    Where the first line has several, it is the one that most lines have as often as the first.
+    Where the first line has several, how many lines have each as often as the first counts, too.
 
     Args:
         lines: the first lines of a file.
@@ -217,7 +226,7 @@ def sniff_delimiter(lines: list[str], usual: str | None = None) -> str:
 
     def evidence(delimiter: str) -> tuple[float, int]:
         agreeing = sum(len(cells(line, delimiter)) == widths[delimiter] for line in lines)
-        return agreeing / len(lines), widths[delimiter]
+        return agreeing * (widths[delimiter] - 1), len(delimiter)
 
     return max(candidates, key=evidence)
 

@@ -17,6 +17,7 @@ from recsys_dagster.resources.warehouse import memory_of, with_memory
 from recsys_dagster.schemas import SOURCE_NAMES
 
 STATE = "source_state"
+MOST_FIELDS = 200
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def numbered(
 ) -> pa.Table:
     """Put the columns of `schemas.SOURCE` in front of a source's own.
 
+    A field of a structure becomes a column of its own, named with a dot: `user.address.city`.
+
     Args:
         data: the source's own columns.
         file: the file the rows are from, if they are from one.
@@ -60,8 +63,9 @@ def numbered(
         errors: why a row could not be read; null everywhere where left out.
 
     Raises:
-        UserError: a column of the source has one of our names.
+        UserError: a column of the source has one of our names, or two have the same.
     """
+    data = _flat(data)
     require_distinct(data.column_names, file or "source")
     taken = [name for name in SOURCE_NAMES if name in data.column_names]
     if taken:
@@ -79,6 +83,26 @@ def numbered(
     }
     own = {name: data[name] for name in data.column_names}
     return pa.table({name: columns[name] for name in SOURCE_NAMES} | own)
+
+
+def _flat(data: pa.Table) -> pa.Table:
+    """A table with a column for each field of its structures, at any depth."""
+    while any(map(_is_record, data.schema.types)):
+        columns: list[tuple[str, pa.ChunkedArray]] = []
+        for name, column in zip(data.column_names, data.columns, strict=True):
+            if _is_record(column.type):
+                fields = [f"{name}.{field.name}" for field in column.type.fields]
+                columns += zip(fields, column.flatten(), strict=True)
+            else:
+                columns.append((name, column))
+        names = [name for name, _ in columns]
+        data = pa.table([column for _, column in columns], names=names)
+    return data
+
+
+def _is_record(kind: pa.DataType) -> bool:
+    # One of more fields is a dictionary: its keys are values, such as ids, and no columns.
+    return pa.types.is_struct(kind) and 0 < kind.num_fields <= MOST_FIELDS
 
 
 def require_distinct(names: Sequence[str], source: str) -> None:

@@ -1,0 +1,119 @@
+"""Text files of any encoding and any line ends as UTF-8, which the readers know."""
+
+import codecs
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources.sniffing import CHUNK, open_text, sniff_encoding
+
+LONGEST_HEADER = 1_000_000
+NOT_UTF8 = b"\xff\n"
+"""Stands for a line that is not in the encoding of its file: the readers reject it by its row."""
+
+
+def first_line(path: Path, encoding: str) -> tuple[str, str]:
+    """The first line of a file and what ends it, if anything does.
+
+    Raises:
+        UserError: there is none, or it is not in the encoding.
+    """
+    with open_text(path) as stream:
+        start = stream.read(LONGEST_HEADER)
+    try:
+        if is_of_wide_units(encoding):
+            text = codecs.getincrementaldecoder(encoding)().decode(start)
+        else:
+            # Not what comes behind it: a broken line there is a fault of a row.
+            line = start.partition(b"\n")[0].partition(b"\r")[0]
+            text = line.decode(encoding) + start[len(line) :][:2].decode("ascii", "replace")
+    except UnicodeError as error:
+        raise UserError(
+            f"{path}: the first line is not {encoding}: {error}. {_hint(path, encoding)}"
+        ) from None
+    text = text.removeprefix("\ufeff")
+    line = text.partition("\n")[0].partition("\r")[0]
+    if "\0" in line:
+        raise UserError(
+            f"{path}: the first line is not text in {encoding}. {_hint(path, encoding)}"
+        )
+    if not line.strip():
+        content = start.removeprefix(codecs.BOM_UTF8).strip()
+        fault = "the first line is blank" if content else "the file is empty"
+        raise UserError(f"{path}: {fault}: expected a line with the column names.")
+    rest = text[len(line) :]
+    return line, next((end for end in ("\r\n", "\r", "\n") if rest.startswith(end)), "")
+
+
+def _hint(path: Path, encoding: str) -> str:
+    likely = sniff_encoding(path)
+    known = likely if likely != encoding else "latin-1"
+    return f"Say what it is under source: {{path: …, encoding: {known}}}."
+
+
+def is_of_wide_units(encoding: str) -> bool:
+    """Whether a line end has several bytes: such a text is not cut into lines undecoded."""
+    return encoding.startswith(("utf-16", "utf-32"))
+
+
+def write_plain(path: Path, plain: Path, encoding: str) -> None:
+    """Copy a text file as UTF-8 with one kind of line end.
+
+    A line that is not in the encoding becomes one that is not UTF-8. Where the first line ends
+    with a carriage return alone, so do the others.
+
+    Raises:
+        OSError: the file cannot be read, or the copy not be written.
+    """
+    with open_text(path) as stream, plain.open("wb") as copy:
+        for lines in _chunks_of_lines(stream, encoding):
+            copy.write(_utf8(lines, encoding).replace(b"\r\n", b"\n"))
+
+
+def _chunks_of_lines(stream: IO[bytes], encoding: str) -> Iterator[list[bytes]]:
+    """Lines of bytes; those of UTF-16 and UTF-32 are UTF-8 already."""
+    start = stream.read(LONGEST_HEADER)
+    stream.seek(0)
+    if is_of_wide_units(encoding):
+        content = _narrow(stream.read(), encoding)
+        is_of_returns = _ends_with_return(content)
+    else:
+        is_of_returns = _ends_with_return(start)
+        content = stream.read() if is_of_returns else None
+    if content is not None:
+        if is_of_returns:
+            content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        stream = io.BytesIO(content)
+    while lines := stream.readlines(CHUNK):
+        yield lines
+
+
+def _ends_with_return(content: bytes) -> bool:
+    line = content.partition(b"\n")[0]
+    return b"\r" in line.removesuffix(b"\r") or (line.endswith(b"\r") and len(line) == len(content))
+
+
+def _narrow(content: bytes, encoding: str) -> bytes:
+    try:
+        text = content.decode(encoding, "surrogatepass")
+    except UnicodeDecodeError as error:
+        text = content[: error.start].decode(encoding, "surrogatepass") + "\ud800"
+    return text.removeprefix("\ufeff").encode("utf-8", "surrogatepass")
+
+
+def _utf8(lines: list[bytes], encoding: str) -> bytes:
+    if encoding == "utf-8" or is_of_wide_units(encoding):
+        return b"".join(lines).removeprefix(codecs.BOM_UTF8)
+    try:
+        return b"".join(lines).decode(encoding).encode()
+    except UnicodeDecodeError:
+        return b"".join(_utf8_line(line, encoding) for line in lines)
+
+
+def _utf8_line(line: bytes, encoding: str) -> bytes:
+    try:
+        return line.decode(encoding).encode()
+    except UnicodeDecodeError:
+        return NOT_UTF8
