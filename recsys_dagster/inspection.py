@@ -23,8 +23,8 @@ from recsys_dagster.steps.columns import find_column, own_columns, require_colum
 from recsys_dagster.steps.id_matching import explain_mismatch
 from recsys_dagster.steps.interactions import parse_interactions
 from recsys_dagster.steps.items import parse_items
-from recsys_dagster.steps.soundness import Finding
 from recsys_dagster.steps.models.memory import available_bytes
+from recsys_dagster.steps.soundness import Finding
 from recsys_dagster.steps.texts import item_texts, titles_from_texts, user_texts
 from recsys_dagster.steps.users import collect_users
 
@@ -122,9 +122,7 @@ class _Inspector:
         model = catalog.encoder.model
         if model != "tfidf":
             self._attempt(lambda: resolve_model(expand_variables(model), catalog.folder))
-        return Inspection(
-            self._faults, self._remarks, self._tables, self._texts, self._estimate
-        )
+        return Inspection(self._faults, self._remarks, self._tables, self._texts, self._estimate)
 
     def _measure(self, size: Size) -> None:
         """Say what a run takes, and whether it would be refused."""

@@ -3,7 +3,6 @@
 import glob
 import os
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_dagster.cli.shapes import (
+    is_matrix,
+    is_table,
+    lines_above_the_header,
+    parts_of,
+    pattern_of,
+)
 from recsys_dagster.errors import UserError
 from recsys_dagster.proposal import Candidate
 from recsys_dagster.proposal.languages import fold
-from recsys_dagster.proposal.names import key_rank
-from recsys_dagster.proposal.reshaping import FEWEST_COLUMNS
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.databases import is_sqlite, relation, tables_of
 from recsys_dagster.resources.sources.files import find_files
 from recsys_dagster.resources.sources.formats import NAMED_ONE_BY_ONE, READERS
 from recsys_dagster.resources.sources.sniffing import (
-    DELIMITERS,
     TextFormat,
     cells,
     first_lines,
@@ -43,8 +46,6 @@ NOTES = re.compile(
     re.IGNORECASE,
 )
 """Names of files about tables that are none."""
-OF_ONE_SHAPE = 0.8
-"""Of the first lines of a text file that may be a note: with as many cells as the first."""
 MOST_ROWS = 1_000_000
 """Of a table that are looked at; of larger ones so many by chance."""
 MOST_UNREADABLE = 0.5
@@ -86,7 +87,7 @@ class Found:
                 notes.append(path.name)
             else:
                 others.append(path.name)
-        for parts in _parts(files):
+        for parts in parts_of(files):
             self._take_files(parts)
         if sheets:
             self.remarks.append(
@@ -96,14 +97,17 @@ class Found:
         if notes:
             self.remarks.append(f"Taken for notes, not for tables: {', '.join(notes)}.")
         if others:
-            self.remarks.append(f"Not in a format that is read: {', '.join(others)}.")
+            self.remarks.append(
+                f"Not in a format that is read: {', '.join(others)}. Of text files the name must "
+                "say so: end it in .csv, whatever is between the columns."
+            )
 
     def _take_files(self, parts: Sequence[Path]) -> None:
         """Files that are parts of one table, or one file."""
         if len(parts) > 1:
-            read = self._read(self._relative(_pattern(parts)), _pattern(parts).name, quiet=True)
+            read = self._read(self._relative(pattern_of(parts)), pattern_of(parts).name, quiet=True)
             if read is not None and _is_one_table(read):
-                self._take_file(parts[0], _pattern(parts))
+                self._take_file(parts[0], pattern_of(parts))
                 return
         for path in parts:
             self._take_file(path, path)
@@ -120,17 +124,17 @@ class Found:
             except (OSError, EOFError, UnicodeError) as error:
                 self.remarks.append(f"Left aside: {pattern.name}: it cannot be read: {error}.")
                 return
-            if not _is_table(path, lines, text.delimiter):
+            if not is_table(path, lines, text.delimiter):
                 self.remarks.append(f"Taken for a note, not for a table: {pattern.name}.")
                 return
-            above = _lines_above_the_header(lines, text.delimiter)
+            above = lines_above_the_header(lines, text.delimiter)
             if above:
                 self.remarks.append(
                     f"Left aside: {pattern.name}: the line with the column names seems to be line "
                     f"{above + 1}: remove what is above the header, and run init again."
                 )
                 return
-            if not text.has_header and _is_matrix(cells(lines[0], text.delimiter)):
+            if not text.has_header and is_matrix(cells(lines[0], text.delimiter)):
                 self._take_matrix(path, text, cells(lines[0], text.delimiter))
                 return
             if text.encoding != "utf-8":
@@ -147,8 +151,8 @@ class Found:
         unreadable = read.num_rows - read["source_error"].null_count
         if unreadable > MOST_UNREADABLE * read.num_rows:
             self.remarks.append(
-                f"Left aside: {pattern.name}: its first line does not name the columns of the lines "
-                "below it. Where the header is further down, remove the lines above it."
+                f"Left aside: {pattern.name}: its first line does not name the columns of the "
+                "lines below it. Where the header is further down, remove the lines above it."
             )
             return
         source = settings if len(settings) > 1 else settings["path"]
@@ -234,7 +238,9 @@ class Found:
                 place = relation(table, path, database)
                 if sqlite:
                     place = place.removeprefix('"main".')
-                self._add(source, read, place, {"database": database}, "sqlite" if sqlite else "duckdb")
+                self._add(
+                    source, read, place, {"database": database}, "sqlite" if sqlite else "duckdb"
+                )
 
     def _read(
         self, source: str | dict[str, Any], name: str, quiet: bool = False
@@ -298,66 +304,10 @@ class Found:
         return Path(os.path.relpath(path, self.base)).as_posix()
 
 
-def _parts(files: Sequence[Path]) -> list[list[Path]]:
-    """Files whose names differ in digits alone may be parts of one table."""
-    groups: dict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        groups[re.sub(r"\d+", "0", path.name)].append(path)
-    found: list[list[Path]] = []
-    for parts in groups.values():
-        if len(parts) > 1 and _names_matching(parts) == {path.name for path in parts}:
-            found.append(parts)
-        else:
-            found += [[path] for path in parts]
-    return found
-
-
-def _pattern(parts: Sequence[Path]) -> Path:
-    names = [path.name for path in parts]
-    start = re.sub(r"\d+$", "", os.path.commonprefix(names))
-    end = re.sub(r"^\d+", "", os.path.commonprefix([name[::-1] for name in names])[::-1])
-    return parts[0].with_name(f"{glob.escape(start)}*{glob.escape(end)}")
-
-
-def _names_matching(parts: Sequence[Path]) -> set[str]:
-    return {path.name for path in parts[0].parent.glob(_pattern(parts).name)}
-
-
 def _is_one_table(read: pa.Table) -> bool:
     columns = [set(file["columns"]) for file in state_of(read)["files"].values()]
     return 2 * len(set.intersection(*columns)) >= len(set.union(*columns))
 
 
-def _lines_above_the_header(lines: Sequence[str], sniffed: str) -> int:
-    """How many lines of one cell stand above lines that have several."""
-    if not lines or len(cells(lines[0], sniffed)) > 1:
-        return 0
-    for delimiter in DELIMITERS:
-        widths = [len(cells(line, delimiter)) for line in lines]
-        usual = max(set(widths[1:]), key=widths.count, default=1)
-        if usual > 2 and widths[0] == 1 and widths.count(usual) >= OF_ONE_SHAPE * len(widths[4:]):
-            return widths.index(usual)
-    return 0
-
-
-def _is_matrix(header: Sequence[str]) -> bool:
-    """Whether a first line that is mostly numbers is one of names: a word, then other numbers."""
-    first, *others = (cell.strip() for cell in header)
-    return (
-        len(others) > FEWEST_COLUMNS
-        and key_rank(first, "user_id") is not None
-        and len(set(others)) == len(others)
-        and not any("." in cell for cell in others)
-    )
-
-
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _is_table(path: Path, lines: Sequence[str], delimiter: str) -> bool:
-    """Whether a text file that may be a note has the same number of cells in its lines."""
-    if suffix_of(path) not in NAMED_ONE_BY_ONE:
-        return True
-    widths = [len(cells(line, delimiter)) for line in lines]
-    return bool(widths) and widths[0] > 1 and widths.count(widths[0]) >= OF_ONE_SHAPE * len(widths)

@@ -65,6 +65,11 @@ def propose_catalog(folder: Path, name: str | None, force: bool) -> Written:
         proposal = fitted_to(propose(found.candidates), _this_machine())
     except UserError as error:
         raise UserError("\n".join([str(error), *found.remarks])) from None
+    if proposal.unused:
+        found.remarks.append(
+            f"No part of the catalog: {', '.join(proposal.unused)}. Where these are tables of "
+            "another recommender, put them into a folder of their own and run init for it."
+        )
     _write(file, render(proposal, name, [_heading(folder), *found.remarks]))
     return Written(file, proposal.guesses(), found.remarks)
 

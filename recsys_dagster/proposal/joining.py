@@ -7,6 +7,7 @@ from recsys_dagster.proposal.names import (
     KEY_SUFFIXES,
     SPLIT_NAMES,
     WEIGHT_NAMES,
+    Kind,
     key_rank,
     letters,
     place_in,
@@ -37,7 +38,7 @@ def joined(tables: Sequence[Table]) -> list[Table]:
     return found
 
 
-def _named(table: Table, kind: str) -> list[Column]:
+def _named(table: Table, kind: Kind) -> list[Column]:
     return [
         column
         for column in table.columns
@@ -115,6 +116,7 @@ def _join(
         dialect=own,
         guesses=(guess,),
         name=f"{lines.name} with {heads.name}",
+        parts=(lines.name, heads.name),
     )
 
 

@@ -24,6 +24,11 @@ MULTILINGUAL = (
 )
 
 
+def listed_words(text: str) -> frozenset[str]:
+    """The words of a list of small words."""
+    return frozenset(text.split())
+
+
 @dataclass(frozen=True)
 class Machine:
     """What is there.
@@ -128,15 +133,18 @@ def _in_time(model: str, size: Size, machine: Machine, why: str) -> Choice | Non
     return Choice("encoder", "tfidf", why)
 
 
-STOP_WORDS = frozenset(
-    "the and of to in for with is on that by from a an as at this his her their".split()
+STOP_WORDS = listed_words(
+    "the and of to in for with is on that by from a an as at this his her their"
 )
-OTHER_STOP_WORDS = frozenset(
-    "der die das und mit für von aus den im ist ein eine auf zu zum le la les des et du une pour "
-    "dans avec un est sur el los las del y para con una por en que il lo gli della di per e da "
-    "che dei o os das com uma não em het van een voor met op i w z na się do jest dla och att som "
-    "på av ve bir için".split()
-) - STOP_WORDS
+OTHER_STOP_WORDS = (
+    listed_words(
+        "der die das und mit für von aus den im ist ein eine auf zu zum le la les des et du une "
+        "pour dans avec un est sur el los las del y para con una por en que il lo gli della di "
+        "per e da che dei o os das com uma não em het van een voor met op i w z na się do jest "
+        "dla och att som på av ve bir için"
+    )
+    - STOP_WORDS
+)
 NOT_LATIN = 0.2
 """Of the letters."""
 

@@ -22,14 +22,14 @@ KEY_WORDS: dict[Kind, tuple[str, ...]] = {
         "user customer client member visitor account learner student buyer shopper consumer "
         "subscriber reviewer rater reader viewer listener watcher player gamer borrower patron "
         "guest patient participant follower voter pupil trainee employee person people profile "
-        "username login handle actor household session device cookie email mail"
+        "username login handle cust usr actor household session device cookie email mail"
     ),
     "item_id": _listed(
         "item sku stockcode asin isbn ean gtin upc barcode product article course movie film book "
         "video track song album artist show series episode podcast recipe restaurant business "
         "venue hotel listing property job vacancy lesson lecture module exercise game app "
         "application anime manga story news document page question thread topic post content "
-        "offer deal ad playlist channel place poi object"
+        "offer deal ad playlist channel place poi prod object"
     ),
 }
 CODES = frozenset(_listed("sku asin isbn ean gtin upc barcode stockcode"))
@@ -49,7 +49,9 @@ ORDER_WORDS = frozenset(
 )
 """Of papers and records: a number of one is nobody's id."""
 TITLE_WORDS = frozenset(_listed("title name headline caption label heading"))
-TITLE_QUALIFIERS = frozenset(_listed("full short original display primary main english long lineitem"))
+TITLE_QUALIFIERS = frozenset(
+    _listed("full short original display primary main english long lineitem")
+)
 CATEGORY_WORDS = _listed(
     "category genre department subject topic section concept subcategory tag type class"
 )
@@ -95,7 +97,8 @@ POSITION_NAMES = _listed(
 )
 EVENT_NAMES = _listed(
     "event eventtype eventname action actiontype activity activitytype behavior behaviour "
-    "behaviortype behaviourtype interaction interactiontype verb type kind"
+    "behaviortype behaviourtype interaction interactiontype verb vote votetype reaction "
+    "reactiontype type kind"
 )
 MEASURE_WORDS = frozenset(
     _listed(

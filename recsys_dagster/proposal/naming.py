@@ -18,9 +18,7 @@ def named(candidates: Sequence[Candidate]) -> list[Candidate]:
     headed = [Table(one) for one in candidates if not one.is_headerless]
     rough = {id(one): _roughly_named(one) for one in candidates if one.is_headerless}
     others = [*headed, *(Table(one) for one in rough.values())]
-    return [
-        _with_keys(rough[id(one)], others) if one.is_headerless else one for one in candidates
-    ]
+    return [_with_keys(rough[id(one)], others) if one.is_headerless else one for one in candidates]
 
 
 def _roughly_named(candidate: Candidate) -> Candidate:

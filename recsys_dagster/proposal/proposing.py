@@ -52,7 +52,14 @@ def propose(candidates: Sequence[Candidate]) -> Proposal:
         _evaluation(roles.interactions),
         _size(roles, texts),
         is_english([text for column in texts for text in column.texts]),
+        _unused(roles, tables),
     )
+
+
+def _unused(roles: Roles, tables: Sequence[Table]) -> tuple[str, ...]:
+    taken = [parent.table for parent in (roles.items, roles.users) if parent is not None]
+    names = {name for table in (roles.interactions, *taken) for name in table.candidate.made_of}
+    return tuple(table.name for table in tables if table.name not in names)
 
 
 def _size(roles: Roles, texts: Sequence[Column]) -> Size:
@@ -141,8 +148,7 @@ def _items(items: Parent) -> tuple[tuple[Choice, ...], list[Column]]:
         columns.append(Choice("item_id", key.name))
     columns += named_item_columns(table, title)
     why = (
-        f"{table.size}; {percent(items.shared)} of the items with interactions are in "
-        f"`{key.name}`."
+        f"{table.size}; {percent(items.shared)} of the items with interactions are in `{key.name}`."
     )
     section = (
         *_supposed(table.candidate),
@@ -174,7 +180,9 @@ def _items_of_interactions(
     if not columns or relation is None:
         raise UserError(_no_items(roles, tables))
     title, texts = item_texts(columns)
-    columns_named = [Choice("item_id", key.name)] if must_be_named("item_id", key.name, [key.name]) else []
+    columns_named = (
+        [Choice("item_id", key.name)] if must_be_named("item_id", key.name, [key.name]) else []
+    )
     if title is not None and must_be_named("title", title.name, [column.name for column in texts]):
         columns_named.append(Choice("title", title.name))
     source = table.candidate.query(_query(table.candidate, relation, key, texts))
@@ -185,7 +193,11 @@ def _items_of_interactions(
         else f"No table of items: their texts are those of `{key.name}` in {table.name}, one of "
         "each."
     )
-    section = (Choice("source", source, why), *_mapping(columns_named), Choice("text", _text(texts)))
+    section = (
+        Choice("source", source, why),
+        *_mapping(columns_named),
+        Choice("text", _text(texts)),
+    )
     return section, texts
 
 
@@ -215,8 +227,7 @@ def _users(users: Parent | None) -> tuple[Choice, ...]:
     if must_be_named("user_id", key.name, table.names):
         columns.append(Choice("user_id", key.name))
     why = (
-        f"{table.size}; {percent(users.shared)} of the users with interactions are in "
-        f"`{key.name}`."
+        f"{table.size}; {percent(users.shared)} of the users with interactions are in `{key.name}`."
     )
     return (
         Choice("source", table.candidate.source, why),

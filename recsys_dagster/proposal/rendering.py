@@ -48,6 +48,7 @@ class Proposal:
         more: entries that are no sections, such as the strategy.
         size: what estimates are made from.
         is_english: whether the texts of items are mostly in English.
+        unused: names of the tables that have no part in it.
     """
 
     interactions: tuple[Choice, ...]
@@ -56,6 +57,7 @@ class Proposal:
     more: tuple[Choice, ...] = ()
     size: Size | None = None
     is_english: bool = True
+    unused: tuple[str, ...] = ()
 
     def guesses(self) -> list[str]:
         """What should be looked at, a line each: the section, the entry and the reason."""

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recsys_dagster.proposal.names import key_rank, place_in, words
-from recsys_dagster.proposal.names import SPLIT_NAMES
+from recsys_dagster.proposal.names import SPLIT_NAMES, key_rank, place_in, words
 from recsys_dagster.proposal.tables import Candidate, Column, Table
 from recsys_dagster.steps.ids import as_ids
 
@@ -65,9 +64,7 @@ def united(candidates: Sequence[Candidate]) -> list[Candidate]:
         if len(ordered) < 2 or "train" not in parts or "split" in columns:
             continue
         members = [parts[part] for part in ordered]
-        queries = [
-            f"select *, '{part}' as split from {parts[part].relation}" for part in ordered
-        ]
+        queries = [f"select *, '{part}' as split from {parts[part].relation}" for part in ordered]
         source = members[0].query("\nunion all by name\n".join(queries), *members[1:])
         if source is None or members[0].dialect == "sqlite":
             continue
@@ -101,8 +98,7 @@ def unfolded(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Make a row of each item in a cell, and of each cell of a matrix of users and items."""
     tables = [Table(one) for one in candidates]
     return [
-        _unnested(table, tables) or _unpivoted(table, tables) or table.candidate
-        for table in tables
+        _unnested(table, tables) or _unpivoted(table, tables) or table.candidate for table in tables
     ]
 
 
@@ -119,8 +115,10 @@ def _unnested(table: Table, tables: Sequence[Table]) -> Candidate | None:
         expression, lists = found
         others = [name for name in table.names if name != column.name]
         selected = "".join(f"{quoted(name)}, " for name in others)
-        frame = candidate.frame[others].assign(**{column.name: lists}).explode(
-            column.name, ignore_index=True
+        frame = (
+            candidate.frame[others]
+            .assign(**{column.name: lists})
+            .explode(column.name, ignore_index=True)
         )
         exploded = frame.pop(column.name)
         inner = (
@@ -204,22 +202,7 @@ def _taken_apart(column: Column) -> tuple[str, Callable[[Any], list[Any]]] | Non
         return None
     texts = sample.astype("str").str.strip()
     if texts.str.match(r"\[.*\]$").mean() > MOSTLY:
-        for read, expression in (
-            (json.loads, f"from_json({name}, '[\"VARCHAR\"]')"),
-            (
-                ast.literal_eval,
-                f"string_split(regexp_replace({name}, '[\\[\\]''\" ]', '', 'g'), ',')",
-            ),
-        ):
-            apart = _reading(read)
-            try:
-                elements = [each for text in texts for each in apart(text)]
-            except (ValueError, SyntaxError):
-                continue
-            return None if any(isinstance(each, dict | list) for each in elements) else (
-                expression, apart
-            )  # fmt: skip
-        return None
+        return _written_lists(name, texts)
     for separator in SEPARATORS:
         if texts.str.contains(separator, regex=False).mean() < LEAST_LISTS:
             continue
@@ -227,6 +210,25 @@ def _taken_apart(column: Column) -> tuple[str, Callable[[Any], list[Any]]] | Non
         elements = [element.strip() for text in texts for element in apart(text)]
         if np.mean([ELEMENT.fullmatch(each) is not None for each in elements]) >= 0.95:
             return f"string_split({name}, {_literal(separator)})", apart
+    return None
+
+
+def _written_lists(name: str, texts: pd.Series) -> tuple[str, Callable[[Any], list[Any]]] | None:
+    """Lists as JSON or Python writes them."""
+    for read, expression in (
+        (json.loads, f"from_json({name}, '[\"VARCHAR\"]')"),
+        (
+            ast.literal_eval,
+            f"string_split(regexp_replace({name}, '[\\[\\]''\" ]', '', 'g'), ',')",
+        ),
+    ):
+        apart = _reading(read)
+        try:
+            elements = [each for text in texts for each in apart(text)]
+        except (ValueError, SyntaxError):
+            continue
+        is_flat = not any(isinstance(each, dict | list) for each in elements)
+        return (expression, apart) if is_flat else None
     return None
 
 

@@ -49,6 +49,7 @@ class Candidate:
         guesses: what was supposed to make it, a sentence each.
         name: what people call it; made from the source where left out.
         split: the column that says train or test, where it was made of such tables.
+        parts: names of the tables that it was joined of.
         rows: how many there are where the frame has some of them only; else 0.
     """
 
@@ -61,11 +62,17 @@ class Candidate:
     guesses: tuple[str, ...] = ()
     name: str = ""
     split: str = ""
+    parts: tuple[str, ...] = ()
     rows: int = 0
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", _called(self.source))
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """Names of the tables that it stands for, its own among them."""
+        return (self.name, *self.parts)
 
     @property
     def most_frequent(self) -> str:

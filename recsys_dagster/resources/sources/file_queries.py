@@ -10,7 +10,12 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.databases import connect_duckdb
 from recsys_dagster.resources.sources.files import find_files, read_files
 from recsys_dagster.resources.sources.queries import query_of, without_values
-from recsys_dagster.resources.sources.state import SourceRead, numbered, require_distinct, with_state
+from recsys_dagster.resources.sources.state import (
+    SourceRead,
+    numbered,
+    require_distinct,
+    with_state,
+)
 from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import content_digest
@@ -27,7 +32,7 @@ def read_file_query(settings: SourceSettings, folder: Path) -> SourceRead:
         UserError: a file cannot be read, or the query fails.
     """
     query = query_of(settings, None)
-    data = _run(settings, folder, query, {name: rows for name, rows in _tables(settings, folder)})
+    data = _run(settings, folder, query, dict(_tables(settings, folder)))
     if all(name in data.column_names for name in SOURCE_NAMES):
         own = [name for name in data.column_names if name not in SOURCE_NAMES]
         rows = data.select([*SOURCE_NAMES, *own])
