@@ -169,6 +169,12 @@ class TestNoHeader:
         assert settings["items"]["source"]["names"] == ["item_id", "title", "category"]
         assert len(found.guesses()) == 2
 
+    def test_flags_of_films_are_no_ratings(self):
+        movies = [[row + 1, f"Film of the year {row}", row % 2] for row in range(20)]
+        ratings = [[row % 30 + 1, row * 7 % 20 + 1, row % 5 + 1] for row in range(300)]
+        found = proposal(headerless("u.data", ratings), headerless("u.item", movies)).settings()
+        assert found["items"]["source"]["names"] == ["item_id", "title", "column3"]
+
     def test_items_may_come_before_users(self):
         ratings = [[row * 7 % 20 + 1, row % 90 + 1, row % 5 + 1] for row in range(600)]
         movies = [[row + 1, f"Film of the year {row}"] for row in range(20)]
