@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from recsys_dagster.catalogs import Catalogs, read_catalog
-from recsys_dagster.cli.proposing import init_catalog
+from recsys_dagster.cli.proposing import init_catalog, propose_catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources import read_source
 
@@ -218,6 +218,50 @@ class TestWhatIsRefused:
         with pytest.raises(UserError, match=r"weather\.csv: day, degrees"):
             init_catalog(data, None, force=False)
         assert not list((tmp_path / "catalogs").iterdir())
+
+
+class TestWhatLiesBeside:
+    def test_notes_are_no_tables(self, movielens):
+        (movielens / "README.txt").write_text("one, two\nthree, four\n", encoding="utf-8")
+        (movielens / "thanks.txt").write_text("Dear all, thank you.\n\nBye\n", encoding="utf-8")
+        (movielens / ".DS_Store").write_bytes(b"x")
+        written = propose_catalog(movielens, None, force=False)
+        assert written.remarks == [
+            "Taken for a note, not for a table: thanks.txt.",
+            "Taken for notes, not for tables: README.txt.",
+        ]
+
+    def test_spreadsheets_must_be_saved_as_csv(self, movielens):
+        (movielens / "prices.xlsx").write_bytes(b"PK")
+        (remark,) = propose_catalog(movielens, None, force=False).remarks
+        assert "prices.xlsx: spreadsheets are not read. Save each sheet as CSV" in remark
+
+    def test_tables_of_another_recommender_are_named(self, movielens):
+        (movielens / "loans.csv").write_text(
+            "reader_id,book_id\n" + "".join(f"r{row % 9},b{row % 7}\n" for row in range(60))
+        )
+        (remark,) = propose_catalog(movielens, None, force=False).remarks
+        assert remark.startswith("No part of the catalog: loans.csv.")
+
+    def test_a_file_a_month_is_one_table(self, movielens):
+        for month in ("01", "02"):
+            text = RATINGS if month == "01" else RATINGS.replace("\n1,", "\n77,")
+            (movielens / f"ratings-{month}.csv").write_text(text, encoding="utf-8")
+        (movielens / "ratings.csv").unlink()
+        catalog = read_catalog(init_catalog(movielens, None, force=False))
+        assert catalog.interactions.source.path == "../My Shop 2/ratings-*.csv"
+
+    def test_a_header_further_down(self, movielens):
+        (movielens / "ratings.csv").write_text("Report of May\n\n" + RATINGS, encoding="utf-8")
+        with pytest.raises(UserError, match="remove what is above the header"):
+            init_catalog(movielens, None, force=False)
+
+
+def test_one_file_alone(data):
+    (data / "sales.csv").write_text(SALES, encoding="cp1252")
+    file = init_catalog(data / "sales.csv", None, force=False)
+    assert file.name == "sales.yaml"
+    assert len(items_of(file)) == 20
 
 
 def test_a_file_that_cannot_be_read_is_a_remark(movielens):

@@ -337,6 +337,13 @@ class TestEvents:
         assert found["columns"] == {"event": "action"}
         assert list(found["events"].items()) == [("view", 1), ("cart", 1), ("yes", 1)]
 
+    def test_votes_against_an_item_are_no_likes(self):
+        log = ratings().drop(columns="rating")
+        log["VoteType"] = ["up", "down"] * 200
+        found = proposed(movies=films(), log=log)["interactions"]
+        assert found["events"] == {"up": 1, "down": 0}
+        assert found["positive"] == "weight > 0"
+
     def test_rows_without_an_event_would_be_lost(self):
         log = ratings().drop(columns="rating")
         log["action"] = ["view", "buy", None, "view"] * 100

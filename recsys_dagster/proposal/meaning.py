@@ -25,6 +25,8 @@ from recsys_dagster.steps.times import parse_timestamps
 
 SWAPPED = "nothing in it says whether day or month is first"
 FEWEST_EVENTS, MOST_EVENTS = 2, 20
+AGAINST = frozenset(["down", "downvote", "dislike", "disliked", "thumbsdown", "unlike", "hide"])
+"""Events that say that somebody does not want an item."""
 MOST_RATINGS = 21
 """Different values of a rating: 0 to 10 in halves."""
 LIKED_FROM = {1.0: 1, 5.0: 4, 10.0: 7}
@@ -213,4 +215,10 @@ def find_events(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], lis
         f"Of the rows: {shares}. Change the weights at will; events that are not listed are left "
         "out."
     )
-    return columns, [Choice("events", dict.fromkeys(map(str, column.counts.index), 1), why)]
+    weights = {str(event): int(letters(str(event)) not in AGAINST) for event in column.counts.index}
+    settings = [Choice("events", weights, why)]
+    if not all(weights.values()) and known_column("weight", table.names) is None:
+        against = listed(event for event, weight in weights.items() if not weight)
+        said = f"{against} is taken to be against an item: seen, and not liked."
+        settings.append(Choice("positive", "weight > 0", said, is_guess=True))
+    return columns, settings

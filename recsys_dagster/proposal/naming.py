@@ -30,17 +30,18 @@ def _roughly_named(candidate: Candidate) -> Candidate:
         if name not in names.values():
             names[column.name] = name
 
+    first = table.columns[0]
+    is_of_things = first.is_key_like and first.uniqueness == 1.0
     for column in table.columns:
         if _is_unix_time(column):
             give(column, "timestamp")
-        elif _is_rating(column):
+        elif _is_rating(column) and not is_of_things:
             give(column, "rating")
     if "timestamp" not in names.values():
         for column in table.columns:
             if column.name not in names and column.is_time:
                 give(column, "timestamp")
-    first = table.columns[0]
-    if first.is_key_like and first.uniqueness == 1.0:
+    if is_of_things:
         names = {own: name for own, name in names.items() if own != first.name}
         kind = next((kind for kind in ("item_id", "user_id") if is_about(table.name, kind)), "id")
         give(first, kind)

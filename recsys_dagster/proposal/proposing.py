@@ -114,7 +114,8 @@ def _interactions(roles: Roles) -> tuple[Choice, ...]:
     for find in (find_time, find_weight, find_events):
         found, more = find(table, keys)
         columns += found
-        settings += more
+        # What ratings say is liked goes before what events do.
+        settings += [one for one in more if not one.key or one.key not in _keys_of(settings)]
     why = (
         f"{table.size}, {roles.user.distinct:,} users in `{roles.user.name}` and "
         f"{roles.item.distinct:,} items in `{roles.item.name}`."
@@ -127,6 +128,11 @@ def _interactions(roles: Roles) -> tuple[Choice, ...]:
         *_mapping(columns),
         *settings,
     )
+
+
+def _keys_of(choices: Sequence[Choice]) -> set[str]:
+    """What is set already."""
+    return {choice.key for choice in choices}
 
 
 def _supposed(candidate: Candidate) -> list[Choice]:
