@@ -192,7 +192,9 @@ class Records:
         else:
             found = cells(line.rstrip("\r\n"), self._delimiter)
             fits = len(found) == self._width
-        return fits and (not shapes or _shape(found[0]) in shapes)
+        # A quote that closes in the first cell was opened in the line before.
+        closes = '"' in found[0] and not line.lstrip(" ").startswith('"') if found else False
+        return fits and not closes and (not shapes or _shape(found[0]) in shapes)
 
     def _is_known(self, first_cell: str) -> bool:
         return not self._shapes or _shape(first_cell) in self._shapes
