@@ -4,6 +4,7 @@
 """
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -86,6 +87,21 @@ class InteractionsSettings(Settings):
     minimum_per_item: Annotated[int, Field(ge=1)] = Field(
         default=1, description="and from items with so many users; rarer ones count as new"
     )
+
+    @field_validator("timestamp_format")
+    @classmethod
+    def _has_directives(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        expected = "expected directives as in Python, such as %d/%m/%Y %H:%M"
+        if "%" not in value:
+            raise ValueError(f"{expected}; found none")
+        try:
+            datetime.strptime("", value)
+        except ValueError as error:
+            if "directive" in str(error) or "stray" in str(error):
+                raise ValueError(f"{expected}: {error}") from None
+        return value
 
     @field_validator("positive")
     @classmethod

@@ -6,7 +6,12 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from recsys_dagster.catalog import DEFAULT_ENCODER, Catalog, parse_condition
+from recsys_dagster.catalog import (
+    DEFAULT_ENCODER,
+    Catalog,
+    InteractionsSettings,
+    parse_condition,
+)
 from recsys_dagster.catalogs import Catalogs, catalog_files, catalogs_folder, read_catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.source import expand_variables
@@ -436,3 +441,9 @@ def test_conditions():
 def test_what_is_not_a_condition(text):
     with pytest.raises(ValueError, match="is not a condition"):
         parse_condition(text)
+
+
+@pytest.mark.parametrize("timestamp_format", ["%Q garbage", "mixed", "ISO8601", "100%"])
+def test_a_format_of_times_that_is_none_is_refused_when_read(timestamp_format):
+    with pytest.raises(ValidationError, match="expected directives as in Python"):
+        InteractionsSettings(source="i.csv", timestamp_format=timestamp_format)

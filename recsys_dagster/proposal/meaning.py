@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from recsys_dagster.proposal.names import (
+    AGAINST_EVENTS,
     EVENT_NAMES,
     POSITION_NAMES,
     RATING_NAMES,
@@ -13,10 +14,12 @@ from recsys_dagster.proposal.names import (
     TIME_OF_OTHER_THINGS,
     WEIGHT_NAMES,
     has_word,
+    is_about,
     known_column,
     letters,
     must_be_named,
     place_in,
+    words,
 )
 from recsys_dagster.proposal.rendering import Choice
 from recsys_dagster.proposal.tables import Column, Table, listed, percent
@@ -25,12 +28,12 @@ from recsys_dagster.steps.times import parse_timestamps
 
 SWAPPED = "nothing in it says whether day or month is first"
 FEWEST_EVENTS, MOST_EVENTS = 2, 20
-AGAINST = frozenset(["down", "downvote", "dislike", "disliked", "thumbsdown", "unlike", "hide"])
-"""Events that say that somebody does not want an item."""
 MOST_RATINGS = 21
 """Different values of a rating: 0 to 10 in halves."""
 LIKED_FROM = {1.0: 1, 5.0: 4, 10.0: 7}
 """The least rating that is a like, by the top of the scale."""
+MONEY_OR_NUMBER = "value"
+"""A name of weights that sales have for money: a quantity or a rating goes before it."""
 WIDE = 100
 """A largest weight so many times the median is of another order, a wholesaler's say."""
 
@@ -44,7 +47,7 @@ def find_time(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], list[
     }
     known = known_column("timestamp", table.names)
     if not readable:
-        return _position(table, known)
+        return _position(table, known, keys)
     name = known if known in readable else min(readable, key=_time_rank)
     others = [other for other in readable if other != name]
     columns = []
@@ -100,7 +103,9 @@ def _rather_than(others: list[str]) -> str:
     return f"rather than {listed(others)}" if others else ""
 
 
-def _position(table: Table, known_time: str | None) -> tuple[list[Choice], list[Choice]]:
+def _position(
+    table: Table, known_time: str | None, keys: Iterable[Column]
+) -> tuple[list[Choice], list[Choice]]:
     why = "No column of times that can be read"
     known = known_column("position", table.names)
     if known is not None:
@@ -114,35 +119,65 @@ def _position(table: Table, known_time: str | None) -> tuple[list[Choice], list[
     ]
     if ranked:
         return [Choice("position", min(ranked)[1], f"{why}; this is the order within a user.")], []
-    unread = known_time is not None and table.column(known_time).distinct > 0
-    lost = f"; rows with something in `{known_time}` will be rejected" if unread else ""
-    return [Choice("", why=f"{why}{lost}.")], []
+    unread = [column for column in table.columns if column not in keys and _may_be_time(column)]
+    if not unread:
+        return [Choice("", why=f"{why}.")], []
+    column = next((column for column in unread if column.name == known_time), unread[0])
+    lost = "rows with something in it will be rejected" if column.name == known_time else "left out"
+    why = (
+        f"`{column.name}` looks like a time and cannot be read, as in "
+        f"{column.present.astype('str').iloc[0]!r}: {lost}. Say how it is written by "
+        "timestamp_format, or make times of it by a query"
+    )
+    return [Choice("", why=f"{why}.", is_guess=True)], []
+
+
+def _may_be_time(column: Column) -> bool:
+    if column.distinct < 2 or has_word(column.name, TIME_OF_OTHER_THINGS):
+        return False
+    looks = column.numbers.empty and look_dated(column.sample.astype("str"))
+    return looks or column.name == known_column("timestamp", [column.name])
 
 
 def find_weight(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], list[Choice]]:
     """How much: entries of `columns`, and settings."""
-    name = known_column("weight", table.names)
-    if name is None:
-        ranked = [
-            (place, column.name)
-            for column in table.columns
-            if column not in keys
-            and (place := place_in(column.name, WEIGHT_NAMES)) is not None
-            and not column.numbers.empty
-            and column.filled >= READABLE
-        ]
-        name = min(ranked, default=(0, None))[1]
+    known = known_column("weight", table.names)
+    ranked = [
+        (place, column.name)
+        for column in table.columns
+        if column not in keys
+        and letters(column.name) != MONEY_OR_NUMBER
+        and (place := _weight_place(column)) is not None
+        and not column.numbers.empty
+        and column.filled >= READABLE
+    ]
+    best = min(ranked, default=(0, None))[1]
+    is_money = known is not None and letters(known) == MONEY_OR_NUMBER
+    name = best if known is None or (is_money and best is not None) else known
     if name is None:
         return [], []
     column = table.column(name)
     columns = []
     if must_be_named("weight", name, table.names):
-        columns.append(Choice("weight", name))
+        why = f"rather than `{known}`" if known is not None else ""
+        columns.append(Choice("weight", name, why, is_guess=known is not None))
     if column.numbers.empty:
         return columns, [
             Choice("", why=f"`{name}` is taken as weight: rows without a number are rejected.")
         ]
     return columns, _weight_settings(column, keys)
+
+
+def _weight_place(column: Column) -> int | None:
+    """How well a name fits a weight; "Book-Rating" does, and so do votes below zero."""
+    place = place_in(column.name, WEIGHT_NAMES)
+    first, *rest = words(column.name) or [""]
+    if place is None and rest and is_about(first, "item_id"):
+        place = place_in("".join(rest), WEIGHT_NAMES)
+    is_vote = place_in(column.name, EVENT_NAMES) is not None or "vote" in words(column.name)
+    if place is None and is_vote and not column.numbers.empty and column.numbers.min() < 0:
+        return len(WEIGHT_NAMES)
+    return place
 
 
 def _weight_settings(column: Column, keys: Iterable[Column]) -> list[Choice]:
@@ -176,7 +211,7 @@ def _weight_settings(column: Column, keys: Iterable[Column]) -> list[Choice]:
 
 def _liked(column: Column) -> list[Choice]:
     top = float(column.numbers.max())
-    if letters(column.name) not in RATING_NAMES:
+    if letters(column.name) not in RATING_NAMES and words(column.name)[-1:] != ["rating"]:
         return []
     scale = next((scale for scale in LIKED_FROM if top <= scale), None)
     if scale is None or top < LIKED_FROM[scale]:
@@ -197,6 +232,7 @@ def find_events(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], lis
         for column in table.columns
         if column not in keys
         and (place := place_in(column.name, EVENT_NAMES)) is not None
+        and (column.numbers.empty or column.numbers.min() >= 0)
         and FEWEST_EVENTS <= column.distinct <= MOST_EVENTS
     ]
     if not ranked:
@@ -215,7 +251,9 @@ def find_events(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], lis
         f"Of the rows: {shares}. Change the weights at will; events that are not listed are left "
         "out."
     )
-    weights = {str(event): int(letters(str(event)) not in AGAINST) for event in column.counts.index}
+    weights = {
+        str(event): int(letters(str(event)) not in AGAINST_EVENTS) for event in column.counts.index
+    }
     settings = [Choice("events", weights, why)]
     if not all(weights.values()) and known_column("weight", table.names) is None:
         against = listed(event for event, weight in weights.items() if not weight)

@@ -107,6 +107,14 @@ MEASURE_WORDS = frozenset(
     )
 )
 """Of columns that count or measure something, and are nobody's id."""
+AGAINST_EVENTS = frozenset(
+    _listed(
+        "down downvote thumbsdown dislike disliked unlike hide hidden block blocked report reported "
+        "skip skipped unfollow unsubscribe drop dropped unenroll unenrolled withdrawn cancel "
+        "cancelled canceled refund refunded return returned remove removed removefromcart"
+    )
+)
+"""Events that say that somebody does not want an item."""
 LANGUAGE_WORDS = frozenset(_listed("language lang locale"))
 PERSONAL_WORDS = frozenset(
     _listed(

@@ -22,14 +22,14 @@ from recsys_dagster.steps.ids import as_ids
 from recsys_dagster.steps.items import AVAILABLE_WORDS
 from recsys_dagster.steps.numbers import DecimalSign, parse_numbers
 from recsys_dagster.steps.texts import clean_text
-from recsys_dagster.steps.times import parse_timestamps
+from recsys_dagster.steps.times import parse_timestamps, says_time
 
 CURRENCY = re.compile(
     r"^\s*(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF)\s?\d|\d\s?(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF|zł|руб\.?|円|元)\s*$"
 )
 SAMPLE = 500
 """Values of a column that are looked at one by one."""
-LONGEST_KEY = 60
+LONGEST_KEY, LONGEST_HASH = 60, 128
 URL = re.compile(
     r"^(?:https?://|www\.|/|\S+\.(?:jpe?g|png|gif|webp|svg)$|\S+@\S+\.\S+$)", re.IGNORECASE
 )
@@ -187,7 +187,8 @@ class Column:
             return True
         if not self.numbers.empty and not self.is_named_like_a_time:
             return False
-        return bool(parse_timestamps(self.sample).notna().mean() >= 0.9)
+        dated = self.sample[says_time(self.sample)]
+        return len(dated) > 0 and bool(parse_timestamps(dated).notna().mean() >= 0.9)
 
     @property
     def is_named_like_a_time(self) -> bool:
@@ -199,11 +200,20 @@ class Column:
         """Whether the values may be ids: short, neither points in time nor fractions."""
         if self.present.empty or self.is_time or pd.api.types.is_bool_dtype(self.values):
             return False
-        if self.is_measure:
+        if self.is_measure or self._is_written_date:
             return False
         if not self.numbers.empty and not self._is_written_key:
             return bool((self.numbers % 1 == 0).all()) and self.distinct > 1
-        return bool(self.texts.str.len().mean() <= LONGEST_KEY) and self.distinct > 1
+        # Hashes are long; what is long and has spaces is text.
+        longest = LONGEST_KEY if self.texts.str.contains(r"\s").any() else LONGEST_HASH
+        return bool(self.texts.str.len().mean() <= longest) and self.distinct > 1
+
+    @property
+    def _is_written_date(self) -> bool:
+        """Whether numbers are dates such as 20230110."""
+        days = self.texts.str.fullmatch(r"(?:19|20)\d{6}").fillna(False)
+        read = parse_timestamps(self.texts[days.astype(bool)], "%Y%m%d").notna().sum()
+        return bool(len(self.texts) > 0 and read >= 0.9 * len(self.texts))
 
     @property
     def _is_written_key(self) -> bool:

@@ -13,7 +13,7 @@ MISSING_WORDS = frozenset(
 )
 """How programs write that there is no value. Taken for an id, each would be one user or item to
 whom everything of everybody unknown belongs."""
-UNSEEN = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+UNSEEN = "\0\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 """Soft hyphens, joiners, marks of direction and byte order: dirt where they are around an id."""
 TRIMMED = UNSEEN + "".join(filter(str.isspace, map(chr, range(0x3001))))
 

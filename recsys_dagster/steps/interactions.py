@@ -15,7 +15,7 @@ from recsys_dagster.steps.columns import as_found, find_column, own_columns, req
 from recsys_dagster.steps.ids import are_missing_words, as_ids, refuse_no_ids
 from recsys_dagster.steps.numbers import decimal_hint, parse_numbers, unread_numbers
 from recsys_dagster.steps.time_formats import format_hint
-from recsys_dagster.steps.times import Times, read_times
+from recsys_dagster.steps.times import Times, read_times, says_time
 
 COMPARISONS: dict[str, Callable[[pd.Series, float], pd.Series]] = {
     ">=": operator.ge,
@@ -202,7 +202,7 @@ def _reasons(
         if not settings.returns:
             faults["weight is negative (see returns in the catalog)"] = rows["weight"] < 0
     if "timestamp" in found:
-        unread = _says_something(found["timestamp"]) & rows["timestamp"].isna()
+        unread = says_time(found["timestamp"]) & rows["timestamp"].isna()
         hint = format_hint(found["timestamp"][unread], settings.timestamp_format)
         faults[f"timestamp is not a date or a Unix time{hint}"] = unread
         faults["timestamp is before 1971, which stands for an unknown time"] = (

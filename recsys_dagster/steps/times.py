@@ -25,6 +25,8 @@ UNIX_UNITS: dict[str, tuple[float, float]] = {
 }
 """Unit → the number from which it is the next one, and how many microseconds it has. In each the
 limit is the year 5138."""
+ZERO_DATE = r"0000-00-00\b.*"
+"""What MySQL has where there is no date."""
 WRITTEN_DATES = {"minutes": (1, 1e12), "seconds": (100, 1e14)}
 """Dates written as one number, 202401311305 or 20240131130559: what follows the minutes, and the
 number that all of them are below. As Unix times they would be of 1976 or of centuries to come."""
@@ -45,6 +47,12 @@ class Times:
 
     timestamps: pd.Series
     units: Mapping[str, int]
+
+
+def says_time(values: pd.Series) -> pd.Series:
+    """Whether each value says a time, read or not: no null, no blank, no date of zeros."""
+    texts = as_ids(values)
+    return texts.notna() & ~texts.str.fullmatch(ZERO_DATE).fillna(False).astype(bool)
 
 
 def parse_timestamps(values: pd.Series, timestamp_format: str | None = None) -> pd.Series:
@@ -74,6 +82,7 @@ def read_times(values: pd.Series, timestamp_format: str | None = None) -> Times:
     # One time finer than microseconds would narrow the years that the whole column can have.
     dated = texts.where(numbers.isna()).str.strip()
     dated = dated.str.replace(r"(\.\d{6})\d+", r"\1", regex=True)
+    dated = dated.str.replace(r"\s?(?:UTC|GMT)$", "Z", regex=True)
     read = _naive(pd.to_datetime(dated, utc=True, errors="coerce", format="ISO8601"))
     unix, units = _unix_times(numbers)
     return Times(dates.fillna(read).fillna(unix), units)

@@ -361,3 +361,10 @@ def test_every_row_is_accepted_merged_or_rejected(rows, events, returns, scale, 
     assert not (accepted["positive"] & accepted["left_out"]).any()
     assert rejected["by_setting"].sum() == 0 or events is not None
     assert rejected["reason"].notna().all()
+
+
+def test_a_date_of_zeros_says_nothing():
+    raw = raw_of([("u", "a", "0000-00-00 00:00:00")], "user_id", "item_id", "timestamp")
+    parsed = parse(raw)
+    assert parsed.rejected.empty
+    assert pd.isna(pairs_of(parsed, "last_timestamp")["ua"])
