@@ -25,6 +25,8 @@ app = typer.Typer(
     add_completion=False,
 )
 
+QUERY_INTERRUPTED = "Query interrupted"
+"""What DuckDB makes of Ctrl-C in the middle of a query."""
 CatalogName = Annotated[str, typer.Argument(help="name of a catalog", metavar="CATALOG")]
 Count = Annotated[int, typer.Option("-n", min=1, help="rows")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON and nothing else")]
@@ -283,6 +285,11 @@ def main() -> None:
         if reason_of(error) is None:
             raise
         _end_with(unwritten(error.filename or "what is printed", error))
+    except RuntimeError as error:
+        if str(error) != QUERY_INTERRUPTED:
+            raise
+        tables.error_console.print(ENDED)
+        sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             tables.error_console.print(ENDED)

@@ -32,6 +32,7 @@ MOST_RATINGS = 21
 """Different values of a rating: 0 to 10 in halves."""
 LIKED_FROM = {1.0: 1, 5.0: 4, 10.0: 7}
 """The least rating that is a like, by the top of the scale."""
+THOUSANDS = r"\d{1,3}\.\d{3}"
 MONEY_OR_NUMBER = "value"
 """A name of weights that sales have for money: a quantity or a rating goes before it."""
 WIDE = 100
@@ -191,6 +192,12 @@ def _weight_settings(column: Column, keys: Iterable[Column]) -> list[Choice]:
         example = column.present.astype("str").iloc[0]
         why = f"`{column.name}` is written as in {example}."
         settings.append(Choice("decimal", column.decimal, why))
+    elif column.present.astype("str").str.fullmatch(THOUSANDS).all():
+        why = (
+            f"All of `{column.name}` are such as {column.present.iloc[0]}: if the point groups "
+            'thousands, write decimal: ",".'
+        )
+        settings.append(Choice("", why=why, is_guess=True))
     if missing:
         why = f"{missing:,} rows have no number in `{column.name}` and will be rejected."
         settings.append(Choice("", why=why))
@@ -222,7 +229,10 @@ def _liked(column: Column) -> list[Choice]:
         f"`{column.name}` goes from {column.numbers.min():g} to {top:g}; {percent(liked)} of the "
         "rows count as likes, the others only as seen."
     )
-    return [Choice("positive", f"{name} >= {LIKED_FROM[scale]}", why)]
+    is_grade = letters(column.name) == "note"
+    if is_grade:
+        why += " At some schools 1 is the best."
+    return [Choice("positive", f"{name} >= {LIKED_FROM[scale]}", why, is_guess=is_grade)]
 
 
 def find_events(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], list[Choice]]:

@@ -109,8 +109,8 @@ MEASURE_WORDS = frozenset(
 """Of columns that count or measure something, and are nobody's id."""
 AGAINST_EVENTS = frozenset(
     _listed(
-        "down downvote thumbsdown dislike disliked unlike hide hidden block blocked report reported "
-        "skip skipped unfollow unsubscribe drop dropped unenroll unenrolled withdrawn cancel "
+        "down downvote thumbsdown dislike disliked unlike hide hidden block blocked report "
+        "reported skip skipped unfollow unsubscribe drop dropped unenroll unenrolled withdrawn cancel "
         "cancelled canceled refund refunded return returned remove removed removefromcart"
     )
 )
