@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pytest
 
 from recsys_dagster.catalogs import Catalogs, read_catalog
@@ -103,6 +104,35 @@ class TestKindsOfTables:
         file = init_catalog(data, None, force=False)
         assert len(items_of(file)) == 20
         assert "# sales.csv: 1 of 181 rows are unreadable." in file.read_text(encoding="utf-8")
+
+    @pytest.mark.parametrize("kind", ["csv", "sqlite"])
+    def test_orders_that_are_exported_again_later_make_no_more_lines(self, data, kind):
+        orders = [(place, f"c{place % 30}", f"2024-01-{place % 27 + 1:02}") for place in range(200)]
+        lines = [(float(place % 200), place % 20, 1) for place in range(400)]
+        items = [(item, f"A lamp for room {item} of the house") for item in range(20)]
+        tables = {"orders": (("order_id", "customer_id", "order_date"), orders),
+                  "order_lines": (("order_id", "item_id", "quantity"), lines),
+                  "items": (("item_id", "title"), items)}  # fmt: skip
+        with closing(sqlite3.connect(data / "shop.sqlite")) as shop, shop:
+            for name, (header, rows) in tables.items():
+                frame = pd.DataFrame(rows, columns=header)
+                frame.to_sql(name, shop, index=False)
+                frame.astype("str").replace(r"\.0$", "", regex=True).to_csv(
+                    data / f"{name}.csv", index=False
+                )
+        for file in {*data.iterdir()} - {*data.glob(f"*.{kind}")}:
+            file.unlink()
+        catalog = read_catalog(init_catalog(data, None, force=False))
+        again = [(5, "c5", "2024-02-01"), *orders[:100]]
+        if kind == "csv":
+            with (data / "orders.csv").open("a", encoding="utf-8") as file:
+                file.writelines(f"{','.join(map(str, order))}\n" for order in again)
+        else:
+            with closing(sqlite3.connect(data / "shop.sqlite")) as shop, shop:
+                shop.executemany("insert into orders values (?, ?, ?)", again)
+        rows = read_source(catalog.interactions.source, catalog.folder).rows
+        assert rows.num_rows == 400
+        assert rows["customer_id"].null_count == 0
 
     def test_a_course_platform_in_json_lines(self, data):
         courses = [

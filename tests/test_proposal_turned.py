@@ -59,8 +59,14 @@ class TestOrdersAndLines:
         }
         assert list(interactions["source"]["tables"]) == ["order_lines", "orders"]
         assert interactions["source"]["sql"].splitlines()[1:] == [
-            'from "order_lines" as lines',
-            'left join "orders" as heads on lines."order_id" = heads."id"',
+            'from (select *, trim(cast("order_id" as varchar)) as joined_by from "order_lines") '
+            "as lines",
+            "left join (",
+            'select *, trim(cast("id" as varchar)) as joined_by,',
+            'row_number() over (partition by trim(cast("id" as varchar)) '
+            "order by source_file desc, source_row desc) as times",
+            'from "orders"',
+            ") as heads on heads.joined_by = lines.joined_by and heads.times = 1",
         ]
         assert any("joined by `order_id`, which is `id`" in guess for guess in found.guesses())
 
