@@ -11,7 +11,7 @@ from recsys_dagster.proposal.machine import is_english
 from recsys_dagster.proposal.meaning import find_events, find_time, find_weight
 from recsys_dagster.proposal.names import key_rank, must_be_named
 from recsys_dagster.proposal.naming import named
-from recsys_dagster.proposal.rendering import Choice, Proposal
+from recsys_dagster.proposal.rendering import Choice, Counts, Proposal
 from recsys_dagster.proposal.reshaping import quoted, split_column, unfolded, united
 from recsys_dagster.proposal.roles import Parent, Roles, find_roles
 from recsys_dagster.proposal.tables import Candidate, Column, Table, listed, percent
@@ -53,7 +53,22 @@ def propose(candidates: Sequence[Candidate]) -> Proposal:
         _size(roles, texts),
         is_english([text for column in texts for text in column.texts]),
         _unused(roles, tables),
+        _counts(roles),
     )
+
+
+def _counts(roles: Roles) -> dict[str, Counts]:
+    """What queries must give: they and the frames that all else rests on are made apart."""
+    counts = {}
+    table = roles.interactions
+    if not table.candidate.rows:
+        keys = {column.name: column.distinct for column in (roles.user, roles.item)}
+        counts["interactions"] = Counts(table.rows, keys)
+    items = roles.items
+    if items is not None and not items.table.candidate.rows:
+        keys = {items.column.name: items.column.distinct}
+        counts["items"] = Counts(items.table.rows, keys)
+    return counts
 
 
 def _unused(roles: Roles, tables: Sequence[Table]) -> tuple[str, ...]:
