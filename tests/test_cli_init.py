@@ -160,6 +160,51 @@ class TestKindsOfTables:
         assert rows.num_rows == 400
         assert rows["customer_id"].null_count == 0
 
+    @pytest.mark.parametrize("names", [("items/a.csv", "items/b.csv"), ("i_1.csv", "i_2.csv")])
+    def test_files_of_two_encodings_are_no_one_table(self, data, names):
+        for name, encoding in zip(names, ("cp1252", "utf-8"), strict=True):
+            text = "item_id,title\n" + "".join(f"{row},Große Lampe {row}\n" for row in range(20))
+            (data / name).parent.mkdir(exist_ok=True)
+            (data / name).write_text(text, encoding=encoding)
+        (data / "ratings.csv").write_text(RATINGS.replace("movieId", "item_id"), encoding="utf-8")
+        file = propose_catalog(data, None, force=False).file
+        assert read_catalog(file).items.source.path.endswith(names)
+        assert items_of(file)[0]["title"] == "Große Lampe 0"
+
+    def test_what_is_ascii_fits_the_encoding_of_the_others(self, data):
+        (data / "items").mkdir()
+        for start, what in ((0, "Lamp"), (20, "Große Lampe")):
+            rows = "".join(f"{row},{what} {row}\n" for row in range(start, start + 20))
+            text = f"item_id,title\n{rows}"
+            (data / "items" / f"{start}.csv").write_text(text, encoding="cp1252")
+        (data / "ratings.csv").write_text(RATINGS.replace("movieId", "item_id"), encoding="utf-8")
+        file = propose_catalog(data, None, force=False).file
+        assert read_catalog(file).items.source.path.endswith("/items")
+        assert {row["title"][:4] for row in items_of(file)} == {"Lamp", "Groß"}
+
+    def test_a_folder_of_files_without_a_header(self, data):
+        (data / "ratings").mkdir()
+        lines = RATINGS.splitlines(keepends=True)[1:]
+        (data / "ratings" / "1.csv").write_text("".join(lines[:90]), encoding="utf-8")
+        (data / "ratings" / "2.csv").write_text("".join(lines[90:]), encoding="utf-8")
+        (data / "movies.csv").write_text(ITEMS, encoding="utf-8")
+        source = read_catalog(propose_catalog(data, None, force=False).file).interactions.source
+        assert source.path.endswith("/ratings")
+        assert source.names == ("user_id", "item_id", "rating", "timestamp")
+
+    def test_partitions_with_a_later_column_and_a_part_still_written(self, data):
+        rows = pd.DataFrame({"user_id": range(60), "item_id": [row % 30 + 1 for row in range(60)]})
+        for part, frame in (("store=1", rows), ("store=2", rows.assign(rating=3.0)),
+                            ("store=1/_temporary/0", rows)):  # fmt: skip
+            (data / "events" / part).mkdir(parents=True)
+            frame.to_parquet(data / "events" / part / "a.parquet")
+        items = ITEMS.replace("movieId", "item_id")
+        (data / "items.csv").write_text(items, encoding="utf-8")
+        catalog = read_catalog(propose_catalog(data, None, force=False).file)
+        read = read_source(catalog.interactions.source, catalog.folder).rows
+        assert read.num_rows == 120
+        assert read["rating"].null_count == 60
+
     def test_a_course_platform_in_json_lines(self, data):
         courses = [
             {"course_id": f"C_{n}", "name": f"Course of {n}", "topics": ["maths", "logic"][: n % 3]}
