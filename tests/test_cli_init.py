@@ -13,8 +13,10 @@ import pyarrow as pa
 import pytest
 
 from recsys_dagster.catalogs import Catalogs, read_catalog
+from recsys_dagster.cli import finding
 from recsys_dagster.cli.proposing import propose_catalog, require_counts
 from recsys_dagster.errors import UserError
+from recsys_dagster.proposal import propose, render
 from recsys_dagster.proposal.rendering import Counts
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.source import SourceSettings
@@ -192,6 +194,15 @@ class TestKindsOfTables:
         assert source.path.endswith("/ratings")
         assert source.names == ("user_id", "item_id", "rating", "timestamp")
 
+    def test_a_folder_of_matrices_whose_items_are_numbers_is_left_aside(self, movielens):
+        (movielens / "wide").mkdir()
+        for part in (1, 2):
+            cells = "\n".join(f"{part}{row}," + ",".join("5" * 10) for row in range(5))
+            text = "user_id," + ",".join(map(str, range(1, 11))) + f"\n{cells}\n"
+            (movielens / "wide" / f"{part}.csv").write_text(text, encoding="utf-8")
+        written = propose_catalog(movielens, None, force=False)
+        assert any("wide: a column for each item" in remark for remark in written.remarks)
+
     def test_partitions_with_a_later_column_and_a_part_still_written(self, data):
         rows = pd.DataFrame({"user_id": range(60), "item_id": [row % 30 + 1 for row in range(60)]})
         for part, frame in (("store=1", rows), ("store=2", rows.assign(rating=3.0)),
@@ -204,6 +215,22 @@ class TestKindsOfTables:
         read = read_source(catalog.interactions.source, catalog.folder).rows
         assert read.num_rows == 120
         assert read["rating"].null_count == 60
+
+    def test_of_large_tables_all_is_counted_and_orders_are_looked_at_whole(self, data, monkeypatch):
+        monkeypatch.setattr(finding, "MOST_ROWS", 60)
+        (data / "movies.csv").write_text(ITEMS, encoding="utf-8")
+        (data / "ratings.csv").write_text(RATINGS, encoding="utf-8")
+        (data / "movies_in_stock.csv").write_text(ITEMS * 3, encoding="utf-8")
+        found = finding.Found(data)
+        found.look_into(data)
+        rows = {one.name: (len(one.frame), one.rows) for one in found.candidates}
+        assert rows == {"movies.csv": (30, 0), "movies_in_stock.csv": (92, 0),
+                        "ratings.csv": (60, 200)}  # fmt: skip
+        proposal = propose([one for one in found.candidates if one.name != "movies_in_stock.csv"])
+        assert "20 users in `userId` and 30 items" in render(proposal, "films")
+        assert proposal.size is not None
+        assert (proposal.size.learned, proposal.size.items) == (30, 30)
+        assert proposal.size.likes == pytest.approx(200, abs=20)
 
     def test_a_course_platform_in_json_lines(self, data):
         courses = [

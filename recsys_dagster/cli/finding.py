@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from recsys_dagster.cli.shapes import (
     SUFFIXES_OF_TEXT,
     common_format,
+    has_both_keys,
     is_matrix,
     is_table,
     lines_above_the_header,
@@ -24,6 +25,7 @@ from recsys_dagster.cli.shapes import (
 from recsys_dagster.errors import UserError
 from recsys_dagster.proposal import Candidate
 from recsys_dagster.proposal.languages import fold
+from recsys_dagster.proposal.names import key_rank
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.databases import is_sqlite, relation, tables_of
 from recsys_dagster.resources.sources.files import find_files
@@ -48,7 +50,8 @@ NOTES = re.compile(
 )
 """Names of files about tables that are none."""
 MOST_ROWS = 1_000_000
-"""Of a table that are looked at; of larger ones so many by chance."""
+"""Of a table of users and items that are looked at; of larger ones so many by chance. Tables that
+others point to are looked at whole: of a sample nobody knows what is not in them."""
 MOST_UNREADABLE = 0.5
 ENCODINGS_OF_QUERIES = ("utf-8",)
 PARTITION = re.compile(r"[^=/]+=[^=/]+")
@@ -140,12 +143,8 @@ class Found:
                     f"{above + 1}: remove what is above the header, and run init again."
                 )
                 return
-            if (
-                path == pattern
-                and not text.has_header
-                and is_matrix(cells(lines[0], text.delimiter))
-            ):
-                self._take_matrix(path, text, cells(lines[0], text.delimiter))
+            if not text.has_header and is_matrix(cells(lines[0], text.delimiter)):
+                self._take_matrix(path, pattern, text, cells(lines[0], text.delimiter))
                 return
             if text.encoding != "utf-8":
                 settings["encoding"] = text.encoding
@@ -168,13 +167,14 @@ class Found:
         source = settings if len(settings) > 1 else settings["path"]
         self._add(source, read, is_headerless=is_headerless)
 
-    def _take_matrix(self, path: Path, text: TextFormat, header: list[str]) -> None:
+    def _take_matrix(self, path: Path, pattern: Path, text: TextFormat, header: list[str]) -> None:
         """A table with a column for each item, named by numbers, which no other table has."""
         names = [name.strip() for name in header]
-        if text.encoding not in ENCODINGS_OF_QUERIES or len(set(names)) < len(names):
+        is_read = text.encoding in ENCODINGS_OF_QUERIES and path == pattern
+        if not is_read or len(set(names)) < len(names):
             self.remarks.append(
-                f"Left aside: {path.name}: a column for each item. Write one row for each user and "
-                "item (unpivot, or melt in pandas) to a new file."
+                f"Left aside: {pattern.name}: a column for each item. Write one row for each user "
+                "and item (unpivot, or melt in pandas) to a new file."
             )
             return
         settings = {"path": self._relative(path), "encoding": text.encoding, "names": names}
@@ -294,7 +294,14 @@ class Found:
     ) -> None:
         readable = read.filter(pc.field("source_error").is_null())
         rows = readable.num_rows
-        if rows > MOST_ROWS:
+        distinct = {}
+        is_sampled = rows > MOST_ROWS and has_both_keys(read.column_names)
+        if is_sampled:
+            distinct = {
+                name: len(readable[name].drop_null().unique())
+                for name in own_columns(read.column_names)
+                if key_rank(name, "user_id") or key_rank(name, "item_id")
+            }
             chosen = np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False)
             readable = readable.take(np.sort(chosen))
         frame = to_pandas(readable.select(own_columns(read.column_names)))
@@ -309,7 +316,8 @@ class Found:
                 context or {},
                 dialect=dialect,
                 is_headerless=is_headerless,
-                rows=rows if rows > MOST_ROWS else 0,
+                rows=rows if is_sampled else 0,
+                distinct=distinct,
             )
         )
 

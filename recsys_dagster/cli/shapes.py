@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys_dagster.proposal.names import key_rank
+from recsys_dagster.proposal.names import Kind, key_rank
 from recsys_dagster.proposal.reshaping import FEWEST_COLUMNS
 from recsys_dagster.resources.sources.formats import NAMED_ONE_BY_ONE, READERS
 from recsys_dagster.resources.sources.sniffing import (
@@ -124,3 +124,9 @@ def is_table(path: Path, lines: Sequence[str], delimiter: str) -> bool:
         return True
     widths = [len(cells(line, delimiter)) for line in lines]
     return bool(widths) and widths[0] > 1 and widths.count(widths[0]) >= OF_ONE_SHAPE * len(widths)
+
+
+def has_both_keys(names: Sequence[str]) -> bool:
+    """Whether names of columns say that a row is about a user and an item."""
+    kinds: tuple[Kind, ...] = ("user_id", "item_id")
+    return all(any(key_rank(name, kind) for name in names) for kind in kinds)

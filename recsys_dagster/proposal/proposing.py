@@ -79,14 +79,18 @@ def _unused(roles: Roles, tables: Sequence[Table]) -> tuple[str, ...]:
 
 def _size(roles: Roles, texts: Sequence[Column]) -> Size:
     pairs = pd.DataFrame({"user": roles.user.ids, "item": roles.item.ids}).dropna()
-    liked = pairs.drop_duplicates()["item"].value_counts()
+    table = roles.interactions
+    # Of a sample, as many times as many; that overstates pairs that come back, if anything.
+    times = table.candidate.rows / table.rows if table.candidate.rows else 1
+    liked = times * pairs.drop_duplicates()["item"].value_counts()
     known = liked.index
+    learned = table.distinct(roles.item)
     every = known if roles.items is None else known.union(roles.items.column.counts.index)
     return Size(
-        items=len(every),
-        learned=len(known),
+        items=max(len(every), learned),
+        learned=learned,
         likes=int(liked.sum()),
-        texts=len(known) if roles.items is None else roles.items.column.distinct,
+        texts=learned if roles.items is None else roles.items.column.distinct,
         text_length=sum(column.text_length for column in texts),
         with_minimum={
             minimum: (int((liked >= minimum).sum()), int(liked[liked >= minimum].sum()))
@@ -132,8 +136,8 @@ def _interactions(roles: Roles) -> tuple[Choice, ...]:
         # What ratings say is liked goes before what events do.
         settings += [one for one in more if not one.key or one.key not in _keys_of(settings)]
     why = (
-        f"{table.size}, {roles.user.distinct:,} users in `{roles.user.name}` and "
-        f"{roles.item.distinct:,} items in `{roles.item.name}`."
+        f"{table.size}, {table.distinct(roles.user):,} users in `{roles.user.name}` and "
+        f"{table.distinct(roles.item):,} items in `{roles.item.name}`."
     )
     if roles.similar:
         why += f" Users and items are also in {', '.join(roles.similar)}."

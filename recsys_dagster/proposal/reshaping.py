@@ -62,6 +62,9 @@ def united(candidates: Sequence[Candidate]) -> list[Candidate]:
             {key: value for key, value in source.items() if key != "sql"},
             name=names,
             split="split",
+            rows=sum(one.rows or len(one.frame) for one in members)
+            if any(one.rows for one in members)
+            else 0,
         )
         dropped |= {id(member) for member in members[1:]}
     return [made.get(id(one), one) for one in candidates if id(one) not in dropped]

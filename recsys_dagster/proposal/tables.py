@@ -51,6 +51,7 @@ class Candidate:
         split: the column that says train or test, where it was made of such tables.
         parts: names of the tables that it was joined of.
         rows: how many there are where the frame has some of them only; else 0.
+        distinct: by key, how many different values are in all of these rows.
     """
 
     source: str | dict[str, Any]
@@ -64,6 +65,7 @@ class Candidate:
     split: str = ""
     parts: tuple[str, ...] = ()
     rows: int = 0
+    distinct: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -273,6 +275,10 @@ class Table:
         if self.candidate.rows:
             return f"{self.candidate.rows:,} rows, of which {self.rows:,} were looked at"
         return f"{self.rows:,} rows"
+
+    def distinct(self, column: "Column") -> int:
+        """How many different values a key has, in rows that were not looked at too."""
+        return max(column.distinct, self.candidate.distinct.get(column.name, 0))
 
     @property
     def names(self) -> list[str]:
