@@ -19,8 +19,9 @@ from recsys_dagster.proposal.names import (
 )
 from recsys_dagster.proposal.reshaping import handed_on
 from recsys_dagster.proposal.roles import named_keys
-from recsys_dagster.proposal.tables import Candidate, Column, Table, percent
+from recsys_dagster.proposal.tables import Candidate, Column, Table
 from recsys_dagster.steps.ids import as_ids
+from recsys_dagster.steps.shares import percent
 
 LEAST_SHARED = 0.5
 """Of the keys of lines that orders must have."""

@@ -14,7 +14,7 @@ from recsys_dagster.proposal.naming import named
 from recsys_dagster.proposal.rendering import Choice, Counts, Proposal
 from recsys_dagster.proposal.reshaping import quoted, split_column, unfolded, united
 from recsys_dagster.proposal.roles import Parent, Roles, find_roles
-from recsys_dagster.proposal.tables import Candidate, Column, Table, listed, percent
+from recsys_dagster.proposal.tables import Candidate, Column, Table, listed
 from recsys_dagster.proposal.texts import (
     item_texts,
     named_item_columns,
@@ -23,6 +23,7 @@ from recsys_dagster.proposal.texts import (
     texts_of_items,
 )
 from recsys_dagster.steps.id_matching import explain_mismatch
+from recsys_dagster.steps.shares import percent
 
 MINIMUMS = (2, 3, 5, 10, 20)
 """Of users that an item must have to be learned from, where all items are too many."""

@@ -303,13 +303,6 @@ def _are_few(faults: pd.Series) -> bool:
     return bool(faults.mean() <= 0.05)
 
 
-def percent(share: float) -> str:
-    """A share for people, never rounded up to all of it nor down to nothing."""
-    if 0 < share < 0.01:
-        return "under 1 %"
-    return f"{int(share * 100)} %"
-
-
 def listed(names: Iterable[Any]) -> str:
     """Names in backticks, for comments."""
     return ", ".join(f"`{name}`" for name in names)
