@@ -138,7 +138,7 @@ class Catalogs(Mapping[str, Catalog]):
             try:
                 catalog = read_catalog(file)
             except UserError as error:
-                faulty.append(FaultyCatalog(file, _name_in(file), str(error)))
+                faulty.append(FaultyCatalog(file, name_in(file), str(error)))
             else:
                 found.setdefault(catalog.name, []).append((file, catalog))
         for name, both in found.items():
@@ -186,8 +186,8 @@ class Catalogs(Mapping[str, Catalog]):
         return len(self._catalogs)
 
 
-def _name_in(file: Path) -> str:
-    """What a faulty file says to be called, or else its own name."""
+def name_in(file: Path) -> str:
+    """What a file says to be called, faulty or not, or else its own name."""
     try:
         content, _ = load_yaml(file)
     except UserError:

@@ -99,7 +99,7 @@ class TestEstimate:
             "180,000 items 19.5 hours."
         )
         assert estimate(catalog(encoder="tfidf"), SMALL, 2, None, gpu=False) == (
-            "On this machine: under a minute and 0.0 GiB: hybrid over 900 items under a minute."
+            "On this machine: under a minute and 0.1 GiB: hybrid over 900 items under a minute."
         )
 
     def test_what_a_run_would_refuse_is_refused_before(self, monkeypatch):

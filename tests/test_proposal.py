@@ -141,7 +141,7 @@ class TestTables:
         found = proposed(log=log, things=things)
         assert found["interactions"]["columns"] == {"user_id": "a", "item_id": "b"}
         assert found["items"]["columns"] == {"item_id": "x", "title": "y"}
-        assert "100 % of its values are in things.csv" in remarks(log=log, things=things)
+        assert "100.0% of its values are in things.csv" in remarks(log=log, things=things)
         assert "A guess: of the other columns" in remarks(log=log, things=things)
 
     def test_small_numbers_are_in_every_column_of_row_numbers_and_no_key(self):

@@ -59,8 +59,14 @@ class TestOrdersAndLines:
         }
         assert list(interactions["source"]["tables"]) == ["order_lines", "orders"]
         assert interactions["source"]["sql"].splitlines()[1:] == [
-            'from "order_lines" as lines',
-            'left join "orders" as heads on lines."order_id" = heads."id"',
+            'from (select *, trim(cast("order_id" as varchar)) as joined_by from "order_lines") '
+            "as lines",
+            "left join (",
+            'select *, trim(cast("id" as varchar)) as joined_by,',
+            'row_number() over (partition by trim(cast("id" as varchar)) '
+            "order by source_file desc, source_row desc) as times",
+            'from "orders"',
+            ") as heads on heads.joined_by = lines.joined_by and heads.times = 1",
         ]
         assert any("joined by `order_id`, which is `id`" in guess for guess in found.guesses())
 
@@ -83,7 +89,11 @@ class TestListsInCells:
         [
             ("|".join, """string_split("product_ids", '|')"""),
             (", ".join, """string_split("product_ids", ',')"""),
-            (lambda ids: str(ids).replace("'", '"'), """from_json("product_ids", '["VARCHAR"]')"""),
+            (
+                lambda ids: str(ids).replace("'", '"'),
+                """from_json(nullif(trim("product_ids"), ''), '["VARCHAR"]')""",
+            ),
+            (str, """regexp_extract_all("product_ids", '''([^'']*)''', 1)"""),
             (list, '"product_ids"'),
         ],
     )
@@ -107,6 +117,31 @@ class TestListsInCells:
         assert 'element."item_id" as "item_id", element."quantity" as "quantity"' in sql
         assert interactions["interactions"]["columns"] == {"weight": "quantity"}
 
+    def test_names_of_several_words_are_ids_of_another_table(self):
+        names = [f"{colour} {thing}" for colour in ("Blue", "Red", "Green", "Old", "New")
+                 for thing in ("Jeans", "Shoe", "Hat", "Coat")]  # fmt: skip
+        named = candidate("products", pd.DataFrame(
+            {"product": names, "description": [f"It keeps you warm: {name}" for name in names]}
+        ))  # fmt: skip
+        sold = pd.DataFrame({"customer_id": np.arange(400) % 30,
+                             "product": [names[row * 7 % 20] for row in range(400)]})  # fmt: skip
+        found = proposal(candidate("orders", sold), named).settings()
+        assert found["interactions"]["source"] == "orders.csv"
+
+    @pytest.mark.parametrize("column", ["product", "items", "book"])
+    def test_the_name_of_an_item_beside_its_id_is_no_list(self, column):
+        sold = lines().assign(customer_id=np.arange(400) % 30, **{column: "Blue Jeans"})
+        sold[column] = [f"Blue Jeans {row % 3}" for row in range(400)]
+        found = proposal(candidate("orders", sold), products()).settings()
+        assert found["interactions"]["source"] == "orders.csv"
+
+    def test_spaces_are_no_separators_where_no_table_knows_the_parts(self):
+        sold = pd.DataFrame({"customer_id": np.arange(400) % 30,
+                             "product": [f"Hat {row * 7 % 20}" for row in range(400)]})  # fmt: skip
+        sold["description"] = "It keeps you warm: " + sold["product"]
+        found = proposal(candidate("orders", sold)).settings()
+        assert found["interactions"]["source"] == "orders.csv"
+
     def test_genres_of_a_film_are_no_items(self):
         films = pd.DataFrame({"user_id": np.arange(90) % 30, "movie_id": np.arange(90) % 9,
                               "title": "A film", "genres": "Comedy|Drama"})  # fmt: skip
@@ -123,7 +158,12 @@ def test_a_matrix_of_users_and_items_becomes_rows():
     found = proposal(candidate("matrix", matrix), products())
     source = found.settings()["interactions"]["source"]
     assert source["sql"].startswith(
-        'select "user_id", "product_id", weight\nfrom (unpivot "matrix"'
+        'select source_file, source_row, source_error, "user_id", "product_id", weight\n'
+        'from (unpivot "matrix"'
+    )
+    assert source["sql"].endswith(
+        'union all by name\nselect source_file, source_row, source_error, "user_id"\n'
+        'from "matrix"\nwhere source_error is not null'
     )
     assert any("unpivot makes rows of them" in guess for guess in found.guesses())
 

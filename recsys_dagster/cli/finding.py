@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.cli.shapes import (
+    SUFFIXES_OF_TEXT,
+    common_format,
+    has_both_keys,
     is_matrix,
     is_table,
     lines_above_the_header,
@@ -22,10 +25,11 @@ from recsys_dagster.cli.shapes import (
 from recsys_dagster.errors import UserError
 from recsys_dagster.proposal import Candidate
 from recsys_dagster.proposal.languages import fold
+from recsys_dagster.proposal.names import key_rank
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.databases import is_sqlite, relation, tables_of
 from recsys_dagster.resources.sources.files import find_files
-from recsys_dagster.resources.sources.formats import NAMED_ONE_BY_ONE, READERS
+from recsys_dagster.resources.sources.formats import NAMED_ONE_BY_ONE, READERS, SPREADSHEETS
 from recsys_dagster.resources.sources.sniffing import (
     TextFormat,
     cells,
@@ -39,7 +43,6 @@ from recsys_dagster.source import SourceSettings
 from recsys_dagster.steps.columns import own_columns
 
 DATABASES = (".duckdb", ".sqlite", ".sqlite3", ".db", ".db3", ".ddb")
-SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 NOTES = re.compile(
     r"readme|licen[cs]e|notice|copying|changelog|authors|citation|liesmich|lizenz|lisezmoi|"
     r"requirements|manifest|metadata$",
@@ -47,11 +50,11 @@ NOTES = re.compile(
 )
 """Names of files about tables that are none."""
 MOST_ROWS = 1_000_000
-"""Of a table that are looked at; of larger ones so many by chance."""
+"""Of a table of users and items that are looked at; of larger ones so many by chance. Tables that
+others point to are looked at whole: of a sample nobody knows what is not in them."""
 MOST_UNREADABLE = 0.5
 ENCODINGS_OF_QUERIES = ("utf-8",)
 PARTITION = re.compile(r"[^=/]+=[^=/]+")
-SUFFIXES_OF_TEXT = frozenset(READERS) - {".parquet", ".jsonl", ".ndjson", ".json"}
 
 
 @dataclass
@@ -104,22 +107,28 @@ class Found:
 
     def _take_files(self, parts: Sequence[Path]) -> None:
         """Files that are parts of one table, or one file."""
-        if len(parts) > 1:
-            read = self._read(self._relative(pattern_of(parts)), pattern_of(parts).name, quiet=True)
+        text = common_format(parts)
+        if len(parts) > 1 and (text is not None or suffix_of(parts[0]) not in SUFFIXES_OF_TEXT):
+            pattern = pattern_of(parts)
+            settings = {"path": self._relative(pattern)}
+            if text is not None:
+                settings["encoding"] = text.encoding
+            read = self._read(settings, pattern.name, quiet=True)
             if read is not None and _is_one_table(read):
-                self._take_file(parts[0], pattern_of(parts))
+                self._take_file(parts[0], pattern, text)
                 return
         for path in parts:
             self._take_file(path, path)
 
-    def _take_file(self, path: Path, pattern: Path) -> None:
+    def _take_file(self, path: Path, pattern: Path, common: TextFormat | None = None) -> None:
+        """A file, or the files of a pattern or a folder that have a format in common."""
         settings: dict[str, Any] = {"path": self._relative(pattern)}
         if path == pattern and glob.has_magic(settings["path"]) and not path.is_file():
             settings["path"] = glob.escape(settings["path"])
         is_headerless = False
         if suffix_of(path) in SUFFIXES_OF_TEXT:
             try:
-                text = sniff(path)
+                text = common or sniff(path)
                 lines = first_lines(path, text.encoding)
             except (OSError, EOFError, UnicodeError) as error:
                 self.remarks.append(f"Left aside: {pattern.name}: it cannot be read: {error}.")
@@ -135,7 +144,7 @@ class Found:
                 )
                 return
             if not text.has_header and is_matrix(cells(lines[0], text.delimiter)):
-                self._take_matrix(path, text, cells(lines[0], text.delimiter))
+                self._take_matrix(path, pattern, text, cells(lines[0], text.delimiter))
                 return
             if text.encoding != "utf-8":
                 settings["encoding"] = text.encoding
@@ -158,13 +167,14 @@ class Found:
         source = settings if len(settings) > 1 else settings["path"]
         self._add(source, read, is_headerless=is_headerless)
 
-    def _take_matrix(self, path: Path, text: TextFormat, header: list[str]) -> None:
+    def _take_matrix(self, path: Path, pattern: Path, text: TextFormat, header: list[str]) -> None:
         """A table with a column for each item, named by numbers, which no other table has."""
         names = [name.strip() for name in header]
-        if text.encoding not in ENCODINGS_OF_QUERIES or len(set(names)) < len(names):
+        is_read = text.encoding in ENCODINGS_OF_QUERIES and path == pattern
+        if not is_read or len(set(names)) < len(names):
             self.remarks.append(
-                f"Left aside: {path.name}: a column for each item. Write one row for each user and "
-                "item (unpivot, or melt in pandas) to a new file."
+                f"Left aside: {pattern.name}: a column for each item. Write one row for each user "
+                "and item (unpivot, or melt in pandas) to a new file."
             )
             return
         settings = {"path": self._relative(path), "encoding": text.encoding, "names": names}
@@ -192,9 +202,25 @@ class Found:
         if suffixes == {".parquet"} and all(
             all(map(PARTITION.fullmatch, Path(name).parts[:-1])) and "/" in name for name in files
         ):
-            self._take_partitions(relative, folder.name)
+            self._take_partitions(relative, folder.name, files)
             return
-        read = self._read(relative, folder.name)
+        texts = [file for file in files.values() if suffix_of(file) in SUFFIXES_OF_TEXT]
+        text = common_format(texts)
+        if texts and text is None:
+            self.remarks.append(
+                f"{folder.name}: its files are taken one by one, since their encodings, their "
+                "delimiters or their first lines differ."
+            )
+            for file in files.values():
+                self._take_file(file, file)
+            return
+        if text is not None and not text.has_header and len(texts) == len(files):
+            self._take_file(texts[0], folder, text)
+            return
+        settings: dict[str, Any] = {"path": relative}
+        if text is not None and text.encoding != "utf-8":
+            settings["encoding"] = text.encoding
+        read = self._read(settings, folder.name)
         if read is None:
             return
         if not _is_one_table(read):
@@ -203,19 +229,19 @@ class Found:
                 "table."
             )
             return
-        encodings = {sniff(file).encoding for file in files.values()
-                     if suffix_of(file) in SUFFIXES_OF_TEXT}  # fmt: skip
-        if encodings - {"utf-8"}:
-            settings = {"path": relative, "encoding": (encodings - {"utf-8"}).pop()}
-            read = self._read(settings, folder.name)
-            if read is not None:
-                self._add(settings, read)
-            return
-        self._add(relative, read)
+        self._add(settings if len(settings) > 1 else relative, read)
 
-    def _take_partitions(self, relative: str, name: str) -> None:
-        pattern = f"{glob.escape(relative)}/**/*.parquet".replace("'", "''")
-        query = f"from read_parquet('{pattern}', hive_partitioning = true)"
+    def _take_partitions(self, relative: str, name: str, files: Iterable[str]) -> None:
+        # Not **, which means hidden folders too, such as those of a program that is still writing.
+        depths = sorted({file.count("/") for file in files})
+        patterns = [
+            _literal(f"{glob.escape(relative)}/{'[!._]*=*/' * depth}[!._]*.parquet")
+            for depth in depths
+        ]
+        query = (
+            f"from read_parquet([{', '.join(patterns)}], hive_partitioning = true, "
+            "union_by_name = true)"
+        )
         source = {"sql": f"select * {query}"}
         read = self._read(source, name)
         if read is not None:
@@ -268,7 +294,14 @@ class Found:
     ) -> None:
         readable = read.filter(pc.field("source_error").is_null())
         rows = readable.num_rows
-        if rows > MOST_ROWS:
+        distinct = {}
+        is_sampled = rows > MOST_ROWS and has_both_keys(read.column_names)
+        if is_sampled:
+            distinct = {
+                name: len(readable[name].drop_null().unique())
+                for name in own_columns(read.column_names)
+                if key_rank(name, "user_id") or key_rank(name, "item_id")
+            }
             chosen = np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False)
             readable = readable.take(np.sort(chosen))
         frame = to_pandas(readable.select(own_columns(read.column_names)))
@@ -283,7 +316,8 @@ class Found:
                 context or {},
                 dialect=dialect,
                 is_headerless=is_headerless,
-                rows=rows if rows > MOST_ROWS else 0,
+                rows=rows if is_sampled else 0,
+                distinct=distinct,
             )
         )
 

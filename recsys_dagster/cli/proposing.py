@@ -1,20 +1,28 @@
 """`recsys init`: a folder of tables → a catalog's YAML file."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from recsys_dagster.catalog import DEFAULT_ENCODER, NAME
-from recsys_dagster.catalogs import catalogs_folder, read_catalog
+from recsys_dagster.catalogs import catalogs_folder, name_in, read_catalog
 from recsys_dagster.cli.finding import DATABASES, Found
 from recsys_dagster.errors import UserError
 from recsys_dagster.estimates import usable_cores
 from recsys_dagster.proposal import propose, render
 from recsys_dagster.proposal.machine import MULTILINGUAL, Machine, fitted_to
+from recsys_dagster.proposal.rendering import Counts
 from recsys_dagster.resources.encoder import may_have_cuda
 from recsys_dagster.resources.encoder_models import is_here
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.formats import READERS
+from recsys_dagster.resources.warehouse import to_pandas
+from recsys_dagster.source import SourceSettings
+from recsys_dagster.steps.ids import as_ids
 from recsys_dagster.steps.models.memory import available_bytes
 
 LONGEST_NAME = 40
@@ -33,11 +41,6 @@ class Written:
     file: Path
     guesses: list[str]
     remarks: list[str]
-
-
-def init_catalog(folder: Path, name: str | None, force: bool) -> Path:
-    """Propose a catalog as `propose_catalog` does: the YAML file."""
-    return propose_catalog(folder, name, force).file
 
 
 def propose_catalog(folder: Path, name: str | None, force: bool) -> Written:
@@ -70,7 +73,8 @@ def propose_catalog(folder: Path, name: str | None, force: bool) -> Written:
             f"No part of the catalog: {', '.join(proposal.unused)}. Where these are tables of "
             "another recommender, put them into a folder of their own and run init for it."
         )
-    _write(file, render(proposal, name, [_heading(folder), *found.remarks]))
+    text = render(proposal, name, [_heading(folder), *found.remarks])
+    _write(file, text, proposal.counts)
     return Written(file, proposal.guesses(), found.remarks)
 
 
@@ -112,18 +116,11 @@ def _require_free(file: Path, name: str, force: bool) -> None:
             "one another name with --name."
         )
     for other in sorted([*file.parent.glob("*.yaml"), *file.parent.glob("*.yml")]):
-        if other != file and _name_in(other) == name:
+        if other != file and name_in(other) == name:
             raise UserError(
                 f"{other}: this file has a catalog {name!r} already. Give the new one another "
                 "name with --name."
             )
-
-
-def _name_in(file: Path) -> str | None:
-    try:
-        return read_catalog(file).name
-    except UserError:
-        return None
 
 
 def _heading(folder: Path) -> str:
@@ -140,15 +137,55 @@ def _nothing_to_read(folder: Path) -> str:
     )
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, text: str, counts: Mapping[str, Counts]) -> None:
     """Put the file in place when it is known to be a catalog, with a query that works."""
     hidden = file.with_name(f".{file.name}.part")
     try:
         hidden.write_text(text, encoding="utf-8")
         catalog = read_catalog(hidden)
-        for source in (catalog.interactions.source, catalog.items.source):
+        for section, source in (
+            ("interactions", catalog.interactions.source),
+            ("items", catalog.items.source),
+        ):
             if source.sql is not None:
-                read_source(source, catalog.folder)
+                rows = read_source(source, catalog.folder).rows
+                if section in counts:
+                    require_counts(section, source, rows, counts[section])
         hidden.replace(file)
     finally:
         hidden.unlink(missing_ok=True)
+
+
+def require_counts(section: str, source: SourceSettings, rows: pa.Table, counts: Counts) -> None:
+    """Refuse a query that gives other rows than the tables were understood to have.
+
+    Args:
+        section: interactions or items.
+        source: the query.
+        rows: what it gives.
+        counts: what it must give; rows that could not be read come on top.
+
+    Raises:
+        UserError: other numbers of rows, users or items.
+    """
+    readable = rows.filter(pc.field("source_error").is_null())
+    found = {"rows": readable.num_rows} | {
+        f"ids in {name!r}": as_ids(to_pandas(readable.select([name]))[name]).nunique()
+        for name in counts.keys
+    }
+    expected = {"rows": counts.rows} | {
+        f"ids in {name!r}": distinct for name, distinct in counts.keys.items()
+    }
+    wrong = [
+        f"{found[what]:,} {what}, not {number:,}"
+        for what, number in expected.items()
+        if found[what] != number
+    ]
+    if wrong:
+        of = ", ".join(source.tables) or source.described
+        raise UserError(
+            f"{section}: a query over {of} would be needed, but the one that init can write gives "
+            f"{'; '.join(wrong)}. Write a table of one row for each user and item to a file, and "
+            "run init again, or write the YAML file by hand (see Use your own tables in the "
+            "README)."
+        )

@@ -1,22 +1,27 @@
 """Orders in one table and their lines in another → one table of who took what."""
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
+import pandas as pd
+
+from recsys_dagster.proposal.lists import quoted
 from recsys_dagster.proposal.names import (
     EVENT_NAMES,
     KEY_SUFFIXES,
     SPLIT_NAMES,
     WEIGHT_NAMES,
-    Kind,
     key_rank,
     letters,
     place_in,
     singulars,
     words,
 )
-from recsys_dagster.proposal.reshaping import handed_on, quoted
-from recsys_dagster.proposal.tables import Candidate, Column, Table, percent
+from recsys_dagster.proposal.reshaping import handed_on
+from recsys_dagster.proposal.roles import named_keys
+from recsys_dagster.proposal.tables import Candidate, Column, Table
 from recsys_dagster.steps.ids import as_ids
+from recsys_dagster.steps.shares import percent
 
 LEAST_SHARED = 0.5
 """Of the keys of lines that orders must have."""
@@ -26,10 +31,10 @@ def joined(tables: Sequence[Table]) -> list[Table]:
     """Tables of lines with what their orders say of the user, the time and so on."""
     found = []
     for heads in tables:
-        if _named(heads, "item_id") or not _named(heads, "user_id"):
+        if named_keys(heads, "item_id") or not named_keys(heads, "user_id"):
             continue
         for lines in tables:
-            if lines is heads or _named(lines, "user_id") or not _named(lines, "item_id"):
+            if lines is heads or named_keys(lines, "user_id") or not named_keys(lines, "item_id"):
                 continue
             link = max(_links(heads, lines), key=lambda one: one[2], default=None)
             made = _join(heads, lines, *link) if link is not None else None
@@ -38,21 +43,13 @@ def joined(tables: Sequence[Table]) -> list[Table]:
     return found
 
 
-def _named(table: Table, kind: Kind) -> list[Column]:
-    return [
-        column
-        for column in table.columns
-        if key_rank(column.name, kind) is not None and column.is_key_like
-    ]
-
-
 def _links(heads: Table, lines: Table) -> Iterator[tuple[Column, Column, float]]:
     """Pairs of columns, one row each of the first, that hold two tables together."""
     for head in heads.columns:
         if not head.is_key_like or head.uniqueness < 1.0 or key_rank(head.name, "user_id"):
             continue
         for line in lines.columns:
-            if line.name in {column.name for column in _named(lines, "item_id")}:
+            if line.name in {column.name for column in named_keys(lines, "item_id")}:
                 continue
             if line.is_key_like and _belong_together(heads, head, line):
                 shared = line.share_in(head)
@@ -80,16 +77,25 @@ def _join(
     own = lines.candidate.dialect
     selected = [f"lines.{quoted(name)}" for name in lines.names]
     selected += [f"heads.{quoted(column.name)}" for column in taken]
-    on = f"lines.{quoted(line.name)} = heads.{quoted(head.name)}"
-    if lines.candidate.frame[line.name].dtype != heads.candidate.frame[head.name].dtype:
-        on = (
-            f"cast(lines.{quoted(line.name)} as varchar) = "
-            f"cast(heads.{quoted(head.name)} as varchar)"
-        )
+    are_integers = all(pd.api.types.is_integer_dtype(one.values) for one in (head, line))
+    left_key, right_key = (
+        quoted(one.name) if are_integers else _as_id(one, own) for one in (line, head)
+    )
+    latest = (
+        ["source_file", "source_row"]
+        if "tables" in heads.candidate.context
+        else [quoted(column.name) for column in (*taken, head)]
+    )
+    order = ", ".join(f"{name} desc" for name in latest)
+    # Orders that are exported again must not make more lines of one.
     sql = (
         f"select {handed_on(lines.candidate, 'lines.')}{', '.join(selected)}\n"
-        f"from {lines.candidate.relation} as lines\n"
-        f"left join {heads.candidate.relation} as heads on {on}"
+        f"from (select *, {left_key} as joined_by from {lines.candidate.relation}) as lines\n"
+        f"left join (\n"
+        f"select *, {right_key} as joined_by,\n"
+        f"row_number() over (partition by {right_key} order by {order}) as times\n"
+        f"from {heads.candidate.relation}\n"
+        f") as heads on heads.joined_by = lines.joined_by and heads.times = 1"
     )
     source = lines.candidate.query(sql, heads.candidate)
     if source is None:
@@ -117,7 +123,19 @@ def _join(
         guesses=(guess,),
         name=f"{lines.name} with {heads.name}",
         parts=(lines.name, heads.name),
+        rows=lines.candidate.rows,
     )
+
+
+def _as_id(column: Column, dialect: str) -> str:
+    """A key in SQL as `as_ids` makes it, for the usual differences: spaces around it, and 7.0."""
+    name = quoted(column.name)
+    first = column.present.iloc[0]
+    if pd.api.types.is_float_dtype(column.values) or isinstance(first, Decimal):
+        if dialect == "sqlite":
+            return f"cast(cast({name} as integer) as varchar)"
+        return f"regexp_replace(cast({name} as varchar), '\\.0+$', '')"
+    return f"trim(cast({name} as varchar))"
 
 
 def _says_more(column: Column) -> bool:

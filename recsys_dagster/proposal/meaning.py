@@ -22,7 +22,8 @@ from recsys_dagster.proposal.names import (
     words,
 )
 from recsys_dagster.proposal.rendering import Choice
-from recsys_dagster.proposal.tables import Column, Table, listed, percent
+from recsys_dagster.proposal.tables import Column, Table, listed
+from recsys_dagster.steps.shares import percent
 from recsys_dagster.steps.time_formats import READABLE, is_plausible, look_dated, shares_read
 from recsys_dagster.steps.times import parse_timestamps
 

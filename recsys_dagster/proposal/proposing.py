@@ -11,10 +11,10 @@ from recsys_dagster.proposal.machine import is_english
 from recsys_dagster.proposal.meaning import find_events, find_time, find_weight
 from recsys_dagster.proposal.names import key_rank, must_be_named
 from recsys_dagster.proposal.naming import named
-from recsys_dagster.proposal.rendering import Choice, Proposal
+from recsys_dagster.proposal.rendering import Choice, Counts, Proposal
 from recsys_dagster.proposal.reshaping import quoted, split_column, unfolded, united
 from recsys_dagster.proposal.roles import Parent, Roles, find_roles
-from recsys_dagster.proposal.tables import Candidate, Column, Table, listed, percent
+from recsys_dagster.proposal.tables import Candidate, Column, Table, listed
 from recsys_dagster.proposal.texts import (
     item_texts,
     named_item_columns,
@@ -23,6 +23,7 @@ from recsys_dagster.proposal.texts import (
     texts_of_items,
 )
 from recsys_dagster.steps.id_matching import explain_mismatch
+from recsys_dagster.steps.shares import percent
 
 MINIMUMS = (2, 3, 5, 10, 20)
 """Of users that an item must have to be learned from, where all items are too many."""
@@ -53,7 +54,22 @@ def propose(candidates: Sequence[Candidate]) -> Proposal:
         _size(roles, texts),
         is_english([text for column in texts for text in column.texts]),
         _unused(roles, tables),
+        _counts(roles),
     )
+
+
+def _counts(roles: Roles) -> dict[str, Counts]:
+    """What queries must give: they and the frames that all else rests on are made apart."""
+    counts = {}
+    table = roles.interactions
+    if not table.candidate.rows:
+        keys = {column.name: column.distinct for column in (roles.user, roles.item)}
+        counts["interactions"] = Counts(table.rows, keys)
+    items = roles.items
+    if items is not None and not items.table.candidate.rows:
+        keys = {items.column.name: items.column.distinct}
+        counts["items"] = Counts(items.table.rows, keys)
+    return counts
 
 
 def _unused(roles: Roles, tables: Sequence[Table]) -> tuple[str, ...]:
@@ -64,14 +80,18 @@ def _unused(roles: Roles, tables: Sequence[Table]) -> tuple[str, ...]:
 
 def _size(roles: Roles, texts: Sequence[Column]) -> Size:
     pairs = pd.DataFrame({"user": roles.user.ids, "item": roles.item.ids}).dropna()
-    liked = pairs.drop_duplicates()["item"].value_counts()
+    table = roles.interactions
+    # Of a sample, as many times as many; that overstates pairs that come back, if anything.
+    times = table.candidate.rows / table.rows if table.candidate.rows else 1
+    liked = times * pairs.drop_duplicates()["item"].value_counts()
     known = liked.index
+    learned = table.distinct(roles.item)
     every = known if roles.items is None else known.union(roles.items.column.counts.index)
     return Size(
-        items=len(every),
-        learned=len(known),
+        items=max(len(every), learned),
+        learned=learned,
         likes=int(liked.sum()),
-        texts=len(known) if roles.items is None else roles.items.column.distinct,
+        texts=learned if roles.items is None else roles.items.column.distinct,
         text_length=sum(column.text_length for column in texts),
         with_minimum={
             minimum: (int((liked >= minimum).sum()), int(liked[liked >= minimum].sum()))
@@ -117,8 +137,8 @@ def _interactions(roles: Roles) -> tuple[Choice, ...]:
         # What ratings say is liked goes before what events do.
         settings += [one for one in more if not one.key or one.key not in _keys_of(settings)]
     why = (
-        f"{table.size}, {roles.user.distinct:,} users in `{roles.user.name}` and "
-        f"{roles.item.distinct:,} items in `{roles.item.name}`."
+        f"{table.size}, {table.distinct(roles.user):,} users in `{roles.user.name}` and "
+        f"{table.distinct(roles.item):,} items in `{roles.item.name}`."
     )
     if roles.similar:
         why += f" Users and items are also in {', '.join(roles.similar)}."

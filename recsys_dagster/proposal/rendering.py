@@ -1,8 +1,8 @@
 """A proposal, and how it is written as YAML: every choice with its reason above it."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -38,6 +38,19 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Counts:
+    """What a section's source must give, as far as it was looked at.
+
+    Attributes:
+        rows: how many can be read.
+        keys: by column, how many different ids.
+    """
+
+    rows: int
+    keys: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Proposal:
     """What was chosen, section by section; an empty section is left out.
 
@@ -49,6 +62,7 @@ class Proposal:
         size: what estimates are made from.
         is_english: whether the texts of items are mostly in English.
         unused: names of the tables that have no part in it.
+        counts: by section, what its query must give; none where only some rows were looked at.
     """
 
     interactions: tuple[Choice, ...]
@@ -58,6 +72,7 @@ class Proposal:
     size: Size | None = None
     is_english: bool = True
     unused: tuple[str, ...] = ()
+    counts: Mapping[str, Counts] = field(default_factory=dict)
 
     def guesses(self) -> list[str]:
         """What should be looked at, a line each: the section, the entry and the reason."""

@@ -3,25 +3,17 @@
 Rows that cannot be read are handed on by the queries, so that they are counted as rejected.
 """
 
-import ast
-import json
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from recsys_dagster.proposal.lists import fields_of_items, lists_in, quoted
 from recsys_dagster.proposal.names import SPLIT_NAMES, key_rank, place_in, words
+from recsys_dagster.proposal.roles import named_keys
 from recsys_dagster.proposal.tables import Candidate, Column, Table
-from recsys_dagster.steps.ids import as_ids
 
-SEPARATORS = ("|", ";", ",", " ")
-LISTS = (list, tuple, np.ndarray)
-ELEMENT = re.compile(r"[\w.:/#-]+")
-LEAST_LISTS = 0.2
-"""Of the cells of a column of lists: with more than one element."""
 FEWEST_COLUMNS = 8
 """Of a matrix of users and items."""
 MOST_MARKS = 21
@@ -31,15 +23,6 @@ PARTS = {
     "val": "valid", "dev": "valid", "test": "test", "testing": "test",
 }  # fmt: skip
 HANDED_ON = "source_file, source_row, source_error, "
-
-
-def quoted(name: str) -> str:
-    """A name in a query."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def handed_on(candidate: Candidate, alias: str = "") -> str:
@@ -79,6 +62,9 @@ def united(candidates: Sequence[Candidate]) -> list[Candidate]:
             {key: value for key, value in source.items() if key != "sql"},
             name=names,
             split="split",
+            rows=sum(one.rows or len(one.frame) for one in members)
+            if any(one.rows for one in members)
+            else 0,
         )
         dropped |= {id(member) for member in members[1:]}
     return [made.get(id(one), one) for one in candidates if id(one) not in dropped]
@@ -109,23 +95,23 @@ def _unnested(table: Table, tables: Sequence[Table]) -> Candidate | None:
     if not any(key_rank(name, "user_id") for name in table.names):
         return None
     for column in table.columns:
-        found = _lists_in(column, [other for other in tables if other is not table])
+        if _has_better_item(table, column):
+            continue
+        found = lists_in(column, [other for other in tables if other is not table])
         if found is None:
             continue
         expression, lists = found
         others = [name for name in table.names if name != column.name]
         selected = "".join(f"{quoted(name)}, " for name in others)
-        frame = (
-            candidate.frame[others]
-            .assign(**{column.name: lists})
-            .explode(column.name, ignore_index=True)
-        )
+        frame = candidate.frame[others].assign(**{column.name: lists})
+        # An empty list is no row in the query either.
+        frame = frame[[len(each) > 0 for each in lists]].explode(column.name, ignore_index=True)
         exploded = frame.pop(column.name)
         inner = (
             f"select *, unnest(coalesce({expression}, [null])) as element\n"
             f"from {candidate.relation}"
         )
-        fields = _fields(exploded)
+        fields = fields_of_items(exploded)
         if fields:
             names = [name if name not in others else f"{column.name}_{name}" for name in fields]
             taken = ", ".join(
@@ -146,12 +132,13 @@ def _unnested(table: Table, tables: Sequence[Table]) -> Candidate | None:
     return None
 
 
-def _fields(values: pd.Series) -> list[str]:
-    """The fields of structures that an item is among."""
-    first = next((each for each in values if isinstance(each, dict)), None)
-    if first is None or not any(key_rank(name, "item_id") for name in first):
-        return []
-    return [name for name, value in first.items() if not isinstance(value, dict | list)]
+def _has_better_item(table: Table, column: Column) -> bool:
+    """Whether another column says by its name, at least as well, which item a row is about."""
+    rank = key_rank(column.name, "item_id")
+    return any(
+        other is not column and (rank is None or (key_rank(other.name, "item_id") or rank) <= rank)
+        for other in named_keys(table, "item_id")
+    )
 
 
 def _derived(candidate: Candidate, sql: str, frame: pd.DataFrame, guess: str) -> Candidate | None:
@@ -165,95 +152,6 @@ def _derived(candidate: Candidate, sql: str, frame: pd.DataFrame, guess: str) ->
         relation=f"(\n{sql}\n)",
         name=candidate.name,
         guesses=(*candidate.guesses, guess),
-    )
-
-
-def _lists_in(column: Column, others: Sequence[Table]) -> tuple[str, list[Any]] | None:
-    """How the lists of a column are taken apart in a query, and the lists.
-
-    A sample decides; only a column that has lists is taken apart whole.
-    """
-    found = _taken_apart(column)
-    if found is None:
-        return None
-    expression, apart = found
-    elements = [element for value in column.sample for element in apart(value)]
-    if any(isinstance(each, dict) for each in elements):
-        is_of_items = bool(_fields(pd.Series(elements, dtype=object)))
-    else:
-        is_of_items = _are_items(column, elements, others)
-    if not is_of_items:
-        return None
-    try:
-        return expression, [apart(value) for value in column.values]
-    except (ValueError, SyntaxError):
-        return None  # a cell beyond the sample is no list
-
-
-def _taken_apart(column: Column) -> tuple[str, Callable[[Any], list[Any]]] | None:
-    """The same of one column whatever is in its lists: in SQL, and in Python."""
-    sample = column.sample
-    name = quoted(column.name)
-    if sample.empty:
-        return None
-    if isinstance(sample.iloc[0], LISTS):
-        return name, lambda value: list(value) if isinstance(value, LISTS) else []
-    if not isinstance(sample.iloc[0], str):
-        return None
-    texts = sample.astype("str").str.strip()
-    if texts.str.match(r"\[.*\]$").mean() > MOSTLY:
-        return _written_lists(name, texts)
-    for separator in SEPARATORS:
-        if texts.str.contains(separator, regex=False).mean() < LEAST_LISTS:
-            continue
-        apart = _splitting(separator)
-        elements = [element.strip() for text in texts for element in apart(text)]
-        if np.mean([ELEMENT.fullmatch(each) is not None for each in elements]) >= 0.95:
-            return f"string_split({name}, {_literal(separator)})", apart
-    return None
-
-
-def _written_lists(name: str, texts: pd.Series) -> tuple[str, Callable[[Any], list[Any]]] | None:
-    """Lists as JSON or Python writes them."""
-    for read, expression in (
-        (json.loads, f"from_json({name}, '[\"VARCHAR\"]')"),
-        (
-            ast.literal_eval,
-            f"string_split(regexp_replace({name}, '[\\[\\]''\" ]', '', 'g'), ',')",
-        ),
-    ):
-        apart = _reading(read)
-        try:
-            elements = [each for text in texts for each in apart(text)]
-        except (ValueError, SyntaxError):
-            continue
-        is_flat = not any(isinstance(each, dict | list) for each in elements)
-        return (expression, apart) if is_flat else None
-    return None
-
-
-def _reading(read: Callable[[str], Any]) -> Callable[[Any], list[Any]]:
-    return lambda value: list(read(value)) if isinstance(value, str) and value.strip() else []
-
-
-def _splitting(separator: str) -> Callable[[Any], list[Any]]:
-    return lambda value: value.split(separator) if isinstance(value, str) and value.strip() else []
-
-
-def _are_items(column: Column, elements: Sequence[Any], others: Sequence[Table]) -> bool:
-    """Whether the name of a column, or another table, says that these are items."""
-    if not elements:
-        return False
-    if key_rank(column.name, "item_id") or key_rank(column.name.removesuffix("s"), "item_id"):
-        return True
-    ids = as_ids(pd.Series(elements, dtype=object)).dropna().drop_duplicates()
-    return any(
-        other_column.is_key_like
-        and other_column.uniqueness > 0.98
-        and other.has_text_beside(other_column)
-        and ids.isin(other_column.counts.index).mean() > MOSTLY
-        for other in others
-        for other_column in other.columns
     )
 
 
@@ -292,15 +190,21 @@ def _unpivoted(table: Table, tables: Sequence[Table]) -> Candidate | None:
     if item is None:
         return None
     nothing = ["''"] + ["'0'", "'0.0'"] * bool((numbers == 0).mean() > 0.5)
-    hidden = HANDED_ON.rstrip(", ") if "tables" in candidate.context else ""
-    left = ", ".join([quoted(key.name), hidden] if hidden else [quoted(key.name)])
+    hidden = handed_on(candidate)
+    left = f"{hidden}{quoted(key.name)}"
     value = "weight"
     sql = (
-        f"select {quoted(key.name)}, {quoted(item)}, {value}\n"
+        f"select {left}, {quoted(item)}, {value}\n"
         f"from (unpivot {candidate.relation} on columns(* exclude ({left}))::varchar "
         f"into name {quoted(item)} value {value})\n"
         f"where trim({value}) not in ({', '.join(nothing)})"
     )
+    if hidden:
+        # Unpivot drops rows without a value, such as those that could not be read.
+        sql += (
+            f" and source_error is null\nunion all by name\nselect {left}\n"
+            f"from {candidate.relation}\nwhere source_error is not null"
+        )
     long = candidate.frame.melt(key.name, var_name=item, value_name=value).dropna()
     long = long[~long[value].astype("str").str.strip().isin([each.strip("'") for each in nothing])]
     guess = (

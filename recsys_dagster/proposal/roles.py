@@ -19,7 +19,8 @@ from recsys_dagster.proposal.names import (
     place_in,
     words,
 )
-from recsys_dagster.proposal.tables import Column, Table, percent
+from recsys_dagster.proposal.tables import Column, Table
+from recsys_dagster.steps.shares import percent
 
 NEARLY_UNIQUE = 0.98
 REPEATED_KEY = 0.5

@@ -51,6 +51,7 @@ class Candidate:
         split: the column that says train or test, where it was made of such tables.
         parts: names of the tables that it was joined of.
         rows: how many there are where the frame has some of them only; else 0.
+        distinct: by key, how many different values are in all of these rows.
     """
 
     source: str | dict[str, Any]
@@ -64,6 +65,7 @@ class Candidate:
     split: str = ""
     parts: tuple[str, ...] = ()
     rows: int = 0
+    distinct: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -284,6 +286,10 @@ class Table:
             return f"{self.candidate.rows:,} rows, of which {self.rows:,} were looked at"
         return f"{self.rows:,} rows"
 
+    def distinct(self, column: "Column") -> int:
+        """How many different values a key has, in rows that were not looked at too."""
+        return max(column.distinct, self.candidate.distinct.get(column.name, 0))
+
     @property
     def names(self) -> list[str]:
         """The names of its columns."""
@@ -305,13 +311,6 @@ class Table:
 
 def _are_few(faults: pd.Series) -> bool:
     return bool(faults.mean() <= 0.05)
-
-
-def percent(share: float) -> str:
-    """A share for people, never rounded up to all of it nor down to nothing."""
-    if 0 < share < 0.01:
-        return "under 1 %"
-    return f"{int(share * 100)} %"
 
 
 def listed(names: Iterable[Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from recsys_dagster.catalog import Catalog
 from recsys_dagster.catalogs import read_catalog
-from recsys_dagster.cli.proposing import init_catalog
+from recsys_dagster.cli.proposing import propose_catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.inspection import inspect_catalog
 from recsys_dagster.resources.sources import read_source
@@ -42,7 +42,7 @@ def test_a_stranger_is_understood_or_told_what_to_write(shape, tmp_path, monkeyp
     folder.mkdir()
     truth = shape.write(folder)
     try:
-        catalog = read_catalog(init_catalog(folder, None, force=False))
+        catalog = read_catalog(propose_catalog(folder, None, force=False).file)
         faults = inspect_catalog(catalog).faults
     except UserError as error:
         faults = [str(error)]

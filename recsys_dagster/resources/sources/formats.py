@@ -23,7 +23,7 @@ from recsys_dagster.resources.sources.state import numbered
 from recsys_dagster.source import SourceSettings
 
 Reader = Callable[[Path, str, SourceSettings], pa.Table]
-SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 
 
 def read_file(path: Path, file: str, settings: SourceSettings) -> pa.Table:
