@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources import queries
 from recsys_dagster.resources.sources.queries import tables_of
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import RAW_INTERACTIONS
@@ -386,6 +387,64 @@ class TestWatermark:
         found = again(source)
         assert [row[0] for row in own(found.rows)] == ["a", "b", "c"]
         assert found.rows_read == 2
+
+    def test_nanoseconds_are_read_once(self, again, duck):
+        moments = "make_timestamp_ns(1700000000000000000 + i * 100)"
+        duck(f"create table clicks as select i as n, {moments} as moment from range(25) r(i)")
+        source = {"database": "shop.duckdb", "table": "clicks", "watermark": "moment"}
+        assert again(source).rows.num_rows == 25
+        duck(f"insert into clicks select i, {moments} from range(25, 27) r(i)")
+        assert sorted(row[0] for row in own(again(source).rows)) == list(range(27))
+
+    def test_what_another_version_of_the_reader_made_is_read_again(self, again, monkeypatch, duck):
+        del duck
+        with monkeypatch.context() as earlier:
+            earlier.setattr(queries, "READER", "1")
+            again(self.TABLE)
+        assert again(self.TABLE).rows_read == 2
+        assert again(self.TABLE).rows_read == 1
+
+    @pytest.mark.parametrize(
+        "moments",
+        [
+            [1, 2, "x"],
+            ["9.5", "10.5"],
+            ["2024-01-05", 7],
+            ["2024-01-05T10:00", "2024-01-05 11:00"],
+            ["2024-01-05T10:00:00Z", "2024-01-05T10:00:00.5Z"],
+            ["2024-03-31T01:00:00+01:00", "2024-03-31T03:00:00+02:00"],
+        ],
+    )
+    def test_texts_whose_order_is_another_one_are_refused(self, again, lite, moments):
+        lite("create table clicks (item_id, moment)")
+        lite("insert into clicks values (?, ?)", [("a", moment) for moment in moments])
+        source = {"database": "shop.sqlite", "table": "clicks", "watermark": "moment"}
+        with pytest.raises(UserError, match="'moment' is text, or .*another order") as told:
+            again(source)
+        assert "10" not in str(told.value)
+
+    @pytest.mark.parametrize(
+        "moments",
+        [
+            ["2024-01-05", "2024-01-06T10:00"],
+            ["2024-01-05 10:00:00", "2024-01-05 10:00:00.25", None],
+            ["2024-01-05T10:00:00+01:00", "2024-01-05T11:00:00+01:00"],
+        ],
+    )
+    def test_texts_that_are_times_are_taken(self, again, lite, moments):
+        lite("create table clicks (item_id, moment)")
+        lite("insert into clicks values (?, ?)", [("a", moment) for moment in moments])
+        source = {"database": "shop.sqlite", "table": "clicks", "watermark": "moment"}
+        assert again(source).rows_read == len(moments)
+
+    @pytest.mark.parametrize(
+        "value", ["interval 1 day", "'a'::enum('b', 'a')", "true", "[1]", "'a'::blob"]
+    )
+    def test_types_without_an_order_are_refused(self, again, duck, value):
+        duck(f"create table clicks as select 'a' as item_id, {value} as moment")
+        source = {"database": "shop.duckdb", "table": "clicks", "watermark": "moment"}
+        with pytest.raises(UserError, match="'moment' is of the type .*expected a number"):
+            again(source)
 
     @pytest.mark.usefixtures("duck")
     def test_without_one_everything_is_fetched_and_compared(self, again):

@@ -21,6 +21,7 @@ from recsys_dagster.resources.sources.databases import (
     tables_of,
 )
 from recsys_dagster.resources.sources.state import (
+    READER,
     SourceRead,
     numbered,
     require_distinct,
@@ -28,14 +29,23 @@ from recsys_dagster.resources.sources.state import (
     united,
     with_state,
 )
-from recsys_dagster.resources.warehouse import quote
 from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.source import SourceSettings, expand_variables
-from recsys_dagster.sql import objection, without_end
+from recsys_dagster.sql import objection, quoted, without_end
 from recsys_dagster.versions import content_digest, digest
 
 __all__ = ["query_digest", "read_query", "table_of_values", "tables_of"]
 
+ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
+ORDERED = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_date,
+    pa.types.is_timestamp,
+    pa.types.is_time,
+)
+"""Kinds of values whose order is the same here and in the database."""
 QUOTED = re.compile(r"""(column )?(["'])[^"']*\2""")
 """What an error of DuckDB quotes: names of columns, and values."""
 
@@ -58,7 +68,7 @@ def read_query(
     database = database_file(settings, folder) if settings.database else None
     query = query_of(settings, database)
     watermark = settings.watermark
-    asked = digest(query, str(database), watermark or "")
+    asked = digest(READER, query, str(database), watermark or "")
     before = previous() if watermark else None
     if watermark is not None and before is not None and state_of(before).get("query") == asked:
         rows, fetched = _appended(settings, folder, query, watermark, before)
@@ -70,6 +80,8 @@ def read_query(
                 f"{did_you_mean(watermark, data.column_names)}"
             )
         rows, fetched = numbered(data), data.num_rows
+    if watermark is not None:
+        _require_order(rows[watermark], settings)
     own = rows.drop_columns(list(SOURCE_NAMES))
     return SourceRead(
         with_state(rows, {"query": asked}), content_digest(own, ordered=False), fetched
@@ -109,11 +121,12 @@ def _appended(
 ) -> tuple[pa.Table, int]:
     last = pc.call_function("max", [before[watermark]])
     if last.is_valid:
+        last = _as_bound(last)
         kept = before.filter(pc.field(watermark) < last)
         # Without a value nothing says whether a row is new: all of those are fetched again.
         later = (
             f"select * from (\n{query}\n) "
-            f"where {quote(watermark)} >= ? or {quote(watermark)} is null"
+            f"where {quoted(watermark)} >= ? or {quoted(watermark)} is null"
         )
         new = _run(settings, folder, later, (last.as_py(),))
     else:
@@ -126,6 +139,51 @@ def _appended(
         pa.array(range(1, first), pa.int64()),
     )
     return united([kept, numbered(new, row_numbers=numbers)]), new.num_rows
+
+
+def _as_bound(last: pa.Scalar) -> pa.Scalar:
+    """A value as a query can be given it: times are cut to microseconds, as DuckDB binds them."""
+    if not pa.types.is_timestamp(last.type) or last.type.unit != "ns":
+        return last
+    cut = pc.call_function("floor_temporal", [last], pc.RoundTemporalOptions(unit="microsecond"))
+    return cut.cast(pa.timestamp("us", last.type.tz))
+
+
+def _require_order(values: pa.ChunkedArray, settings: SourceSettings) -> None:
+    """See that a watermark's values have one order, here and in the database.
+
+    Raises:
+        UserError: they are texts that are no times, or of a type that has no order.
+    """
+    here = f"{settings.described}: the watermark {settings.watermark!r}"
+    kind = values.type
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if is_text and not _is_one_form_of_time(values):
+        raise UserError(
+            f"{here} is text, or has values of several types, and is not written throughout as "
+            "2024-01-31 or 2024-01-31T23:59:59: text has another order than what it stands for, and "
+            "new rows would be missed. Let a query make a number or a time of it (source: {sql: "
+            f'"select *, cast({settings.watermark} as …) as grows from …", watermark: grows}}), or '
+            "leave watermark out: then all rows are read each time."
+        )
+    if not (is_text or any(is_kind(kind) for is_kind in ORDERED)):
+        raise UserError(
+            f"{here} is of the type {kind}: expected a number, a date or a time that only grows."
+        )
+
+
+def _is_one_form_of_time(values: pa.ChunkedArray) -> bool:
+    known = pc.call_function("drop_null", [values])
+    match = pc.MatchSubstringOptions(ISO_TIME)
+    if not pc.call_function("all", [pc.call_function("match_substring_regex", [known], match)]):
+        return False
+    digits = pc.ReplaceSubstringOptions(r"\d", "0")
+    forms = pc.call_function("replace_substring_regex", [known], digits).unique().to_pylist()
+    # What only goes on where the other ends is sorted behind it.
+    longest = max(forms, key=len, default="")
+    zone = pc.ExtractRegexOptions(r"(?P<zone>[+-]\d{2}:?\d{2})$")
+    zones = pc.struct_field(pc.call_function("extract_regex", [known], zone), "zone").unique()
+    return len(zones.drop_null()) <= 1 and all(longest.startswith(form) for form in forms)
 
 
 def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequence[Any]) -> pa.Table:
