@@ -39,7 +39,7 @@ def are_missing_words(values: pd.Series) -> pd.Series:
 def are_inexact(values: pd.Series) -> pd.Series:
     """Whether each id is a float so large that several whole numbers are the same one."""
     if pd.api.types.is_float_dtype(values):
-        bits = {2: 11, 4: 24}.get(values.dtype.itemsize, 53)
+        bits = {2: 11, 4: 24}.get(np.dtype(str(values.dtype).lower()).itemsize, 53)
         known = values.to_numpy("float64", na_value=np.nan)
         return pd.Series(np.isfinite(known) & (np.abs(known) >= 2**bits), index=values.index)
     if pd.api.types.is_object_dtype(values):

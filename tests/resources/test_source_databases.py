@@ -12,6 +12,8 @@ from recsys_dagster.resources.sources import queries
 from recsys_dagster.resources.sources.queries import tables_of
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import RAW_INTERACTIONS
+from recsys_dagster.source import without_variables
+from recsys_dagster.sql import literal
 
 
 def own(data: pa.Table) -> list[tuple]:
@@ -419,7 +421,7 @@ class TestWatermark:
         lite("create table clicks (item_id, moment)")
         lite("insert into clicks values (?, ?)", [("a", moment) for moment in moments])
         source = {"database": "shop.sqlite", "table": "clicks", "watermark": "moment"}
-        with pytest.raises(UserError, match="'moment' is text, or .*another order") as told:
+        with pytest.raises(UserError, match=r"'moment' is text, or .*another order") as told:
             again(source)
         assert "10" not in str(told.value)
 
@@ -443,7 +445,7 @@ class TestWatermark:
     def test_types_without_an_order_are_refused(self, again, duck, value):
         duck(f"create table clicks as select 'a' as item_id, {value} as moment")
         source = {"database": "shop.duckdb", "table": "clicks", "watermark": "moment"}
-        with pytest.raises(UserError, match="'moment' is of the type .*expected a number"):
+        with pytest.raises(UserError, match=r"'moment' is of the type .*expected a number"):
             again(source)
 
     @pytest.mark.usefixtures("duck")
@@ -461,3 +463,61 @@ def test_a_value_that_cannot_be_converted_is_not_told(read, tmp_path):
     with pytest.raises(UserError, match="Could not convert string") as told:
         read({"sql": sql}, tmp_path)
     assert "ann@example.org" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "convert"),
+    [
+        ("ann@example.org", "strptime(who, '%Y')"),
+        ("ann@example.org", "json_extract(who, '$.a')"),
+        ("O'ann@example.org", "who::int"),
+        ("+49\nann@example.org", "who::int"),
+        ("999999999999", "who::bigint::int"),
+    ],
+)
+def test_no_function_tells_a_value_that_it_cannot_convert(read, tmp_path, duck, value, convert):
+    duck(f"create table people as select {literal(value)} as who")
+    source = {"database": "shop.duckdb", "sql": f"select {convert} as user_id from people"}
+    with pytest.raises(UserError, match="Error: ") as told:
+        read(source, tmp_path)
+    said = str(told.value)
+    assert "ann@example.org" not in said
+    assert "999999999999" not in said
+
+
+def test_an_error_that_is_about_no_value_keeps_its_names(read, tmp_path):
+    sql = "from enable_logging('QueryLog')"
+    with pytest.raises(UserError, match='option ""enable_logging" .*locked'):
+        read({"sql": sql}, tmp_path)
+
+
+class TestVariables:
+    """What a variable holds may be a password: errors have its name in the place of it."""
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            {"sql": "select * from read_csv('/nowhere/${SHOP_WORD}.csv')"},
+            {"sql": "select ${SHOP_WORD}"},
+            {"sql": "select 1 frm ${SHOP_WORD}"},
+            {"sql": "select '${SHOP_WORD}"},
+            {"sql": "select nosuch('${SHOP_WORD}')"},
+            {"sql": "select x as y, '${SHOP_WORD}' as z, " + "1 as w, " * 30 + "${SHOP_WORD}"},
+            {"path": "${SHOP_WORD}/x.csv"},
+            {"database": "${SHOP_WORD}.duckdb", "table": "t"},
+            {"sql": "select * from t", "tables": {"t": "${SHOP_WORD}.csv"}},
+        ],
+    )
+    def test_errors_do_not_tell_it(self, read, tmp_path, monkeypatch, source):
+        monkeypatch.setenv("SHOP_WORD", "Hunter2")
+        with pytest.raises(UserError) as told:
+            read(source, tmp_path)
+        assert "hunter2" not in str(told.value).lower()
+        assert "SHOP_WORD" in str(told.value)
+
+    def test_the_longest_is_replaced_first(self, monkeypatch):
+        monkeypatch.setenv("SHOP_A", "data")
+        monkeypatch.setenv("SHOP_B", "data/today")
+        monkeypatch.setenv("SHOP_C", "1")
+        said = without_variables("data/today, data, 1 of 11", "${SHOP_A}${SHOP_B}${SHOP_C}")
+        assert said == "${SHOP_B}, ${SHOP_A}, ${SHOP_C} of 11"

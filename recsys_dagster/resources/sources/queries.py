@@ -46,8 +46,10 @@ ORDERED = (
     pa.types.is_time,
 )
 """Kinds of values whose order is the same here and in the database."""
-QUOTED = re.compile(r"""(column )?(["'])[^"']*\2""")
-"""What an error of DuckDB quotes: names of columns, and values."""
+LOCKED_SETTING = "the configuration has been locked"
+"""What a query that changes a setting is told; it quotes the setting."""
+QUOTED = re.compile(r"""(?P<name>column "[^"]*")|(?<!\w)(["']).*(?:\2|$)|(?<=with value )\S+""")
+"""What an error of DuckDB quotes: names of columns, and values, which may have quotes in them."""
 
 
 def read_query(
@@ -161,10 +163,10 @@ def _require_order(values: pa.ChunkedArray, settings: SourceSettings) -> None:
     if is_text and not _is_one_form_of_time(values):
         raise UserError(
             f"{here} is text, or has values of several types, and is not written throughout as "
-            "2024-01-31 or 2024-01-31T23:59:59: text has another order than what it stands for, and "
-            "new rows would be missed. Let a query make a number or a time of it (source: {sql: "
-            f'"select *, cast({settings.watermark} as …) as grows from …", watermark: grows}}), or '
-            "leave watermark out: then all rows are read each time."
+            "2024-01-31 or 2024-01-31T23:59:59: text has another order than what it stands for, "
+            "and new rows would be missed. Let a query make a number or a time of it (source: "
+            f'{{sql: "select *, cast({settings.watermark} as …) as grows from …", watermark: '
+            "grows}), or leave watermark out: then all rows are read each time."
         )
     if not (is_text or any(is_kind(kind) for is_kind in ORDERED)):
         raise UserError(
@@ -180,9 +182,9 @@ def _is_one_form_of_time(values: pa.ChunkedArray) -> bool:
     digits = pc.ReplaceSubstringOptions(r"\d", "0")
     forms = pc.call_function("replace_substring_regex", [known], digits).unique().to_pylist()
     # What only goes on where the other ends is sorted behind it.
-    longest = max(forms, key=len, default="")
+    longest: str = max(forms, key=len) if forms else ""
     zone = pc.ExtractRegexOptions(r"(?P<zone>[+-]\d{2}:?\d{2})$")
-    zones = pc.struct_field(pc.call_function("extract_regex", [known], zone), "zone").unique()
+    zones = pc.call_function("extract_regex", [known], zone).combine_chunks().field("zone").unique()
     return len(zones.drop_null()) <= 1 and all(longest.startswith(form) for form in forms)
 
 
@@ -208,10 +210,12 @@ def without_values(error: Exception) -> str:
     # The value that could not be converted may name a person, and run logs cannot be erased by row.
     if not isinstance(error, duckdb.DataError | duckdb.InvalidInputException):
         return str(error)
-    # After an empty line come advice and the reader's settings.
-    about = str(error).partition("\n\n")[0]
-    lines = [line for line in about.splitlines() if not line.startswith("Original Line")]
-    return QUOTED.sub(lambda found: found[0] if found[1] else "'…'", " ".join(lines))
+    first, *others = str(error).partition("\n\n")[0].splitlines()
+    if LOCKED_SETTING in first:
+        return first
+    # Between these a reader's error quotes the line, and a function's its argument.
+    lines = [first, *(line for line in others if line.startswith("Error when "))]
+    return " ".join(QUOTED.sub(lambda found: found["name"] or "'…'", line) for line in lines)
 
 
 def table_of_values(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:

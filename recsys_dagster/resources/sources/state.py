@@ -19,8 +19,9 @@ from recsys_dagster.schemas import SOURCE_NAMES
 
 STATE = "source_state"
 READER = "3"
-"""Of the way a source becomes rows: what another way made is read again. 2: a line with a quote that
-is not closed is one row, structures are columns. 3: long whole numbers of JSON keep their digits."""
+"""Of the way a source becomes rows: what another way made is read again. 2: a line with a quote
+that is not closed is one row, structures are columns. 3: long whole numbers of JSON keep their
+digits."""
 MOST_FIELDS = 200
 
 
