@@ -276,6 +276,12 @@ class TestQueries:
         query = {"sql": "select item_id from 'data/i.csv' where user_id > 7"}
         assert own(read(query, tmp_path).rows) == [("b",)]
 
+    def test_an_extension_is_not_downloaded_unasked(self, read, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with pytest.raises(UserError, match=r"httpfs.* not installed here.*install httpfs"):
+            read({"sql": "select * from 'https://shop.invalid/orders.parquet'"}, tmp_path)
+        assert not (tmp_path / ".duckdb").exists()
+
     def test_a_query_that_fails_says_which(self, read, tmp_path):
         with pytest.raises(UserError, match=r"source select \* from 'no\.csv'"):
             read({"sql": "select *\n from 'no.csv'"}, tmp_path)

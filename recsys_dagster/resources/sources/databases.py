@@ -182,6 +182,8 @@ def connect_duckdb(
             connection.execute("set file_search_path = $1", [str(folder)])
         # A name that is no table would be looked for among the variables of this program.
         connection.execute("set python_enable_replacements = false")
+        # What a query needs beyond DuckDB would be downloaded and kept in the home of the user.
+        connection.execute("set autoinstall_known_extensions = false")
         # A query could have a log written to any file by `from enable_logging(…)`.
         connection.execute("set lock_configuration = true")
         yield connection

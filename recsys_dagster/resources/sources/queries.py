@@ -46,6 +46,7 @@ ORDERED = (
     pa.types.is_time,
 )
 """Kinds of values whose order is the same here and in the database."""
+EXTENSION = re.compile(r'Install it first using "INSTALL (\w+)"')
 LOCKED_SETTING = "the configuration has been locked"
 """What a query that changes a setting is told; it quotes the setting."""
 QUOTED = re.compile(r"""(?P<name>column "[^"]*")|(?<!\w)(["']).*(?:\2|$)|(?<=with value )\S+""")
@@ -208,6 +209,13 @@ def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequenc
 def without_values(error: Exception) -> str:
     """What an error of a database says, without what people's data say."""
     # The value that could not be converted may name a person, and run logs cannot be erased by row.
+    needed = EXTENSION.search(str(error))
+    if needed:
+        return (
+            f"the query needs DuckDB's extension {needed[1]}, which is not installed here. Install "
+            f"it once, which downloads it: python -c \"import duckdb; duckdb.sql('install "
+            f"{needed[1]}')\"."
+        )
     if not isinstance(error, duckdb.DataError | duckdb.InvalidInputException):
         return str(error)
     first, *others = str(error).partition("\n\n")[0].splitlines()
