@@ -34,11 +34,13 @@ class SourceRead:
             the state that the next read starts from.
         fingerprint: says whether the content is the same as at another time, hexadecimal.
         rows_read: how many rows were fetched now; the others were known.
+        remarks: a sentence each on what the rows do not say.
     """
 
     rows: pa.Table
     fingerprint: str
     rows_read: int
+    remarks: tuple[str, ...] = ()
 
 
 def with_state(rows: pa.Table, state: Mapping[str, Any]) -> pa.Table:
