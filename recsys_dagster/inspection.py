@@ -147,6 +147,8 @@ class _Inspector:
             )
             return None
         found = self._attempt(lambda: read_source(source, self._catalog.folder))
+        if found is not None:
+            self._remarks += [f"{table}: {remark}" for remark in found.remarks]
         if found is not None and found.rows.num_rows == 0:
             self._faults.append(f"{table}: {source.described}: there is no row in it.")
         return found.rows if found is not None else None

@@ -1,15 +1,14 @@
 """Settings of a catalog's running: when, what the gate expects, who is told, what is kept."""
 
-import re
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator
 
+from recsys_dagster.cron import require_cron
 from recsys_dagster.errors import did_you_mean
 from recsys_dagster.source import Settings
 
-CRON = re.compile(r"^(@(hourly|daily|weekly|monthly|yearly)|\S+( \S+){4})$")
 MOST_DAYS = 36_500
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -45,16 +44,8 @@ class RefreshSettings(Settings):
     @field_validator("schedule")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
-        if value is None:
-            return value
-        if not CRON.match(value):
-            raise ValueError('expected five fields of cron, for example "0 3 * * *", or @daily')
-        # Late, and only for those who have a schedule: commands that read do without Dagster. It
-        # would refuse the schedule when all catalogs are loaded, and then all of them.
-        from dagster._utils.schedules import is_valid_cron_schedule
-
-        if not is_valid_cron_schedule(value):
-            raise ValueError("cron has no such time: each field has its own range of numbers")
+        if value is not None:
+            require_cron(value)
         return value
 
     @field_validator("timezone")

@@ -3,6 +3,7 @@
 import codecs
 import os
 import re
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -20,6 +21,8 @@ from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.sql import objection, without_end
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
+QUOTED_LINE = re.compile(r"\s*\nLINE \d+: .*", re.DOTALL)
+SHORT = 4
 PYTHON_NAME = r"[^\W\d]\w*"
 MODULE_AND_FUNCTION = re.compile(
     rf"{PYTHON_NAME}(\.{PYTHON_NAME})*:{PYTHON_NAME}(\.{PYTHON_NAME})*"
@@ -205,6 +208,11 @@ class SourceSettings(Settings):
             return f"python:{self.function}"
         return self.path or f"asset {self.asset}"
 
+    def without_variables(self, message: str) -> str:
+        """A message without what the environment variables of this source hold."""
+        paths = (file.path for file in self.tables.values())
+        return without_variables(message, self.path, self.database, self.sql, *paths)
+
     @property
     def is_asset_value(self) -> bool:
         """Whether the rows are the value of an asset, handed over by Dagster."""
@@ -222,6 +230,27 @@ def _source_by_name(value: Any) -> Any:
 Source = Annotated[
     SourceSettings, BeforeValidator(_source_by_name, json_schema_input_type=str | SourceSettings)
 ]
+
+
+def without_variables(message: str, *texts: str | None) -> str:
+    """A message with `${NAME}` in the place of what variables hold, which may be secret.
+
+    Args:
+        message: for people.
+        texts: what `expand_variables` was given.
+    """
+    names = {name for text in texts for name in VARIABLE.findall(text or "")}
+    held = {os.environ[name]: name for name in names if os.environ.get(name, "").strip()}
+    if not held:
+        return message
+    # DuckDB cuts the line that it quotes, and might a value.
+    message = QUOTED_LINE.sub("", message)
+    held |= {str(Path(value)): name for value, name in held.items()}
+    for value in sorted(held, key=len, reverse=True):
+        # A short one, such as a number of days, is no secret and part of many words.
+        here = re.escape(value) if len(value) >= SHORT else rf"(?<!\w){re.escape(value)}(?!\w)"
+        message = re.sub(here, lambda _, value=value: f"${{{held[value]}}}", message, flags=re.I)
+    return message
 
 
 def expand_variables(text: str) -> str:

@@ -20,6 +20,16 @@ WRITES_IN_TEXT = re.compile(
 EXPECTED = "expected one query that only reads: SELECT, WITH … SELECT, FROM, VALUES or PIVOT"
 
 
+def quoted(name: str) -> str:
+    """A name in quotes, as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text in quotes, as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def without_end(query: str) -> str:
     """A query without the semicolons and comments at its end, so that it can stand in another.
 

@@ -139,6 +139,8 @@ def _read(
         "unreadable_rows": rows.num_rows - rows["source_error"].null_count,
         "unchanged": False,
     }
+    if found.remarks:
+        metadata["remarks"] = "\n".join(found.remarks)
     shown = _shown(table, rows, catalog)
     if shown:
         metadata["preview"] = preview(to_pandas(rows.select(shown).slice(0, PREVIEW_ROWS)))

@@ -18,6 +18,9 @@ UNSEEN = "\0\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 TRIMMED = UNSEEN + "".join(filter(str.isspace, map(chr, range(0x3001))))
 
 
+INEXACT = "is a number too large to be exact: keep ids as text or as whole numbers"
+
+
 def as_ids(values: pd.Series) -> pd.Series:
     r"""Ids as text without surrounding white space; missing and blank ones become null.
 
@@ -31,6 +34,19 @@ def as_ids(values: pd.Series) -> pd.Series:
 def are_missing_words(values: pd.Series) -> pd.Series:
     """Whether each id is a word that programs write where there is no value."""
     return _trimmed(values).isin(MISSING_WORDS)
+
+
+def are_inexact(values: pd.Series) -> pd.Series:
+    """Whether each id is a float so large that several whole numbers are the same one."""
+    if pd.api.types.is_float_dtype(values):
+        bits = {2: 11, 4: 24}.get(np.dtype(str(values.dtype).lower()).itemsize, 53)
+        known = values.to_numpy("float64", na_value=np.nan)
+        return pd.Series(np.isfinite(known) & (np.abs(known) >= 2**bits), index=values.index)
+    if pd.api.types.is_object_dtype(values):
+        return values.map(
+            lambda value: isinstance(value, float) and 2**53 <= abs(value) < np.inf
+        ).astype(bool)
+    return pd.Series(False, index=values.index)
 
 
 def refuse_no_ids(values: pd.Series, ours: str, table: str) -> None:

@@ -12,7 +12,7 @@ from recsys_dagster.catalog import InteractionsSettings, parse_condition
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.schemas import INTERACTIONS
 from recsys_dagster.steps.columns import as_found, find_column, own_columns, require_column
-from recsys_dagster.steps.ids import are_missing_words, as_ids, refuse_no_ids
+from recsys_dagster.steps.ids import INEXACT, are_inexact, are_missing_words, as_ids, refuse_no_ids
 from recsys_dagster.steps.numbers import decimal_hint, parse_numbers, unread_numbers
 from recsys_dagster.steps.time_formats import format_hint
 from recsys_dagster.steps.times import Times, read_times, says_time
@@ -192,6 +192,7 @@ def _reasons(
             found[ours]
         )
         faults[f"{ours} is missing or blank"] = rows[ours].isna()
+        faults[f"{ours} {INEXACT}"] = are_inexact(found[ours])
     if "weight" in found:
         unread = found["weight"].notna() & rows["weight"].isna()
         hint = decimal_hint(found["weight"][unread], settings.decimal)

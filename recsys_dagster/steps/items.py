@@ -8,7 +8,7 @@ import pandas as pd
 
 from recsys_dagster.schemas import ITEMS, SOURCE_NAMES
 from recsys_dagster.steps.columns import as_found, find_column, own_columns, require_column
-from recsys_dagster.steps.ids import are_missing_words, as_ids, refuse_no_ids
+from recsys_dagster.steps.ids import INEXACT, are_inexact, are_missing_words, as_ids, refuse_no_ids
 from recsys_dagster.steps.numbers import WRITTEN, parse_numbers
 from recsys_dagster.steps.texts import clean_text
 from recsys_dagster.steps.times import parse_timestamps
@@ -69,6 +69,7 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
         "item_id is a word for a missing value, such as NULL",
     )
     reason = reason.mask(reason.isna() & item_id.isna(), "item_id is missing or blank")
+    reason = reason.mask(reason.isna() & are_inexact(raw[item_column]), f"item_id {INEXACT}")
     reason = reason.mask(
         reason.isna() & available.isna(), "available is not yes, no or a stock count"
     )

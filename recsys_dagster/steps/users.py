@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from recsys_dagster.steps.columns import own_columns, require_column
-from recsys_dagster.steps.ids import as_ids, refuse_no_ids
+from recsys_dagster.steps.ids import are_inexact, as_ids, refuse_no_ids
 
 
 def collect_users(
@@ -35,7 +35,8 @@ def collect_users(
         user_column = require_column("user_id", names, columns, "raw_users")
         refuse_no_ids(raw_users[user_column], "user_id", "raw_users")
         profiles = raw_users.assign(user_id=as_ids(raw_users[user_column]))
-        profiles = profiles[profiles["user_id"].notna()].drop_duplicates("user_id", keep="last")
+        is_known = profiles["user_id"].notna() & ~are_inexact(raw_users[user_column])
+        profiles = profiles[is_known].drop_duplicates("user_id", keep="last")
         taken = {user_column, "user_id", *users.columns}
         others = [name for name in names if name not in taken]
         users = users.join(profiles.set_index("user_id")[others], how="outer")

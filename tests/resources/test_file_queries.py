@@ -43,6 +43,12 @@ def test_rows_that_cannot_be_read_are_handed_on(shop):
     ]
 
 
+def test_rows_that_a_query_does_not_hand_on_are_counted(shop):
+    (remark,) = read_source(query("select Artikel from sales where Kunde > ''"), shop).remarks
+    assert remark.startswith("1 of the 3 rows of sales could not be read")
+    assert read_source(query("select * from sales"), shop).remarks == ()
+
+
 def test_a_table_that_there_is_none_of(shop):
     with pytest.raises(UserError, match="orders"):
         read_source(query("select * from orders"), shop)

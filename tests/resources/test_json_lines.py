@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources.state import united
 
 
 def own(data: pa.Table) -> list[dict]:
@@ -117,3 +118,36 @@ def test_no_object_in_the_file(read, tmp_path, text):
     (tmp_path / "m.jsonl").write_text(text)
     with pytest.raises(UserError, match=r"m\.jsonl: .*empty, or no line of it is a JSON"):
         read("m.jsonl", tmp_path)
+
+
+class TestLongIds:
+    """A float has 53 bits, and ids of 64 bits that differ would be the same."""
+
+    @pytest.mark.parametrize("other", ["12.0", "1.5"])
+    def test_beside_a_number_with_a_point_they_keep_their_digits(self, read, tmp_path, other):
+        (tmp_path / "m.jsonl").write_text(
+            '{"user_id": 1234567890123456789}\n{"user_id": 1234567890123456792}\n'
+            f'{{"user_id": {other}}}\n'
+        )
+        found = [row["user_id"] for row in own(read("m.jsonl", tmp_path).rows)]
+        assert found == ["1234567890123456789", "1234567890123456792", other]
+
+    def test_in_a_structure_too(self, read, tmp_path):
+        (tmp_path / "m.jsonl").write_text(
+            '{"user": {"id": 1234567890123456789}}\n{"user": {"id": 1.5}}\n'
+        )
+        assert own(read("m.jsonl", tmp_path).rows)[0] == {"user.id": "1234567890123456789"}
+
+    def test_numbers_that_a_float_holds_stay_numbers(self, read, tmp_path):
+        (tmp_path / "m.jsonl").write_text('{"price": 9007199254740991}\n{"price": 1.5}\n')
+        assert own(read("m.jsonl", tmp_path).rows)[1] == {"price": 1.5}
+
+
+def test_decimals_of_one_file_and_floats_of_another_keep_their_digits():
+    long = 12345678901234567892
+    decimals = pa.table({"user_id": pa.array([long, None], pa.decimal128(38, 0))})
+    floats = pa.table({"user_id": [1.5]})
+    found = united([decimals, floats])["user_id"].to_pylist()
+    assert found == [str(long), None, "1.5"]
+    short = pa.table({"user_id": pa.array([7], pa.decimal128(38, 0))})
+    assert united([short, floats])["user_id"].to_pylist() == [7.0, 1.5]

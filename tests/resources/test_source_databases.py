@@ -8,9 +8,12 @@ import pyarrow as pa
 import pytest
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources import queries
 from recsys_dagster.resources.sources.queries import tables_of
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import RAW_INTERACTIONS
+from recsys_dagster.source import without_variables
+from recsys_dagster.sql import literal
 
 
 def own(data: pa.Table) -> list[tuple]:
@@ -273,6 +276,12 @@ class TestQueries:
         query = {"sql": "select item_id from 'data/i.csv' where user_id > 7"}
         assert own(read(query, tmp_path).rows) == [("b",)]
 
+    def test_an_extension_is_not_downloaded_unasked(self, read, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with pytest.raises(UserError, match=r"httpfs.* not installed here.*install httpfs"):
+            read({"sql": "select * from 'https://shop.invalid/orders.parquet'"}, tmp_path)
+        assert not (tmp_path / ".duckdb").exists()
+
     def test_a_query_that_fails_says_which(self, read, tmp_path):
         with pytest.raises(UserError, match=r"source select \* from 'no\.csv'"):
             read({"sql": "select *\n from 'no.csv'"}, tmp_path)
@@ -387,6 +396,64 @@ class TestWatermark:
         assert [row[0] for row in own(found.rows)] == ["a", "b", "c"]
         assert found.rows_read == 2
 
+    def test_nanoseconds_are_read_once(self, again, duck):
+        moments = "make_timestamp_ns(1700000000000000000 + i * 100)"
+        duck(f"create table clicks as select i as n, {moments} as moment from range(25) r(i)")
+        source = {"database": "shop.duckdb", "table": "clicks", "watermark": "moment"}
+        assert again(source).rows.num_rows == 25
+        duck(f"insert into clicks select i, {moments} from range(25, 27) r(i)")
+        assert sorted(row[0] for row in own(again(source).rows)) == list(range(27))
+
+    def test_what_another_version_of_the_reader_made_is_read_again(self, again, monkeypatch, duck):
+        del duck
+        with monkeypatch.context() as earlier:
+            earlier.setattr(queries, "READER", "1")
+            again(self.TABLE)
+        assert again(self.TABLE).rows_read == 2
+        assert again(self.TABLE).rows_read == 1
+
+    @pytest.mark.parametrize(
+        "moments",
+        [
+            [1, 2, "x"],
+            ["9.5", "10.5"],
+            ["2024-01-05", 7],
+            ["2024-01-05T10:00", "2024-01-05 11:00"],
+            ["2024-01-05T10:00:00Z", "2024-01-05T10:00:00.5Z"],
+            ["2024-03-31T01:00:00+01:00", "2024-03-31T03:00:00+02:00"],
+        ],
+    )
+    def test_texts_whose_order_is_another_one_are_refused(self, again, lite, moments):
+        lite("create table clicks (item_id, moment)")
+        lite("insert into clicks values (?, ?)", [("a", moment) for moment in moments])
+        source = {"database": "shop.sqlite", "table": "clicks", "watermark": "moment"}
+        with pytest.raises(UserError, match=r"'moment' is text, or .*another order") as told:
+            again(source)
+        assert "10" not in str(told.value)
+
+    @pytest.mark.parametrize(
+        "moments",
+        [
+            ["2024-01-05", "2024-01-06T10:00"],
+            ["2024-01-05 10:00:00", "2024-01-05 10:00:00.25", None],
+            ["2024-01-05T10:00:00+01:00", "2024-01-05T11:00:00+01:00"],
+        ],
+    )
+    def test_texts_that_are_times_are_taken(self, again, lite, moments):
+        lite("create table clicks (item_id, moment)")
+        lite("insert into clicks values (?, ?)", [("a", moment) for moment in moments])
+        source = {"database": "shop.sqlite", "table": "clicks", "watermark": "moment"}
+        assert again(source).rows_read == len(moments)
+
+    @pytest.mark.parametrize(
+        "value", ["interval 1 day", "'a'::enum('b', 'a')", "true", "[1]", "'a'::blob"]
+    )
+    def test_types_without_an_order_are_refused(self, again, duck, value):
+        duck(f"create table clicks as select 'a' as item_id, {value} as moment")
+        source = {"database": "shop.duckdb", "table": "clicks", "watermark": "moment"}
+        with pytest.raises(UserError, match=r"'moment' is of the type .*expected a number"):
+            again(source)
+
     @pytest.mark.usefixtures("duck")
     def test_without_one_everything_is_fetched_and_compared(self, again):
         source = {"database": "shop.duckdb", "table": "orders"}
@@ -402,3 +469,61 @@ def test_a_value_that_cannot_be_converted_is_not_told(read, tmp_path):
     with pytest.raises(UserError, match="Could not convert string") as told:
         read({"sql": sql}, tmp_path)
     assert "ann@example.org" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "convert"),
+    [
+        ("ann@example.org", "strptime(who, '%Y')"),
+        ("ann@example.org", "json_extract(who, '$.a')"),
+        ("O'ann@example.org", "who::int"),
+        ("+49\nann@example.org", "who::int"),
+        ("999999999999", "who::bigint::int"),
+    ],
+)
+def test_no_function_tells_a_value_that_it_cannot_convert(read, tmp_path, duck, value, convert):
+    duck(f"create table people as select {literal(value)} as who")
+    source = {"database": "shop.duckdb", "sql": f"select {convert} as user_id from people"}
+    with pytest.raises(UserError, match="Error: ") as told:
+        read(source, tmp_path)
+    said = str(told.value)
+    assert "ann@example.org" not in said
+    assert "999999999999" not in said
+
+
+def test_an_error_that_is_about_no_value_keeps_its_names(read, tmp_path):
+    sql = "from enable_logging('QueryLog')"
+    with pytest.raises(UserError, match=r'"enable_logging".*locked'):
+        read({"sql": sql}, tmp_path)
+
+
+class TestVariables:
+    """What a variable holds may be a password: errors have its name in the place of it."""
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            {"sql": "select * from read_csv('/nowhere/${SHOP_WORD}.csv')"},
+            {"sql": "select ${SHOP_WORD}"},
+            {"sql": "select 1 frm ${SHOP_WORD}"},
+            {"sql": "select '${SHOP_WORD}"},
+            {"sql": "select nosuch('${SHOP_WORD}')"},
+            {"sql": "select x as y, '${SHOP_WORD}' as z, " + "1 as w, " * 30 + "${SHOP_WORD}"},
+            {"path": "${SHOP_WORD}/x.csv"},
+            {"database": "${SHOP_WORD}.duckdb", "table": "t"},
+            {"sql": "select * from t", "tables": {"t": "${SHOP_WORD}.csv"}},
+        ],
+    )
+    def test_errors_do_not_tell_it(self, read, tmp_path, monkeypatch, source):
+        monkeypatch.setenv("SHOP_WORD", "Hunter2")
+        with pytest.raises(UserError) as told:
+            read(source, tmp_path)
+        assert "hunter2" not in str(told.value).lower()
+        assert "SHOP_WORD" in str(told.value)
+
+    def test_the_longest_is_replaced_first(self, monkeypatch):
+        monkeypatch.setenv("SHOP_A", "data")
+        monkeypatch.setenv("SHOP_B", "data/today")
+        monkeypatch.setenv("SHOP_C", "1")
+        said = without_variables("data/today, data, 1 of 11", "${SHOP_A}${SHOP_B}${SHOP_C}")
+        assert said == "${SHOP_B}, ${SHOP_A}, ${SHOP_C} of 11"

@@ -9,7 +9,13 @@ import pandas as pd
 import pytest
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.ids import MISSING_WORDS, are_missing_words, as_ids, refuse_no_ids
+from recsys_dagster.steps.ids import (
+    MISSING_WORDS,
+    are_inexact,
+    are_missing_words,
+    as_ids,
+    refuse_no_ids,
+)
 
 
 def ids(values, dtype=object):
@@ -57,6 +63,21 @@ def test_an_id_is_the_same_whatever_is_beside_it(value, expected):
 
 def test_integers_beyond_what_floats_hold():
     assert ids([2**60 + 1, None], "Int64") == ["1152921504606846977", None]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ([2.0**53, -(2.0**60), 2.0**53 - 1, np.nan, np.inf], "float64", [1, 1, 0, 0, 0]),
+        ([2.0**53, 2.0**53 - 1, None], "Float64", [1, 0, 0]),
+        ([2.0**24, 2.0**24 - 1], "float32", [1, 0]),
+        ([2.0**60, 2**60, "1e18", None, Decimal(2**60)], object, [1, 0, 0, 0, 0]),
+        ([2**60], "int64", [0]),
+        ([str(2**60)], "str", [0]),
+    ],
+)
+def test_floats_that_stand_for_several_whole_numbers_are_inexact(values, dtype, expected):
+    assert are_inexact(pd.Series(values, dtype=dtype)).tolist() == list(map(bool, expected))
 
 
 @pytest.mark.parametrize(

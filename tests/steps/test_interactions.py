@@ -228,7 +228,8 @@ def test_ids_are_trimmed_text_and_whole_floats_lose_their_point():
 
 def test_ids_beyond_64_bits_do_not_stop_the_run():
     parsed = parse(raw_of(user_id=[1e300, 1.0, np.inf, 2.5], item_id=["a"] * 4))
-    assert set(parsed.accepted["user_id"]) == {"1e+300", "1", "inf", "2.5"}
+    assert set(parsed.accepted["user_id"]) == {"1", "inf", "2.5"}
+    assert parsed.rejected["user_id"].tolist() == ["1e+300"]
 
 
 def test_an_explicit_column_wins_over_known_names():
@@ -350,3 +351,12 @@ def test_unreadable_times_become_null():
     assert parse_timestamps(pd.Series(["soon", None, ""])).isna().all()
     assert parse_timestamps(pd.Series([1e300, np.inf, np.nan])).isna().all()
     assert parse_timestamps(pd.Series([pd.NA, pd.NA])).isna().all()
+
+
+@pytest.mark.parametrize("ours", ["user_id", "item_id"])
+def test_ids_that_are_floats_too_large_to_be_exact_are_rejected(ours):
+    other = {"user_id": "item_id", "item_id": "user_id"}[ours]
+    parsed = parse(raw_of(**{ours: [1234567890123456789.0, 12.0], other: ["a", "b"]}))
+    assert parsed.accepted[ours].tolist() == ["12"]
+    (reason,) = parsed.rejected["reason"]
+    assert reason.startswith(f"{ours} is a number too large to be exact: keep ids as text")

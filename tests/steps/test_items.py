@@ -255,3 +255,10 @@ def test_a_row_that_could_not_be_read_is_rejected_with_what_the_reader_said():
 def test_columns_that_say_where_a_row_was_read_are_not_the_items():
     accepted = parse_items(raw_of(item_id=["a"], note=["n"]), columns={}).accepted
     assert list(accepted.columns) == [*ITEMS.column_names, "note"]
+
+
+def test_ids_that_are_floats_too_large_to_be_exact_are_rejected():
+    parsed = parse_items(raw_of(item_id=[1234567890123456789.0, 12.0]), columns={})
+    assert parsed.accepted["item_id"].tolist() == ["12"]
+    (reason,) = parsed.rejected["reason"]
+    assert reason.startswith("item_id is a number too large to be exact: keep ids as text")

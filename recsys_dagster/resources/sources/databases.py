@@ -9,8 +9,9 @@ from typing import Any
 import duckdb
 
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.resources.warehouse import LOCKED, quote
+from recsys_dagster.resources.warehouse import LOCKED
 from recsys_dagster.source import SourceSettings, expand_variables
+from recsys_dagster.sql import quoted
 
 DUCKDB_MAGIC = b"DUCK"
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -95,7 +96,7 @@ def relation(table: str, database: Path, source: str) -> str:
     named = _meant(table, places)
     if len(named) == 1:
         schema, name = named[0]
-        return f"{quote(schema)}.{quote(name)}"
+        return f"{quoted(schema)}.{quoted(name)}"
     known = [_spelled(place, places) for place in named or places]
     if named:
         raise UserError(
@@ -121,14 +122,14 @@ def _meant(table: str, places: list[Place]) -> list[Place]:
 
 def _parts(name: str) -> list[str]:
     """The parts of a name that dots join; what is in double quotes is one."""
-    parts, quoted = [""], False
+    parts, is_quoted = [""], False
     for position, character in enumerate(name):
         if character == '"':
             # A doubled quote within quotes is one.
-            if not quoted and parts[-1] and name[position - 1] == '"':
+            if not is_quoted and parts[-1] and name[position - 1] == '"':
                 parts[-1] += '"'
-            quoted = not quoted
-        elif character == "." and not quoted:
+            is_quoted = not is_quoted
+        elif character == "." and not is_quoted:
             parts.append("")
         else:
             parts[-1] += character
@@ -141,7 +142,7 @@ def _spelled(place: Place, places: list[Place]) -> str:
         return name
     plain = f"{schema}.{name}"
     if (MAIN, plain) in places or any(sign in schema + name for sign in '."'):
-        return f"{quote(schema)}.{quote(name)}"
+        return f"{quoted(schema)}.{quoted(name)}"
     return plain
 
 
@@ -181,6 +182,8 @@ def connect_duckdb(
             connection.execute("set file_search_path = $1", [str(folder)])
         # A name that is no table would be looked for among the variables of this program.
         connection.execute("set python_enable_replacements = false")
+        # What a query needs beyond DuckDB would be downloaded and kept in the home of the user.
+        connection.execute("set autoinstall_known_extensions = false")
         # A query could have a log written to any file by `from enable_logging(…)`.
         connection.execute("set lock_configuration = true")
         yield connection

@@ -33,6 +33,7 @@ from recsys_dagster.resources.sources.sniffing import (
 )
 from recsys_dagster.resources.sources.state import numbered, require_distinct
 from recsys_dagster.source import SourceSettings
+from recsys_dagster.sql import literal
 
 ENCODINGS_OF_DUCKDB = {"utf-8": "utf-8", "iso8859-1": "latin-1"}
 ROW_FAULTS = {
@@ -147,12 +148,12 @@ def _read(text: _Text) -> tuple[pa.Table, pa.Array | pa.ChunkedArray]:
 
 
 def _read_by_line(text: _Text) -> tuple[pa.Table, pa.Array]:
-    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in text.names)
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in text.names)
     # Nothing is guessed: a sniffer that meets malformed lines settles on another format and
     # accepts them silently.
     options = (
         f"auto_detect = false, header = {bool(text.header)}, quote = '\"', escape = '\"', "
-        f"store_rejects = true, delim = {_literal(text.delimiter)}, "
+        f"store_rejects = true, delim = {literal(text.delimiter)}, "
         f"encoding = '{ENCODINGS_OF_DUCKDB[text.encoding]}', columns = {{{columns}}}"
     )
     with duckdb.connect() as connection:
@@ -225,7 +226,3 @@ def _lines(text: _Text) -> Iterator[str]:
                 yield line.decode(text.encoding)
             except UnicodeDecodeError:
                 yield records.Undecodable(line.decode(text.encoding, errors="replace"))
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

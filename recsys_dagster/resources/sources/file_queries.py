@@ -32,14 +32,18 @@ def read_file_query(settings: SourceSettings, folder: Path) -> SourceRead:
         UserError: a file cannot be read, or the query fails.
     """
     query = query_of(settings, None)
-    data = _run(settings, folder, query, dict(_tables(settings, folder)))
+    tables = dict(_tables(settings, folder))
+    data = _run(settings, folder, query, tables)
+    remarks: tuple[str, ...] = ()
     if all(name in data.column_names for name in SOURCE_NAMES):
         own = [name for name in data.column_names if name not in SOURCE_NAMES]
         rows = data.select([*SOURCE_NAMES, *own])
         rows = rows.cast(_with_source_types(rows.schema))
     else:
         rows = numbered(data)
-    return SourceRead(with_state(rows, {}), content_digest(rows, ordered=False), rows.num_rows)
+        remarks = tuple(_unread(tables))
+    fingerprint = content_digest(rows, ordered=False)
+    return SourceRead(with_state(rows, {}), fingerprint, rows.num_rows, remarks)
 
 
 def files_of_query(settings: SourceSettings, folder: Path) -> dict[str, Path]:
@@ -55,6 +59,18 @@ def _tables(settings: SourceSettings, folder: Path) -> Iterator[tuple[str, pa.Ta
     for name, source in settings.tables.items():
         file = SourceSettings.model_validate(source.model_dump())
         yield name, read_files(source.path, file, folder, lambda: None).rows
+
+
+def _unread(tables: dict[str, pa.Table]) -> Iterator[str]:
+    """What a query that does not hand on the columns of `schemas.SOURCE` says nothing of."""
+    for name, rows in tables.items():
+        count = rows.num_rows - rows["source_error"].null_count
+        if count:
+            yield (
+                f"{count:,} of the {rows.num_rows:,} rows of {name} could not be read, and the "
+                "query gives them without values or not at all: let it hand on source_file, "
+                "source_row and source_error of that table, and each is rejected with its reason."
+            )
 
 
 def _run(

@@ -20,6 +20,7 @@ from recsys_dagster.resources.sources.formats import (
 )
 from recsys_dagster.resources.sources.sniffing import suffix_of
 from recsys_dagster.resources.sources.state import (
+    READER,
     SourceRead,
     require_distinct,
     state_of,
@@ -29,9 +30,6 @@ from recsys_dagster.resources.sources.state import (
 from recsys_dagster.source import SourceSettings, expand_variables
 from recsys_dagster.versions import digest
 
-READER = "2"
-"""Of the way files become rows: what another way made is read again. 2: a line with a quote that is
-not closed is one row, structures are columns."""
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 

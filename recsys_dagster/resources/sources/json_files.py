@@ -4,6 +4,7 @@ import glob
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -17,6 +18,7 @@ from recsys_dagster.resources.sources.sniffing import (
 )
 from recsys_dagster.resources.sources.state import numbered, require_distinct
 from recsys_dagster.source import SourceSettings
+from recsys_dagster.sql import quoted
 
 
 def read_json(path: Path, file: str, settings: SourceSettings) -> pa.Table:
@@ -73,6 +75,7 @@ def _read_objects(readable: Path, file: str, path: Path, is_array: bool) -> pa.T
             name: "VARCHAR" if kind in ("JSON", "NULL") else kind
             for name, kind in structure.items()
         }
+        _keep_digits(connection, types, "$")
         data = connection.sql(
             "select unnest(json_transform(case when readable then json end, $types)) "
             "from parts order by number",
@@ -83,3 +86,20 @@ def _read_objects(readable: Path, file: str, path: Path, is_array: bool) -> pa.T
             "as error from parts order by number"
         ).to_arrow_table()["error"]
     return numbered(data, file, errors=errors.combine_chunks())
+
+
+def _keep_digits(connection: duckdb.DuckDBPyConnection, types: dict[str, Any], place: str) -> None:
+    """Make text of the columns of floats that hold whole numbers no float tells apart."""
+    for name, kind in types.items():
+        path = f"{place}.{quoted(name)}"
+        if isinstance(kind, dict):
+            _keep_digits(connection, kind, path)
+        elif kind == "DOUBLE":
+            ((is_inexact,),) = connection.execute(
+                "select coalesce(bool_or(regexp_full_match(value, '-?[0-9]+') and "
+                f"abs(value::double) >= {2**53}), false) "
+                "from (select json_extract_string(json, $1) as value from parts where readable)",
+                [path],
+            ).fetchall()
+            if is_inexact:
+                types[name] = "VARCHAR"

@@ -21,6 +21,7 @@ from recsys_dagster.resources.sources.databases import (
     tables_of,
 )
 from recsys_dagster.resources.sources.state import (
+    READER,
     SourceRead,
     numbered,
     require_distinct,
@@ -28,16 +29,28 @@ from recsys_dagster.resources.sources.state import (
     united,
     with_state,
 )
-from recsys_dagster.resources.warehouse import quote
 from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.source import SourceSettings, expand_variables
-from recsys_dagster.sql import objection, without_end
+from recsys_dagster.sql import objection, quoted, without_end
 from recsys_dagster.versions import content_digest, digest
 
 __all__ = ["query_digest", "read_query", "table_of_values", "tables_of"]
 
-QUOTED = re.compile(r"""(column )?(["'])[^"']*\2""")
-"""What an error of DuckDB quotes: names of columns, and values."""
+ISO_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
+ORDERED = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_date,
+    pa.types.is_timestamp,
+    pa.types.is_time,
+)
+"""Kinds of values whose order is the same here and in the database."""
+EXTENSION = re.compile(r'Install it first using "INSTALL (\w+)"')
+LOCKED_SETTING = "the configuration has been locked"
+"""What a query that changes a setting is told; it quotes the setting."""
+QUOTED = re.compile(r"""(?P<name>column "[^"]*")|(?<!\w)(["']).*(?:\2|$)|(?<=with value )\S+""")
+"""What an error of DuckDB quotes: names of columns, and values, which may have quotes in them."""
 
 
 def read_query(
@@ -58,7 +71,7 @@ def read_query(
     database = database_file(settings, folder) if settings.database else None
     query = query_of(settings, database)
     watermark = settings.watermark
-    asked = digest(query, str(database), watermark or "")
+    asked = digest(READER, query, str(database), watermark or "")
     before = previous() if watermark else None
     if watermark is not None and before is not None and state_of(before).get("query") == asked:
         rows, fetched = _appended(settings, folder, query, watermark, before)
@@ -70,6 +83,8 @@ def read_query(
                 f"{did_you_mean(watermark, data.column_names)}"
             )
         rows, fetched = numbered(data), data.num_rows
+    if watermark is not None:
+        _require_order(rows[watermark], settings)
     own = rows.drop_columns(list(SOURCE_NAMES))
     return SourceRead(
         with_state(rows, {"query": asked}), content_digest(own, ordered=False), fetched
@@ -109,11 +124,12 @@ def _appended(
 ) -> tuple[pa.Table, int]:
     last = pc.call_function("max", [before[watermark]])
     if last.is_valid:
+        last = _as_bound(last)
         kept = before.filter(pc.field(watermark) < last)
         # Without a value nothing says whether a row is new: all of those are fetched again.
         later = (
             f"select * from (\n{query}\n) "
-            f"where {quote(watermark)} >= ? or {quote(watermark)} is null"
+            f"where {quoted(watermark)} >= ? or {quoted(watermark)} is null"
         )
         new = _run(settings, folder, later, (last.as_py(),))
     else:
@@ -126,6 +142,51 @@ def _appended(
         pa.array(range(1, first), pa.int64()),
     )
     return united([kept, numbered(new, row_numbers=numbers)]), new.num_rows
+
+
+def _as_bound(last: pa.Scalar) -> pa.Scalar:
+    """A value as a query can be given it: times are cut to microseconds, as DuckDB binds them."""
+    if not pa.types.is_timestamp(last.type) or last.type.unit != "ns":
+        return last
+    cut = pc.call_function("floor_temporal", [last], pc.RoundTemporalOptions(unit="microsecond"))
+    return cut.cast(pa.timestamp("us", last.type.tz))
+
+
+def _require_order(values: pa.ChunkedArray, settings: SourceSettings) -> None:
+    """See that a watermark's values have one order, here and in the database.
+
+    Raises:
+        UserError: they are texts that are no times, or of a type that has no order.
+    """
+    here = f"{settings.described}: the watermark {settings.watermark!r}"
+    kind = values.type
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if is_text and not _is_one_form_of_time(values):
+        raise UserError(
+            f"{here} is text, or has values of several types, and is not written throughout as "
+            "2024-01-31 or 2024-01-31T23:59:59: text has another order than what it stands for, "
+            "and new rows would be missed. Let a query make a number or a time of it (source: "
+            f'{{sql: "select *, cast({settings.watermark} as …) as grows from …", watermark: '
+            "grows}), or leave watermark out: then all rows are read each time."
+        )
+    if not (is_text or any(is_kind(kind) for is_kind in ORDERED)):
+        raise UserError(
+            f"{here} is of the type {kind}: expected a number, a date or a time that only grows."
+        )
+
+
+def _is_one_form_of_time(values: pa.ChunkedArray) -> bool:
+    known = pc.call_function("drop_null", [values])
+    match = pc.MatchSubstringOptions(ISO_TIME)
+    if not pc.call_function("all", [pc.call_function("match_substring_regex", [known], match)]):
+        return False
+    digits = pc.ReplaceSubstringOptions(r"\d", "0")
+    forms = pc.call_function("replace_substring_regex", [known], digits).unique().to_pylist()
+    # What only goes on where the other ends is sorted behind it.
+    longest: str = max(forms, key=len) if forms else ""
+    zone = pc.ExtractRegexOptions(r"(?P<zone>[+-]\d{2}:?\d{2})$")
+    zones = pc.call_function("extract_regex", [known], zone).combine_chunks().field("zone").unique()
+    return len(zones.drop_null()) <= 1 and all(longest.startswith(form) for form in forms)
 
 
 def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequence[Any]) -> pa.Table:
@@ -148,12 +209,21 @@ def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequenc
 def without_values(error: Exception) -> str:
     """What an error of a database says, without what people's data say."""
     # The value that could not be converted may name a person, and run logs cannot be erased by row.
+    needed = EXTENSION.search(str(error))
+    if needed:
+        return (
+            f"the query needs DuckDB's extension {needed[1]}, which is not installed here. Install "
+            f"it once, which downloads it: python -c \"import duckdb; duckdb.sql('install "
+            f"{needed[1]}')\"."
+        )
     if not isinstance(error, duckdb.DataError | duckdb.InvalidInputException):
         return str(error)
-    # After an empty line come advice and the reader's settings.
-    about = str(error).partition("\n\n")[0]
-    lines = [line for line in about.splitlines() if not line.startswith("Original Line")]
-    return QUOTED.sub(lambda found: found[0] if found[1] else "'…'", " ".join(lines))
+    first, *others = str(error).partition("\n\n")[0].splitlines()
+    if LOCKED_SETTING in first:
+        return first
+    # Between these a reader's error quotes the line, and a function's its argument.
+    lines = [first, *(line for line in others if line.startswith("Error when "))]
+    return " ".join(QUOTED.sub(lambda found: found["name"] or "'…'", line) for line in lines)
 
 
 def table_of_values(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.file_queries import read_file_query
 from recsys_dagster.resources.sources.files import read_files
 from recsys_dagster.resources.sources.functions import call_function, table_of
@@ -32,6 +33,18 @@ def read_source(
     Raises:
         UserError: the source is not there or cannot be read.
     """
+    try:
+        return _read(settings, folder, previous, asset_value)
+    except UserError as error:
+        raise UserError(settings.without_variables(str(error))) from None
+
+
+def _read(
+    settings: SourceSettings,
+    folder: Path,
+    previous: Callable[[], pa.Table | None],
+    asset_value: Any,
+) -> SourceRead:
     if settings.path is not None:
         return read_files(settings.path, settings, folder, previous)
     if settings.tables:

@@ -7,6 +7,7 @@ in one transaction: rows and memory of them never disagree.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,10 @@ from recsys_dagster.resources.warehouse import memory_of, with_memory
 from recsys_dagster.schemas import SOURCE_NAMES
 
 STATE = "source_state"
+READER = "3"
+"""Of the way a source becomes rows: what another way made is read again. 2: a line with a quote
+that is not closed is one row, structures are columns. 3: long whole numbers of JSON keep their
+digits."""
 MOST_FIELDS = 200
 
 
@@ -29,11 +34,13 @@ class SourceRead:
             the state that the next read starts from.
         fingerprint: says whether the content is the same as at another time, hexadecimal.
         rows_read: how many rows were fetched now; the others were known.
+        remarks: a sentence each on what the rows do not say.
     """
 
     rows: pa.Table
     fingerprint: str
     rows_read: int
+    remarks: tuple[str, ...] = ()
 
 
 def with_state(rows: pa.Table, state: Mapping[str, Any]) -> pa.Table:
@@ -128,6 +135,8 @@ def require_distinct(names: Sequence[str], source: str) -> None:
 def united(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables below each other, columns matched by name; where types clash a column is text."""
     tables = [table.replace_schema_metadata() for table in tables]
+    inexact = _inexact(tables)
+    tables = [_as_text(table, inexact) for table in tables]
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -139,6 +148,24 @@ def united(tables: Sequence[pa.Table]) -> pa.Table:
         return pa.concat_tables(
             [_as_text(table, clashing) for table in tables], promote_options="permissive"
         )
+
+
+def _inexact(tables: Sequence[pa.Table]) -> set[str]:
+    """Columns that are floats in one table and decimals that no float tells apart in another."""
+    floats = {
+        field.name for table in tables for field in table.schema if pa.types.is_floating(field.type)
+    }
+    return {
+        field.name
+        for table in tables
+        for field in table.schema
+        if field.name in floats and pa.types.is_decimal(field.type) and _most(table, field) >= 2**53
+    }
+
+
+def _most(table: pa.Table, field: pa.Field) -> Decimal:
+    ends = pc.call_function("min_max", [table[field.name]]).as_py().values()
+    return max((abs(end) for end in ends if end is not None), default=Decimal(0))
 
 
 def _as_text(table: pa.Table, names: set[str]) -> pa.Table:

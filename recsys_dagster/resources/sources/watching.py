@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.databases import database_file
 from recsys_dagster.resources.sources.file_queries import files_of_query
 from recsys_dagster.resources.sources.files import find_files, look_at
@@ -55,6 +56,19 @@ def observe_source(
     Raises:
         UserError: the source is not there.
     """
+    try:
+        return _observe(settings, folder, known, settle_seconds, asset_version)
+    except UserError as error:
+        raise UserError(settings.without_variables(str(error))) from None
+
+
+def _observe(
+    settings: SourceSettings,
+    folder: Path,
+    known: Mapping[str, FileState],
+    settle_seconds: float,
+    asset_version: str,
+) -> Observation:
     if settings.path is not None:
         files = find_files(settings.path, folder)
     elif settings.tables:
