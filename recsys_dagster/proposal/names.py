@@ -110,8 +110,8 @@ MEASURE_WORDS = frozenset(
 AGAINST_EVENTS = frozenset(
     _listed(
         "down downvote thumbsdown dislike disliked unlike hide hidden block blocked report "
-        "reported skip skipped unfollow unsubscribe drop dropped unenroll unenrolled withdrawn cancel "
-        "cancelled canceled refund refunded return returned remove removed removefromcart"
+        "reported skip skipped unfollow unsubscribe drop dropped unenroll unenrolled withdrawn "
+        "cancel cancelled canceled refund refunded return returned remove removed removefromcart"
     )
 )
 """Events that say that somebody does not want an item."""
