@@ -414,3 +414,18 @@ def test_real_data(name, tmp_path, monkeypatch):
     assert catalog.interactions.source.path == os.path.relpath(
         (SHARED / name).resolve() / "interactions.parquet", tmp_path
     )
+
+
+class TestWhatIsNoTable:
+    def test_a_pipe_is_not_waited_for(self, movielens):
+        os.mkfifo(movielens / "pipe.csv")
+        assert any("pipe.csv" in said for said in propose_catalog(movielens, None, False).remarks)
+
+    def test_a_device_is_no_folder(self, data):
+        with pytest.raises(UserError, match="no such folder or file"):
+            propose_catalog(Path(os.devnull), None, force=False)
+
+    def test_a_folder_of_catalogs_that_is_a_file(self, movielens, tmp_path):
+        (tmp_path / "catalogs").write_text("")
+        with pytest.raises(UserError, match="this is a file"):
+            propose_catalog(movielens, None, force=False)

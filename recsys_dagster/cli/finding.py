@@ -74,8 +74,9 @@ class Found:
         others, sheets, notes = [], [], []
         files = []
         inside = [place.resolve()] if place.is_file() else sorted(place.resolve().iterdir())
+        others += [path.name for path in inside if not (path.is_dir() or path.is_file())]  # pipes
         for path in inside:
-            if path.name.startswith((".", "_", "~")):
+            if path.name.startswith((".", "_", "~")) or path.name in others:
                 continue
             suffix = suffix_of(path)
             if path.is_dir():

@@ -54,8 +54,13 @@ def propose_catalog(folder: Path, name: str | None, force: bool) -> Written:
     Raises:
         UserError: no such folder, nothing in it that can be a catalog, or the name is taken.
     """
-    if not folder.exists():
-        raise UserError(f"{folder}: there is no such folder.")
+    if not folder.is_dir() and not folder.is_file():
+        raise UserError(f"{folder}: there is no such folder or file.")
+    if catalogs_folder().exists() and not catalogs_folder().is_dir():
+        raise UserError(
+            f"{catalogs_folder()}: this is a file; catalogs are written to a folder, which "
+            "RECSYS_CATALOGS names."
+        )
     name = _checked(name) if name else _derived(_stem(folder.resolve()))
     file = catalogs_folder() / f"{name}.yaml"
     _require_free(file, name, force)
