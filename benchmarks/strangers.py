@@ -82,13 +82,14 @@ def _typed(*arguments: str) -> str | None:
 
 def _tables(catalog: str) -> Tables:
     from recsys_dagster.home import warehouse_folder
-    from recsys_dagster.resources.warehouse import Warehouse, quote
+    from recsys_dagster.resources.warehouse import Warehouse
+    from recsys_dagster.sql import quoted
 
     warehouse = Warehouse(folder=str(warehouse_folder()))
 
     def read(table: str) -> pd.DataFrame:
         with warehouse.connect(catalog) as connection:
-            return connection.sql(f"select * from {quote(table)}").df()
+            return connection.sql(f"select * from {quoted(table)}").df()
 
     return Tables(**{table: read(table) for table in TABLES})
 

@@ -15,9 +15,10 @@ from recsys_dagster.catalogs import Catalogs
 from recsys_dagster.errors import UserError
 from recsys_dagster.operations import AlertSettings
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import Warehouse, quote
+from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.snapshots import served
 from recsys_dagster.source import expand_variables
+from recsys_dagster.sql import quoted
 
 PATIENCE_SECONDS = 30
 MOST_REASONS = 5
@@ -172,7 +173,7 @@ def _reasons(warehouse: Warehouse, catalog: str, table: str) -> list[dict[str, A
             return []
         rows = warehouse.query(
             catalog,
-            f"select reason, count(*) as n from {quote(rejected)} where not by_setting "
+            f"select reason, count(*) as n from {quoted(rejected)} where not by_setting "
             f"group by reason order by n desc, reason limit {MOST_REASONS}",
         )
     except (UserError, dg.RetryRequested, duckdb.Error):

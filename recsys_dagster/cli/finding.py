@@ -40,6 +40,7 @@ from recsys_dagster.resources.sources.sniffing import (
 from recsys_dagster.resources.sources.state import state_of
 from recsys_dagster.resources.warehouse import to_pandas
 from recsys_dagster.source import SourceSettings
+from recsys_dagster.sql import literal
 from recsys_dagster.steps.columns import own_columns
 
 DATABASES = (".duckdb", ".sqlite", ".sqlite3", ".db", ".db3", ".ddb")
@@ -182,11 +183,11 @@ class Found:
         read = self._read(settings | {"delimiter": text.delimiter}, path.name)
         if read is None:
             return
-        place = glob.escape(self._relative(path)).replace("'", "''")
+        place = literal(glob.escape(self._relative(path)))
         query = (
-            f"read_csv('{place}', all_varchar = true, header = true, auto_detect = false, "
+            f"read_csv({place}, all_varchar = true, header = true, auto_detect = false, "
             f"delim = '{text.delimiter}', quote = '\"', escape = '\"', columns = "
-            f"{{{', '.join(_literal(name) + ': ' + _literal('VARCHAR') for name in names)}}})"
+            f"{{{', '.join(literal(name) + ': ' + literal('VARCHAR') for name in names)}}})"
         )
         frame = to_pandas(read.slice(1).select(own_columns(read.column_names)))
         self.candidates.append(
@@ -236,7 +237,7 @@ class Found:
         # Not **, which means hidden folders too, such as those of a program that is still writing.
         depths = sorted({file.count("/") for file in files})
         patterns = [
-            _literal(f"{glob.escape(relative)}/{'[!._]*=*/' * depth}[!._]*.parquet")
+            literal(f"{glob.escape(relative)}/{'[!._]*=*/' * depth}[!._]*.parquet")
             for depth in depths
         ]
         query = (
@@ -342,7 +343,3 @@ class Found:
 def _is_one_table(read: pa.Table) -> bool:
     columns = [set(file["columns"]) for file in state_of(read)["files"].values()]
     return 2 * len(set.intersection(*columns)) >= len(set.union(*columns))
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

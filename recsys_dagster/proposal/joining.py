@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pandas as pd
 
-from recsys_dagster.proposal.lists import quoted
 from recsys_dagster.proposal.names import (
     EVENT_NAMES,
     KEY_SUFFIXES,
@@ -20,6 +19,7 @@ from recsys_dagster.proposal.names import (
 from recsys_dagster.proposal.reshaping import handed_on
 from recsys_dagster.proposal.roles import named_keys
 from recsys_dagster.proposal.tables import Candidate, Column, Table
+from recsys_dagster.sql import quoted
 from recsys_dagster.steps.ids import as_ids
 from recsys_dagster.steps.shares import percent
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from recsys_dagster.proposal.names import key_rank
 from recsys_dagster.proposal.tables import Column, Table
+from recsys_dagster.sql import literal, quoted
 from recsys_dagster.steps.ids import as_ids
 
 SEPARATORS = ("|", ";", ",", " ")
@@ -24,15 +25,6 @@ ELEMENT = re.compile(r"[\w.:/#-]+")
 LEAST_LISTS = 0.2
 """Of the cells of a column of lists: with more than one element."""
 MOSTLY = 0.8
-
-
-def quoted(name: str) -> str:
-    """A name in a query."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def lists_in(column: Column, others: Sequence[Table]) -> tuple[str, list[Any]] | None:
@@ -90,7 +82,7 @@ def _separated(
         if separator in IN_NAMES and not _are_known(elements, others):
             continue
         if np.mean([ELEMENT.fullmatch(each) is not None for each in elements]) >= 0.95:
-            return f"string_split({name}, {_literal(separator)})", apart
+            return f"string_split({name}, {literal(separator)})", apart
     return None
 
 

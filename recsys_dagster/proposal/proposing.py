@@ -12,7 +12,7 @@ from recsys_dagster.proposal.meaning import find_events, find_time, find_weight
 from recsys_dagster.proposal.names import key_rank, must_be_named
 from recsys_dagster.proposal.naming import named
 from recsys_dagster.proposal.rendering import Choice, Counts, Proposal
-from recsys_dagster.proposal.reshaping import quoted, split_column, unfolded, united
+from recsys_dagster.proposal.reshaping import split_column, unfolded, united
 from recsys_dagster.proposal.roles import Parent, Roles, find_roles
 from recsys_dagster.proposal.tables import Candidate, Column, Table, listed
 from recsys_dagster.proposal.texts import (
@@ -22,6 +22,7 @@ from recsys_dagster.proposal.texts import (
     profile_texts,
     texts_of_items,
 )
+from recsys_dagster.sql import quoted
 from recsys_dagster.steps.id_matching import explain_mismatch
 from recsys_dagster.steps.shares import percent
 

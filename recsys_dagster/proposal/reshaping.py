@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from recsys_dagster.proposal.lists import fields_of_items, lists_in, quoted
+from recsys_dagster.proposal.lists import fields_of_items, lists_in
 from recsys_dagster.proposal.names import SPLIT_NAMES, key_rank, place_in, words
 from recsys_dagster.proposal.roles import named_keys
 from recsys_dagster.proposal.tables import Candidate, Column, Table
+from recsys_dagster.sql import quoted
 
 FEWEST_COLUMNS = 8
 """Of a matrix of users and items."""

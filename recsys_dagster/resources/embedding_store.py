@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.resources.encoder_batches import EncodingProgress
-from recsys_dagster.resources.warehouse import Warehouse, quote
+from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.sql import quoted
 from recsys_dagster.steps.embeddings import distinct_texts
 
 SCHEMA = "encoded_texts"
@@ -57,12 +58,12 @@ class EmbeddingStore:
 
     @property
     def _table(self) -> str:
-        return f"{quote(SCHEMA)}.{quote(self.fingerprint)}"
+        return f"{quoted(SCHEMA)}.{quoted(self.fingerprint)}"
 
     def create(self) -> None:
         """Make the store where it is missing."""
         with self.warehouse.connect(self.catalog) as connection:
-            connection.execute(f"create schema if not exists {quote(SCHEMA)}")
+            connection.execute(f"create schema if not exists {quoted(SCHEMA)}")
             connection.execute(
                 f"create table if not exists {self._table} "
                 f"(text_hash varchar primary key, embedding float[{self.dimension}])"
@@ -176,7 +177,7 @@ def remove_unused(
         for schema, name in sorted(tables):
             if schema != SCHEMA:
                 continue
-            store = f"{quote(SCHEMA)}.{quote(name)}"
+            store = f"{quoted(SCHEMA)}.{quoted(name)}"
             unused = "added_at < $1"
             if name in fingerprints and hashes:
                 unused += f" and text_hash not in ({' union '.join(hashes)})"

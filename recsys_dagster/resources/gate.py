@@ -9,10 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recsys_dagster.resources.warehouse import DATA_VERSION, Warehouse, quote
+from recsys_dagster.resources.warehouse import DATA_VERSION, Warehouse
+from recsys_dagster.sql import quoted
 
 SCHEMA = "gate"
-RESULTS = f"{quote(SCHEMA)}.{quote('results')}"
+RESULTS = f"{quoted(SCHEMA)}.{quoted('results')}"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class CheckResult:
 def record(warehouse: Warehouse, catalog: str, result: CheckResult) -> None:
     """Keep a result in the place of the check's last one."""
     with warehouse.connect(catalog) as connection:
-        connection.execute(f"create schema if not exists {quote(SCHEMA)}")
+        connection.execute(f"create schema if not exists {quoted(SCHEMA)}")
         connection.execute(
             f'create table if not exists {RESULTS} ("check" varchar primary key, passed boolean, '
             "description varchar, versions varchar, run_id varchar, checked_at timestamp)"

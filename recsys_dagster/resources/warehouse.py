@@ -18,6 +18,7 @@ from dagster_duckdb import DuckDBResource
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.warehouse_format import bring_up_to_date
 from recsys_dagster.schemas import EMBEDDING, TABLES, Column, Table
+from recsys_dagster.sql import literal, quoted
 from recsys_dagster.writing import reason_of, unwritten
 
 RETRY_SECONDS = 20
@@ -29,11 +30,6 @@ INTEGERS = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
 LAST_EXACT_FLOAT = 2**53
 DATA_VERSION = "data_version"
 """What a table's content is known by; kept with it."""
-
-
-def quote(identifier: str) -> str:
-    """An SQL identifier in quotes."""
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 class Warehouse(dg.ConfigurableResource):
@@ -142,7 +138,7 @@ class Warehouse(dg.ConfigurableResource):
             with self.connect(catalog) as connection:
                 memory = _remembered(connection, table)
                 if memory is not None:
-                    data = connection.sql(f"select * from {quote(table)}").to_arrow_table()
+                    data = connection.sql(f"select * from {quoted(table)}").to_arrow_table()
                     return with_memory(data, memory)
         raise UserError(
             f"{self.path(catalog)}: the table {table} is not there yet: materialise "
@@ -161,20 +157,20 @@ class Warehouse(dg.ConfigurableResource):
         """
         columns = _columns(table, data)
         selected = ", ".join(
-            f"cast({quote(column.name)} as {column.type}) as {quote(column.name)}"
+            f"cast({quoted(column.name)} as {column.type}) as {quoted(column.name)}"
             if column.type
-            else quote(column.name)
+            else quoted(column.name)
             for column in columns
         )
         with self.connect(catalog) as connection:
             connection.register("incoming", data)
             connection.execute("begin")
             connection.execute(
-                f"create or replace table {quote(table.name)} as select {selected} from incoming"
+                f"create or replace table {quoted(table.name)} as select {selected} from incoming"
             )
             if data.schema.metadata:
                 connection.execute(
-                    f"comment on table {quote(table.name)} is {_comment(memory_of(data))}"
+                    f"comment on table {quoted(table.name)} is {_comment(memory_of(data))}"
                 )
             connection.execute("commit")
             types = dict(
@@ -211,8 +207,7 @@ def memory_of(data: pa.Table) -> dict[str, str]:
 
 
 def _comment(memory: Mapping[str, str]) -> str:
-    text = json.dumps(memory)
-    return "'" + text.replace("'", "''") + "'"  # the statement takes no parameters
+    return literal(json.dumps(memory))  # the statement takes no parameters
 
 
 def _columns(table: Table, data: pa.Table) -> list[Column]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.sql import quoted
 
 FORMAT = 3
 """3: items have created_at. 2: sources are numbered by file, interactions have positions. 1 had no
@@ -33,7 +34,7 @@ def bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     for (table,) in connection.execute(
         "select table_name from duckdb_tables() where schema_name = 'main'"
     ).fetchall():
-        connection.execute('drop table "' + table.replace('"', '""') + '"')
+        connection.execute(f"drop table {quoted(table)}")
     connection.execute("create schema if not exists warehouse")
     connection.execute("create or replace table warehouse.format as select $1 as format", [FORMAT])
     connection.execute("commit")

@@ -180,7 +180,7 @@ def test_reasons_that_cannot_be_read_now_do_not_stop_a_message(tiny, tmp_path, m
     def held(*_):
         raise dg.RetryRequested(3)
 
-    monkeypatch.setattr(alerts, "quote", held)
+    monkeypatch.setattr(alerts, "quoted", held)
     told = told_of_a_run(place, "tiny", tmp_path / "told")
     assert told["checks"][0]["check"] == "interactions_accepted_share"
     assert told["rejected"] == {"interactions": []}

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.warehouse import Warehouse, quote, to_arrow, to_pandas
+from recsys_dagster.resources.warehouse import Warehouse, to_arrow, to_pandas
 from recsys_dagster.schemas import ITEM_EMBEDDINGS, ITEMS, POPULAR_ITEMS, TABLES
+from recsys_dagster.sql import quoted
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ class TestQuote:
     @pytest.mark.parametrize("name", ["plain", 'a"b', '"', "a; drop table x; --", "名前", "A b"])
     def test_any_name_is_one_identifier(self, name):
         with duckdb.connect() as connection:
-            connection.execute(f"create table t ({quote(name)} integer)")
+            connection.execute(f"create table t ({quoted(name)} integer)")
             assert connection.sql("select * from t").columns == [name]
 
 

@@ -17,9 +17,10 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.gate import CheckResult, record
 from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import Warehouse, quote
+from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import TABLES
 from recsys_dagster.snapshots import Snapshot, last_passed
+from recsys_dagster.sql import quoted
 from recsys_dagster.steps import soundness
 from recsys_dagster.steps.shares import expected
 
@@ -169,7 +170,7 @@ def keys_unique(checked: Checked, table: str) -> dg.AssetCheckResult:
     key = TABLES[table].key
     rows, repeated = checked.numbers(
         "select coalesce(sum(n), 0)::bigint, (count(*) filter (n > 1))::bigint from "
-        f"(select count(*) as n from {quote(table)} group by {', '.join(map(quote, key))})"
+        f"(select count(*) as n from {quoted(table)} group by {', '.join(map(quoted, key))})"
     )
     return said_by(soundness.keys_unique(rows, repeated, key))
 
@@ -177,9 +178,9 @@ def keys_unique(checked: Checked, table: str) -> dg.AssetCheckResult:
 def accepted_share(checked: Checked, table: str) -> dg.AssetCheckResult:
     """Most rows of the source are accepted; what a setting leaves out is no fault of a row."""
     raw, faulty, by_setting = checked.numbers(
-        f"select (select count(*) from {quote('raw_' + table)}), "
+        f"select (select count(*) from {quoted('raw_' + table)}), "
         "count(*) filter (not by_setting), count(*) filter (by_setting) "
-        f"from {quote('rejected_' + table)}"
+        f"from {quoted('rejected_' + table)}"
     )
     least = checked.catalog.checks.accepted_share
     return said_by(soundness.accepted_share(table, raw, faulty, by_setting, least))
