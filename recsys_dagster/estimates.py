@@ -25,7 +25,9 @@ likes, 9.6 s for 9,000, 14.1 s for these with 3 million likes; to lend the colum
 to 2,000 cold ones 0.6 s, those of 2,000 to 3,000 0.3 s."""
 PAIR_SECONDS = 1e-8
 """Of item_knn, by items²: 0.8 s for 9,000 items."""
-DENSE = ("hybrid", "l3ae")
+FROM_LIKES = ("ease", "gfcf")
+"""Dense strategies that learn of liked items alone; the others learn of all that were seen."""
+DENSE = ("hybrid", "l3ae", *FROM_LIKES)
 """Strategies whose memory is asked for before they are fitted."""
 WORTH_SAYING = 60.0
 LEAST_SHOWN = 0.1
@@ -58,9 +60,12 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def size_of(interactions: pd.DataFrame, items: pd.DataFrame, texts: pd.DataFrame | None) -> Size:
-    """The size of tables `interactions` and `items`, and of the composed texts."""
-    learned = interactions.loc[~interactions["left_out"], "item_id"].unique()
+def size_of(
+    strategy: str, interactions: pd.DataFrame, items: pd.DataFrame, texts: pd.DataFrame | None
+) -> Size:
+    """What a strategy has to do with tables `interactions` and `items`, and the composed texts."""
+    is_learned = interactions["positive"] if strategy in FROM_LIKES else ~interactions["left_out"]
+    learned = interactions.loc[is_learned, "item_id"].unique()
     known = pd.Index(items["item_id"]).union(pd.Index(interactions["item_id"].unique()))
     lengths = pd.Series(dtype="float64") if texts is None else texts["text"].str.len()
     length = float(lengths.mean()) if len(lengths) else 0.0
@@ -76,7 +81,7 @@ def encoding_seconds(size: Size, cores: int, max_length: int | None = None) -> f
 
 def fitting_seconds(strategy: str, size: Size, cores: int) -> float:
     """Of the strategy's model; 0 for those that take next to no time."""
-    if strategy in ("hybrid", "l3ae", "ease", "gfcf"):
+    if strategy in DENSE:
         cold = size.items - size.learned
         arithmetic = CUBE_SECONDS * size.learned**3 + LENT_SECONDS * size.learned * cold
         return arithmetic * MEASURED_CORES / cores + LIKE_SECONDS * size.likes

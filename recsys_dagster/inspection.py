@@ -117,7 +117,7 @@ class _Inspector:
                 ]
         if interactions is not None and items is not None:
             self._overlap(interactions, items)
-            self._measure(size_of(interactions, items, texts))
+            self._measure(size_of(self._catalog.strategy, interactions, items, texts))
         self._rules(items)
         model = catalog.encoder.model
         if model != "tfidf":

@@ -106,5 +106,8 @@ class TestEstimate:
         monkeypatch.setattr("recsys_dagster.steps.models.memory.available_bytes", lambda: GIB)
         with pytest.raises(UserError, match=r"180,000 of 190,000 items, which needs 248\.1 GiB"):
             require_fit(catalog(), LARGE)
+        for strategy in ("l3ae", "ease", "gfcf"):
+            with pytest.raises(UserError, match=rf"strategy: {strategy} would learn from"):
+                require_fit(catalog(strategy=strategy), LARGE)
         require_fit(catalog(strategy="item_knn"), LARGE)
         require_fit(catalog(), SMALL)

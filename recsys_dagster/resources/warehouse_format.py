@@ -8,8 +8,8 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.sql import quoted
 
 FORMAT = 4
-"""4: items have title_source. 3: items have created_at. 2: sources are numbered by file, interactions
-have positions. 1 had no number written in it."""
+"""4: items have title_source. 3: items have created_at. 2: sources are numbered by file,
+interactions have positions. 1 had no number written in it."""
 
 
 def bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
