@@ -103,6 +103,7 @@ KNOWN_PARTS = frozenset({"id", "ids", "url", "text", "name", "code", "status", "
 """English words that stand in compounds of other languages: 用户ID, Kundencode."""
 
 
+@cache
 def english(name: str) -> str:
     """A name with the words that are known in English; a name in English stays as it is."""
     signs = QUANTITY_SIGN.sub("quantity", NUMBER_SIGN.sub(" number ", name))

@@ -22,15 +22,13 @@ from recsys_dagster.proposal.names import (
     words,
 )
 from recsys_dagster.proposal.rendering import Choice
-from recsys_dagster.proposal.tables import Column, Table, listed
+from recsys_dagster.proposal.tables import MOST_RATINGS, Column, Table, listed
 from recsys_dagster.steps.shares import percent
 from recsys_dagster.steps.time_formats import READABLE, is_plausible, look_dated, shares_read
 from recsys_dagster.steps.times import parse_timestamps
 
 SWAPPED = "nothing in it says whether day or month is first"
 FEWEST_EVENTS, MOST_EVENTS = 2, 20
-MOST_RATINGS = 21
-"""Different values of a rating: 0 to 10 in halves."""
 LIKED_FROM = {1.0: 1, 5.0: 4, 10.0: 7}
 """The least rating that is a like, by the top of the scale."""
 THOUSANDS = r"\d{1,3}\.\d{3}"

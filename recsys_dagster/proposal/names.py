@@ -187,7 +187,7 @@ def _rank_of_path(name: str, kind: Kind) -> tuple[int, int] | None:
     places = [_place(word, kind) for part in above.split(".") for word in words(part)[:1]]
     place = next((place for place in places if place is not None), None)
     if place is None or not words(last):
-        return key_rank(last, kind) if place is not None else None
+        return None
     if words(last)[-1] in KEY_SUFFIXES:
         return (2, place)
     return (3, place) if kind == "user_id" and words(last)[-1] in NAMES_OF_PEOPLE else None

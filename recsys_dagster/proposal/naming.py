@@ -5,12 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 from recsys_dagster.proposal.names import is_about
-from recsys_dagster.proposal.tables import Candidate, Column, Table, listed
+from recsys_dagster.proposal.tables import (
+    MOST_RATINGS,
+    TITLE_LENGTH,
+    Candidate,
+    Column,
+    Table,
+    listed,
+)
 
 FIRST_TIME, LAST_TIME = 3e8, 4.1e9
 """Unix times in seconds, from 1979 to 2099."""
-MOST_STARS, MOST_RATINGS = 10, 21
-TITLE_LENGTH = 80
+MOST_STARS = 10
 
 
 def named(candidates: Sequence[Candidate]) -> list[Candidate]:

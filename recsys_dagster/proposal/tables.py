@@ -27,6 +27,10 @@ from recsys_dagster.steps.times import parse_timestamps, says_time
 CURRENCY = re.compile(
     r"^\s*(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF)\s?\d|\d\s?(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF|zł|руб\.?|円|元)\s*$"
 )
+MOST_RATINGS = 21
+"""Different values of a rating: 0 to 10 in halves."""
+TITLE_LENGTH = 80
+"""Characters of a title on average, at most."""
 SAMPLE = 500
 """Values of a column that are looked at one by one."""
 LONGEST_KEY, LONGEST_HASH = 60, 128

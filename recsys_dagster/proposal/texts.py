@@ -16,11 +16,10 @@ from recsys_dagster.proposal.names import (
     words,
 )
 from recsys_dagster.proposal.rendering import Choice
-from recsys_dagster.proposal.tables import Column, Table, listed
+from recsys_dagster.proposal.tables import TITLE_LENGTH, Column, Table, listed
 from recsys_dagster.steps.items import parse_available
 
 MOST_TEXTS = 5
-TITLE_LENGTH = 80
 DEPENDS = 0.7
 """How much less often one guesses a text wrong when the item is known."""
 
