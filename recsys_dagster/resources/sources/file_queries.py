@@ -3,17 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
-from recsys_dagster.errors import UserError
-from recsys_dagster.resources.sources.databases import connect_duckdb
 from recsys_dagster.resources.sources.files import find_files, read_files
-from recsys_dagster.resources.sources.queries import query_of, without_values
+from recsys_dagster.resources.sources.queries import query_of, run_duckdb
 from recsys_dagster.resources.sources.state import (
     SourceRead,
     numbered,
-    require_distinct,
     with_state,
 )
 from recsys_dagster.schemas import SOURCE_NAMES
@@ -33,7 +29,7 @@ def read_file_query(settings: SourceSettings, folder: Path) -> SourceRead:
     """
     query = query_of(settings, None)
     tables = dict(_tables(settings, folder))
-    data = _run(settings, folder, query, tables)
+    data = run_duckdb(settings, folder, query, tables=tables)
     remarks: tuple[str, ...] = ()
     if all(name in data.column_names for name in SOURCE_NAMES):
         own = [name for name in data.column_names if name not in SOURCE_NAMES]
@@ -71,20 +67,6 @@ def _unread(tables: dict[str, pa.Table]) -> Iterator[str]:
                 "query gives them without values or not at all: let it hand on source_file, "
                 "source_row and source_error of that table, and each is rejected with its reason."
             )
-
-
-def _run(
-    settings: SourceSettings, folder: Path, query: str, tables: dict[str, pa.Table]
-) -> pa.Table:
-    try:
-        with connect_duckdb(None, folder) as connection:
-            for name, rows in tables.items():
-                connection.register(name, rows)
-            relation = connection.sql(query)
-            require_distinct(relation.columns, settings.described)
-            return relation.to_arrow_table()
-    except duckdb.Error as error:
-        raise UserError(f"source {settings.described}: {without_values(error)}") from None
 
 
 def _with_source_types(schema: pa.Schema) -> pa.Schema:

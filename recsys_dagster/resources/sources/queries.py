@@ -2,9 +2,10 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -191,22 +192,52 @@ def _is_one_form_of_time(values: pa.ChunkedArray) -> bool:
 
 def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequence[Any]) -> pa.Table:
     database = database_file(settings, folder) if settings.database else None
+    if database is None or not is_sqlite(database):
+        return run_duckdb(settings, folder, query, database=database, parameters=parameters)
     try:
-        if database is not None and is_sqlite(database):
-            with closing(connect_sqlite(database)) as connection:
-                cursor = connection.execute(query, [_for_sqlite(value) for value in parameters])
-                names = [column[0] for column in cursor.description]
-                require_distinct(names, "source")
-                return table_of_values(names, cursor.fetchall())
-        with connect_duckdb(database, folder) as duck:
-            found = duck.sql(query, params=list(parameters))
+        with closing(connect_sqlite(database)) as connection:
+            cursor = connection.execute(query, [_for_sqlite(value) for value in parameters])
+            names = [column[0] for column in cursor.description]
+            require_distinct(names, "source")
+            return table_of_values(names, cursor.fetchall())
+    except sqlite3.Error as error:
+        raise UserError(f"source {settings.described}: {_without_values(error)}") from None
+
+
+def run_duckdb(
+    settings: SourceSettings,
+    folder: Path,
+    query: str,
+    *,
+    database: Path | None = None,
+    parameters: Sequence[Any] = (),
+    tables: Mapping[str, pa.Table] = MappingProxyType({}),
+) -> pa.Table:
+    """The rows of a query that DuckDB runs.
+
+    Args:
+        settings: the source whose query it is.
+        folder: where relative paths in the query start.
+        query: in SQL.
+        database: a DuckDB file to run it in.
+        parameters: what stands for the `?` in it.
+        tables: what it has names for beside what is in the database.
+
+    Raises:
+        UserError: the query fails, or gives two columns of one name.
+    """
+    try:
+        with connect_duckdb(database, folder) as connection:
+            for name, rows in tables.items():
+                connection.register(name, rows)
+            found = connection.sql(query, params=list(parameters))
             require_distinct(found.columns, settings.described)
             return found.to_arrow_table()
-    except (duckdb.Error, sqlite3.Error) as error:
-        raise UserError(f"source {settings.described}: {without_values(error)}") from None
+    except duckdb.Error as error:
+        raise UserError(f"source {settings.described}: {_without_values(error)}") from None
 
 
-def without_values(error: Exception) -> str:
+def _without_values(error: Exception) -> str:
     """What an error of a database says, without what people's data say."""
     # The value that could not be converted may name a person, and run logs cannot be erased by row.
     needed = EXTENSION.search(str(error))
