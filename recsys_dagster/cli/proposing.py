@@ -24,6 +24,7 @@ from recsys_dagster.resources.warehouse import to_pandas
 from recsys_dagster.source import SourceSettings
 from recsys_dagster.steps.ids import as_ids
 from recsys_dagster.steps.models.memory import available_bytes
+from recsys_dagster.writing import whole_file
 
 LONGEST_NAME = 40
 
@@ -144,8 +145,7 @@ def _nothing_to_read(folder: Path) -> str:
 
 def _write(file: Path, text: str, counts: Mapping[str, Counts]) -> None:
     """Put the file in place when it is known to be a catalog, with a query that works."""
-    hidden = file.with_name(f".{file.name}.part")
-    try:
+    with whole_file(file) as hidden:
         hidden.write_text(text, encoding="utf-8")
         catalog = read_catalog(hidden)
         for section, source in (
@@ -156,9 +156,6 @@ def _write(file: Path, text: str, counts: Mapping[str, Counts]) -> None:
                 rows = read_source(source, catalog.folder).rows
                 if section in counts:
                     require_counts(section, source, rows, counts[section])
-        hidden.replace(file)
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 def require_counts(section: str, source: SourceSettings, rows: pa.Table, counts: Counts) -> None:
