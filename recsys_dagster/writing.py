@@ -1,5 +1,7 @@
 """Files that are there whole or not at all, and why something could not be written."""
 
+import errno
+import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -47,6 +49,20 @@ def unwritten(place: Path | str, error: BaseException) -> UserError:
         error: what happened.
     """
     return UserError(f"{place}: it could not be written: {reason_of(error) or error}.")
+
+
+def require_writable(path: Path) -> None:
+    """See that a file can be written, or made; it is not opened, which would undo locks on it.
+
+    Raises:
+        UserError: it cannot.
+    """
+    place = path if path.exists() else path.parent
+    if os.access(place, os.W_OK):
+        return
+    is_read_only = hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY
+    number = errno.EROFS if is_read_only else errno.EACCES
+    raise unwritten(path, OSError(number, os.strerror(number)))
 
 
 @contextmanager

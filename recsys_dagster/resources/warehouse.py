@@ -19,7 +19,7 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.warehouse_format import bring_up_to_date
 from recsys_dagster.schemas import EMBEDDING, TABLES, Column, Table
 from recsys_dagster.sql import literal, quoted
-from recsys_dagster.writing import reason_of, unwritten
+from recsys_dagster.writing import reason_of, require_writable, unwritten
 
 RETRY_SECONDS = 20
 LOCKED = "Could not set lock"
@@ -60,6 +60,7 @@ class Warehouse(dg.ConfigurableResource):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritten(path.parent, error) from None
+        require_writable(path)  # the resource would try for minutes
         resource = DuckDBResource(database=str(path))
         try:
             context = resource.get_connection()
