@@ -48,7 +48,7 @@ peers: setup .venv-peers/installed  ## other libraries beside ours; RECSYS_DATA 
 	$(BIN)/python -m benchmarks.peers --data $(RECSYS_DATA)
 
 reference: setup  ## the YAML reference in the README, made again from the catalog model
-	$(BIN)/python -m recsys_dagster.reference README.md
+	$(BIN)/python -m recsys_dagster.catalog.reference README.md
 
 setup: .venv/installed  ## make .venv and install everything
 

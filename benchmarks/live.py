@@ -32,10 +32,10 @@ from rich.table import Table
 
 from recsys_dagster.automation.runs import runs_of
 from recsys_dagster.automation.sensors import watch_sensor
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.demo import interactions, items
 from recsys_dagster.home import prepare_dagster_home
-from recsys_dagster.snapshots import CURRENT
+from recsys_dagster.snapshots.reader import CURRENT
 
 NAME = "live"
 DROPS = 3

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys_dagster.steps.similarity import top_k
+from recsys_dagster.steps.similarity.nearest import top_k
 
 _SKLEARN_BLOCK = 2_000
 # Scores, their negation and their order: what the matrix as a whole takes a cell.

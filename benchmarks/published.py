@@ -36,14 +36,14 @@ from rich.table import Table as RichTable
 from scipy import sparse
 
 from benchmarks.published_tasks import AT_20, PROTOCOLS, Protocol, Task, evidence_of, read_task
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.steps.evaluation.intervals import Bootstrap
 from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
+from recsys_dagster.steps.evaluation.tuning import Settings, chosen, free_knobs, search
 from recsys_dagster.steps.models.base import ItemWeightsModel, Model
-from recsys_dagster.steps.similarity import Space
-from recsys_dagster.steps.strategies import Evidence, Fits, fit
-from recsys_dagster.steps.tuning import Settings, chosen, free_knobs, search
+from recsys_dagster.steps.models.strategies import Evidence, Fits, fit
+from recsys_dagster.steps.similarity.nearest import Space
 
 SETTINGS = Path(__file__).with_name("published_settings.json")
 COLD_SHARE = 0.2

@@ -8,9 +8,9 @@ import pandas as pd
 from scipy import sparse
 
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.steps.matrices import Behaviour
-from recsys_dagster.steps.strategies import Evidence
-from recsys_dagster.steps.texts import item_texts
+from recsys_dagster.steps.models.behaviour import Behaviour
+from recsys_dagster.steps.models.strategies import Evidence
+from recsys_dagster.steps.prepare.texts import item_texts
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 

@@ -34,8 +34,8 @@ from recsys_dagster.automation.recovery import recovery_sensor
 from recsys_dagster.automation.retention import clean_up, clean_up_schedule
 from recsys_dagster.automation.schedules import refresh_schedule
 from recsys_dagster.automation.sensors import watch_sensor
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs, catalogs_folder
+from recsys_dagster.catalog.files import Catalogs, catalogs_folder
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.home import locks_folder, snapshots_folder, warehouse_folder
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.run_locks import encoder_lock

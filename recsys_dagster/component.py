@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from recsys_dagster.build import build_defs
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.errors import UserError
 
 CATALOGS = "catalogs"

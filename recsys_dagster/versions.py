@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog.settings import Catalog
 
 PACKAGE = Path(__file__).parent
 IMPORT = re.compile(rf"^\s*from ({PACKAGE.name}[\w.]*) import (?:\(([^)]*)\)|(.+))$", re.MULTILINE)

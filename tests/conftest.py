@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from recsys_dagster import metadata
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.assets import metadata
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.home import prepare_dagster_home
 from recsys_dagster.resources.warehouse import Warehouse
 

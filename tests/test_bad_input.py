@@ -6,10 +6,10 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources import files
-from recsys_dagster.snapshots import Snapshot
+from recsys_dagster.snapshots.reader import Snapshot
 
 READ_ITEMS = ("raw_items", "items", "rejected_items")
 READ_INTERACTIONS = ("raw_interactions", "interactions", "rejected_interactions")

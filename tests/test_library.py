@@ -13,8 +13,8 @@ from dagster.components.testing import create_defs_folder_sandbox
 
 from recsys_dagster import Recommender, build_defs
 from recsys_dagster.automation.executor import catalog_executor
-from recsys_dagster.catalog import NAME
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import NAME
 from recsys_dagster.component import catalog_name
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import locks_folder

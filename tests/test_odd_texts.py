@@ -7,8 +7,8 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from recsys_dagster import metadata
-from recsys_dagster.snapshots import Snapshot
+from recsys_dagster.assets import metadata
+from recsys_dagster.snapshots.reader import Snapshot
 
 IDS = {
     "quotes": 'o\'brien "q"',

@@ -6,10 +6,10 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.resources import encoder
 from recsys_dagster.schemas import EMBEDDING, TABLES, TUNING
-from recsys_dagster.snapshots import CURRENT, Snapshot
+from recsys_dagster.snapshots.reader import CURRENT, Snapshot
 from recsys_dagster.versions import content_digest
 
 STAGES = {*TABLES, "published"}

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.inspection import inspect_catalog
-from recsys_dagster.snapshots import Snapshot
+from recsys_dagster.onboarding.inspection import inspect_catalog
+from recsys_dagster.snapshots.reader import Snapshot
 
 ITEMS = {
     "source": "../data/items.csv",

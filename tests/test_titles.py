@@ -3,7 +3,7 @@
 import pytest
 
 from recsys_dagster.cli.app import app
-from recsys_dagster.snapshots import Snapshot
+from recsys_dagster.snapshots.reader import Snapshot
 
 LONG = "A comedy of " + "many errors and " * 5 + "one wedding"
 

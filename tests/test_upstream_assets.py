@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from recsys_dagster.build import build_defs
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
 
 ORDERS = dg.AssetKey(["sales", "orders"])
 ROWS = [("ann", "space1", 5), ("ann", "space2", 4), ("bob", "love1", 5)]

@@ -7,10 +7,10 @@ import pytest
 from pydantic import BaseModel
 
 from recsys_dagster import versions
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import settings_of
+from recsys_dagster.catalog.files import settings_of
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.schemas import TABLES
-from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import MADE_WITH, TOGETHER, code_version, content_digest
 
 SMALLEST = {
@@ -88,11 +88,11 @@ def test_a_setting_changes_the_version_of_what_it_decides(settings, changed):
 @pytest.mark.parametrize(
     ("module", "changed"),
     [
-        ("recsys_dagster.steps.similarity_tables", {"similarity_matrix", "item_neighbours"}),
+        ("recsys_dagster.steps.similarity.tables", {"similarity_matrix", "item_neighbours"}),
         ("recsys_dagster.steps.models.l3ae", {"popular_items", "recommendations"}),
-        ("recsys_dagster.steps.reranking", {"recommendations", "evaluation"}),
-        ("recsys_dagster.resources.item_lists", {"popular_items", "recommendations"}),
-        ("recsys_dagster.metadata", set()),
+        ("recsys_dagster.steps.lists.reranking", {"recommendations", "evaluation"}),
+        ("recsys_dagster.catalog.item_lists", {"popular_items", "recommendations"}),
+        ("recsys_dagster.assets.metadata", set()),
         ("recsys_dagster.cli.app", set()),
     ],
 )

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster import build_defs
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.demo import interactions
 
 

@@ -18,8 +18,8 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.gate import require_passed
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
     Warehouse,

@@ -10,9 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import COSTLY, TABLE, table_asset
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import (
+from recsys_dagster.assets.metadata import (
     ENCODER,
     FINGERPRINT,
     STAGE,
@@ -21,7 +19,10 @@ from recsys_dagster.metadata import (
     counted,
     plane,
 )
-from recsys_dagster.progress import Narrator
+from recsys_dagster.assets.progress import Narrator
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.embedding_store import (
     Encoded,
     encode_once,
@@ -31,11 +32,10 @@ from recsys_dagster.resources.embedding_store import (
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
 from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
 from recsys_dagster.resources.locks import Holder
-from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse, with_memory
-from recsys_dagster.steps.embeddings import UserVectors, mean_cosine, user_vectors
-from recsys_dagster.steps.matrices import Behaviour, align
-from recsys_dagster.steps.tfidf import TfidfEncoder
+from recsys_dagster.steps.embed.tfidf import TfidfEncoder
+from recsys_dagster.steps.embed.user_vectors import UserVectors, mean_cosine, user_vectors
+from recsys_dagster.steps.models.behaviour import Behaviour, align
 
 PLOTTED = 3_000
 OUT_OF_MEMORY_RETRIES = 2

@@ -10,9 +10,7 @@ import pyarrow as pa
 
 from recsys_dagster.assets.common import LAST, TABLE, table_asset
 from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import (
+from recsys_dagster.assets.metadata import (
     STAGE,
     grouped_bars,
     intervals,
@@ -20,9 +18,11 @@ from recsys_dagster.metadata import (
     named_points,
     preview,
 )
-from recsys_dagster.progress import Narrator
+from recsys_dagster.assets.progress import Narrator
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.tuned_settings import tuned_settings
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from recsys_dagster.assets.common import OWNERS
-from recsys_dagster.catalogs import FaultyCatalog
+from recsys_dagster.catalog.files import FaultyCatalog
 
 GROUP = "faulty_catalogs"
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources import gate
-from recsys_dagster.resources.gate import CheckResult
+from recsys_dagster.resources import check_results as gate
+from recsys_dagster.resources.check_results import CheckResult
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.versions import digest
 

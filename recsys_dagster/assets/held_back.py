@@ -10,20 +10,20 @@ from scipy import sparse
 
 from recsys_dagster.assets.common import table_asset
 from recsys_dagster.assets.embeddings import encode_texts
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.assets.metadata import STAGE, bars
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
-from recsys_dagster.metadata import STAGE, bars
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.columns import own_columns, require_column
 from recsys_dagster.steps.evaluation.comparison import HeldBack, Known
 from recsys_dagster.steps.evaluation.splits import MOST_UNORDERED, Kind, split
-from recsys_dagster.steps.ids import as_ids
-from recsys_dagster.steps.matrices import align
-from recsys_dagster.steps.similarity_tables import to_sparse
+from recsys_dagster.steps.models.behaviour import align
+from recsys_dagster.steps.prepare.columns import own_columns, require_column
+from recsys_dagster.steps.prepare.ids import as_ids
+from recsys_dagster.steps.similarity.tables import to_sparse
 
 
 def kind_of(catalog: Catalog, interactions: pd.DataFrame) -> Kind:

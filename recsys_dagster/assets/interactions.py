@@ -6,9 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.common import table_assets
-from recsys_dagster.catalog import InteractionsSettings, parse_condition
-from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import (
+from recsys_dagster.assets.metadata import (
     STAGE,
     bars,
     column_lineage,
@@ -17,9 +15,11 @@ from recsys_dagster.metadata import (
     preview,
     rejected_because,
 )
-from recsys_dagster.resources.run_context import catalog_of
-from recsys_dagster.steps.columns import find_column, own_columns
-from recsys_dagster.steps.interactions import parse_interactions
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import InteractionsSettings, parse_condition
+from recsys_dagster.steps.prepare.columns import find_column, own_columns
+from recsys_dagster.steps.prepare.interactions import parse_interactions
 
 
 @table_assets(

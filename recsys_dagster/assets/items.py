@@ -6,14 +6,14 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.common import table_assets
-from recsys_dagster.catalog import ItemsSettings
-from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, bars, column_lineage, preview, rejected_because
-from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.assets.metadata import STAGE, bars, column_lineage, preview, rejected_because
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import ItemsSettings
 from recsys_dagster.schemas import ITEMS
-from recsys_dagster.steps.columns import find_column, own_columns
-from recsys_dagster.steps.items import parse_items
-from recsys_dagster.steps.texts import Template, titles_from_texts
+from recsys_dagster.steps.prepare.columns import find_column, own_columns
+from recsys_dagster.steps.prepare.items import parse_items
+from recsys_dagster.steps.prepare.texts import Template, titles_from_texts
 
 
 @table_assets(

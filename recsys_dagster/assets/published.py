@@ -19,14 +19,15 @@ from recsys_dagster.assets.common import (
     unchanged,
 )
 from recsys_dagster.assets.gate import GUARDED, Objection, forced_reason, objections, refusal
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.assets.metadata import ENCODER, FINGERPRINT, STAGE, first_list, rests_on
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
-from recsys_dagster.metadata import ENCODER, FINGERPRINT, STAGE, first_list, rests_on
-from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import DATA_VERSION, Warehouse, to_pandas
-from recsys_dagster.snapshots import Snapshot, publish
+from recsys_dagster.snapshots.reader import Snapshot
+from recsys_dagster.snapshots.writer import publish
 from recsys_dagster.versions import code_version, digest
 
 RESTS_ON = (

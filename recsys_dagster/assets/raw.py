@@ -17,9 +17,10 @@ from recsys_dagster.assets.common import (
     spec_metadata,
     unchanged,
 )
+from recsys_dagster.assets.metadata import STAGE, preview
 from recsys_dagster.assets.sources import source_key
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.metadata import STAGE, preview
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.resources.sources import SourceRead, numbered, read_source
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
@@ -27,8 +28,7 @@ from recsys_dagster.resources.warehouse import (
     to_pandas,
     with_memory,
 )
-from recsys_dagster.source import SourceSettings
-from recsys_dagster.steps.columns import find_column, own_columns
+from recsys_dagster.steps.prepare.columns import find_column, own_columns
 
 NO_SOURCE = SourceRead(numbered(pa.table({})), "no source", 0)
 PREVIEW_ROWS = 8

@@ -9,9 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import TABLE, table_asset
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import (
+from recsys_dagster.assets.metadata import (
     STAGE,
     bars,
     column_lineage,
@@ -21,19 +19,27 @@ from recsys_dagster.metadata import (
     preview,
     rests_on,
 )
-from recsys_dagster.progress import Narrator, log_progress
+from recsys_dagster.assets.progress import Narrator, log_progress
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.item_lists import named_items, named_items_digest
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
-from recsys_dagster.resources.item_lists import named_items, named_items_digest
-from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.tuned_settings import tuned_settings
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps import recommendations as step
-from recsys_dagster.steps.candidates import narrowed
-from recsys_dagster.steps.matrices import Behaviour, align
+from recsys_dagster.steps.lists import recommendations as step
+from recsys_dagster.steps.lists.candidates import narrowed
+from recsys_dagster.steps.lists.reranking import Reranking
+from recsys_dagster.steps.models.behaviour import Behaviour, align
 from recsys_dagster.steps.models.popular import popularity
-from recsys_dagster.steps.reranking import Reranking
-from recsys_dagster.steps.similarity_tables import to_sparse
-from recsys_dagster.steps.strategies import Evidence, fit, used_of, with_tuned, without_history
+from recsys_dagster.steps.models.strategies import (
+    Evidence,
+    fit,
+    used_of,
+    with_tuned,
+    without_history,
+)
+from recsys_dagster.steps.similarity.tables import to_sparse
 
 ORDER = ["interactions.last_timestamp", "interactions.last_position"]
 LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]

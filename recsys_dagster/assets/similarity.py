@@ -6,15 +6,22 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import table_asset
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, column_lineage, curve, distribution, histogram, preview
-from recsys_dagster.progress import log_progress
+from recsys_dagster.assets.metadata import (
+    STAGE,
+    column_lineage,
+    curve,
+    distribution,
+    histogram,
+    preview,
+)
+from recsys_dagster.assets.progress import log_progress
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
-from recsys_dagster.resources.run_context import catalog_of
 from recsys_dagster.resources.warehouse import to_pandas
-from recsys_dagster.steps import similarity_tables as step
-from recsys_dagster.steps.similarity import Space
+from recsys_dagster.steps.similarity import tables as step
+from recsys_dagster.steps.similarity.nearest import Space
 
 
 @table_asset(tags={STAGE: "similarity"})

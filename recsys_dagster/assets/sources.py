@@ -9,10 +9,10 @@ from collections.abc import Mapping
 import dagster as dg
 
 from recsys_dagster.assets.common import OWNERS
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.metadata import STAGE
+from recsys_dagster.assets.metadata import STAGE
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.resources.sources.watching import Observation, can_be_watched
-from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import code_version
 
 

@@ -4,10 +4,10 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.common import table_asset
-from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, column_lineage, distribution, histogram, preview
-from recsys_dagster.resources.run_context import catalog_of
-from recsys_dagster.steps import texts as step
+from recsys_dagster.assets.metadata import STAGE, column_lineage, distribution, histogram, preview
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.steps.prepare import texts as step
 
 
 @table_asset(tags={STAGE: "texts"})

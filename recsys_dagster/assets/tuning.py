@@ -17,10 +17,10 @@ import pyarrow as pa
 from recsys_dagster.assets.common import OWNERS, TABLE, pool_of, spec_metadata
 from recsys_dagster.assets.gate import require_passed
 from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of, split_of
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, named_curves, preview
-from recsys_dagster.progress import Narrator, spoken
+from recsys_dagster.assets.metadata import STAGE, named_curves, preview
+from recsys_dagster.assets.progress import Narrator, spoken
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
@@ -30,7 +30,7 @@ from recsys_dagster.resources.warehouse import (
     with_memory,
 )
 from recsys_dagster.schemas import TUNING
-from recsys_dagster.steps.tuning import KNOBS, Trial, in_words, tune
+from recsys_dagster.steps.evaluation.tuning import KNOBS, Trial, in_words, tune
 from recsys_dagster.versions import code_version, content_digest
 
 LOOKED_AT = (

@@ -4,10 +4,10 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.common import table_asset
-from recsys_dagster.catalogs import Catalogs
-from recsys_dagster.metadata import STAGE, distribution, histogram
-from recsys_dagster.resources.run_context import catalog_of
-from recsys_dagster.steps.users import collect_users
+from recsys_dagster.assets.metadata import STAGE, distribution, histogram
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.steps.prepare.users import collect_users
 
 
 @table_asset(tags={STAGE: "users"})

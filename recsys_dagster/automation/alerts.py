@@ -11,13 +11,13 @@ import dagster as dg
 import duckdb
 
 from recsys_dagster.automation.runs import catalogs_of
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.operations import AlertSettings
+from recsys_dagster.catalog.source import expand_variables
 from recsys_dagster.errors import UserError
-from recsys_dagster.operations import AlertSettings
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.snapshots import served
-from recsys_dagster.source import expand_variables
+from recsys_dagster.snapshots.reader import served
 from recsys_dagster.sql import quoted
 
 PATIENCE_SECONDS = 30

@@ -8,8 +8,8 @@ import dagster as dg
 
 from recsys_dagster.assets.sources import source_key
 from recsys_dagster.automation.jobs import STAGES
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 
 SECONDS_BETWEEN_LOOKS = 30
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from recsys_dagster.catalogs import FaultyCatalog
+from recsys_dagster.catalog.files import FaultyCatalog
 from recsys_dagster.errors import UserError
 
 TOLD_EVERY_SECONDS = 600

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from recsys_dagster.assets.tuning import tuning_job
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog.settings import Catalog
 
 CATALOG_TAG = "recsys/catalog"
 """Tag of a job's runs, for people: whose they are."""

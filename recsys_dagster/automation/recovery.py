@@ -18,7 +18,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from recsys_dagster.automation.jobs import CATALOG_TAG, HOST_TAG, refresh_job_name
 from recsys_dagster.automation.runs import catalogs_of, runs_of
 from recsys_dagster.automation.settings import gaps
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.resources.locks import holder_of
 from recsys_dagster.resources.run_locks import forget_run, has_died, run_lock
 

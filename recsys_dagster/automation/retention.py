@@ -8,14 +8,14 @@ from pathlib import Path
 import dagster as dg
 
 from recsys_dagster.automation.runs import UNFINISHED, runs_of
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import remove_unused
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.snapshots import remove_old
+from recsys_dagster.snapshots.writer import remove_old
 
 
 @dg.op

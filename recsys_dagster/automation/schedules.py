@@ -3,7 +3,7 @@
 import dagster as dg
 
 from recsys_dagster.automation.jobs import CATALOG_TAG, refresh_job_name
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog.settings import Catalog
 
 
 def refresh_schedule(catalog: Catalog) -> dg.ScheduleDefinition | None:

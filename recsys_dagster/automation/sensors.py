@@ -9,9 +9,10 @@ import dagster as dg
 from recsys_dagster.assets.sources import changes, sources_of
 from recsys_dagster.automation.jobs import CATALOG_TAG, refresh_job_name
 from recsys_dagster.automation.runs import UNFINISHED, runs_of
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog.item_lists import rule_files
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.item_lists import rule_files
 from recsys_dagster.resources.sources.watching import (
     FileState,
     Observation,
@@ -19,7 +20,6 @@ from recsys_dagster.resources.sources.watching import (
     observe_files,
     observe_source,
 )
-from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import digest
 
 

@@ -7,14 +7,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from recsys_dagster.catalog import NAME, Catalog
-from recsys_dagster.catalogs import Catalogs, catalogs_folder, read_catalog
+from recsys_dagster.catalog.files import Catalogs, catalogs_folder, read_catalog
+from recsys_dagster.catalog.settings import NAME, Catalog
 from recsys_dagster.cli import tables
 from recsys_dagster.cli.interrupts import ENDED, INTERRUPTED
 from recsys_dagster.cli.program import as_typed, program
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
-from recsys_dagster.snapshots import Snapshot
+from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.writing import reason_of, unwritten
 
 app = typer.Typer(
@@ -238,7 +238,7 @@ def _alone(catalog: Catalog) -> Catalogs:
 
 def _print_inspection(catalog: Catalog) -> int:
     """Print what there is to say about a catalog's data; the number of faults."""
-    from recsys_dagster.inspection import inspect_catalog
+    from recsys_dagster.onboarding.inspection import inspect_catalog
 
     inspection = inspect_catalog(catalog)
     tables.print_inspection(catalog.name, inspection)
@@ -252,7 +252,7 @@ def schema(
     ] = False,
 ) -> None:
     """The JSON Schema of catalog files, for editors."""
-    from recsys_dagster.reference import json_schema, markdown_reference
+    from recsys_dagster.catalog.reference import json_schema, markdown_reference
 
     sys.stdout.write((markdown_reference() if markdown else json_schema()) + "\n")
 

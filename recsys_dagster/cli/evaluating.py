@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from recsys_dagster.assets.metadata import preview_as_html
 from recsys_dagster.automation.jobs import STAGES
 from recsys_dagster.cli.running import Request, run_job, shown_of
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import warehouse_folder
-from recsys_dagster.metadata import preview_as_html
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
 from recsys_dagster.writing import whole_file
 

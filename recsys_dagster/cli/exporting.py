@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import warehouse_folder
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.similarity import Space, pairwise
+from recsys_dagster.steps.similarity.nearest import Space, pairwise
 from recsys_dagster.writing import whole_file
 
 MOST_CELLS = 50_000_000

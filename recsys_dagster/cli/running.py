@@ -19,7 +19,7 @@ from recsys_dagster.assets.gate import FORCE_TAG
 from recsys_dagster.automation.jobs import STAGES, refresh_job_name
 from recsys_dagster.automation.recovery import fail_dead_runs
 from recsys_dagster.automation.settings import gaps
-from recsys_dagster.catalogs import Catalogs, catalogs_folder
+from recsys_dagster.catalog.files import Catalogs, catalogs_folder
 from recsys_dagster.cli.interrupts import ENDED, ended_by_one_signal
 from recsys_dagster.cli.stages import ASSETS, SEARCHED, StageProgress, live_progress, stage_logger
 from recsys_dagster.cli.tables import console, error_console, plain
@@ -32,7 +32,7 @@ from recsys_dagster.home import (
 )
 from recsys_dagster.resources.run_locks import forget_run, own_run
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.snapshots import served
+from recsys_dagster.snapshots.reader import served
 from recsys_dagster.writing import reason_of, unwritten
 
 

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys_dagster.catalogs import Catalogs, FaultyCatalog
+from recsys_dagster.catalog.files import Catalogs, FaultyCatalog
 from recsys_dagster.cli.program import program
 from recsys_dagster.errors import UserError
-from recsys_dagster.inspection import Inspection, TableReport
-from recsys_dagster.snapshots import Row, Snapshot
-from recsys_dagster.steps.shares import percent
+from recsys_dagster.onboarding.inspection import Inspection, TableReport
+from recsys_dagster.snapshots.reader import Row, Snapshot
+from recsys_dagster.steps.prepare.shares import percent
 
 console = Console()
 error_console = Console(stderr=True, highlight=False)

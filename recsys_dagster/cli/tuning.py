@@ -5,13 +5,13 @@ import sys
 
 import pandas as pd
 
-from recsys_dagster.catalogs import Catalogs, catalogs_folder
+from recsys_dagster.catalog.files import Catalogs, catalogs_folder
 from recsys_dagster.cli.running import Request, run_job, shown_of
 from recsys_dagster.cli.stages import SEARCHED
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import warehouse_folder
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
-from recsys_dagster.steps.tuning import KNOBS
+from recsys_dagster.steps.evaluation.tuning import KNOBS
 
 
 def search_settings(name: str, strategies: list[str], trials: int) -> pd.DataFrame:

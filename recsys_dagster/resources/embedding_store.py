@@ -18,7 +18,7 @@ import pyarrow as pa
 from recsys_dagster.resources.encoder_batches import EncodingProgress
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.sql import quoted
-from recsys_dagster.steps.embeddings import distinct_texts
+from recsys_dagster.steps.embed.user_vectors import distinct_texts
 
 SCHEMA = "encoded_texts"
 

@@ -19,7 +19,8 @@ import dagster as dg
 import numpy as np
 from pydantic import Field
 
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.catalog.source import expand_variables
 from recsys_dagster.home import locks_folder
 from recsys_dagster.resources.encoder_batches import (
     Batch,
@@ -39,7 +40,6 @@ from recsys_dagster.resources.encoder_models import (
 )
 from recsys_dagster.resources.locks import Holder, hold
 from recsys_dagster.resources.run_locks import encoder_lock
-from recsys_dagster.source import expand_variables
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]

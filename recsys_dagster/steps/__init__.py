@@ -1,5 +1,4 @@
-"""Pure functions, one module a stage, in flow order.
+"""What each stage means, in flow order: prepare, embed, similarity, models, lists, evaluation.
 
-What belongs here: the meaning of each stage on pandas, Arrow and NumPy data. What does not:
-Dagster, DuckDB, files, clocks and environment variables. A step never imports a later step.
+Pure functions on pandas, Arrow and NumPy. Not in here: Dagster, DuckDB, files, clocks.
 """

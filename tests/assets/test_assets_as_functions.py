@@ -11,8 +11,8 @@ import pytest
 
 from recsys_dagster.assets import embeddings, interactions, items, raw, recommendations, texts
 from recsys_dagster.assets.common import Stage
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import SOURCE_NAMES

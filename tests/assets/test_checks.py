@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from recsys_dagster.snapshots import CURRENT, Snapshot
+from recsys_dagster.snapshots.reader import CURRENT, Snapshot
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 Evaluations = dict[str, Any]

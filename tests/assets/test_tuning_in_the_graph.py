@@ -10,7 +10,8 @@ import pytest
 from recsys_dagster.assets import recommendations as recommendations_assets
 from recsys_dagster.cli.app import tune
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps import strategies, tuning
+from recsys_dagster.steps.evaluation import tuning
+from recsys_dagster.steps.models import strategies
 
 EVALUATION = {"split": "column", "column": "part", "k": [3], "strategies": ["ease"]}
 

@@ -13,12 +13,13 @@ from recsys_dagster.automation import alerts, retention
 from recsys_dagster.automation.alerts import alert_sensor, tell
 from recsys_dagster.automation.jobs import CATALOG_TAG
 from recsys_dagster.automation.retention import remove_runs
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.operations import AlertSettings
 from recsys_dagster.errors import UserError
-from recsys_dagster.operations import AlertSettings
 from recsys_dagster.resources.embedding_store import SCHEMA, remove_unused
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.snapshots import Snapshot, make_current, remove_old
+from recsys_dagster.snapshots.reader import Snapshot
+from recsys_dagster.snapshots.writer import make_current, remove_old
 
 TINY_SETTINGS = {
     "interactions": {"source": "../data/interactions.csv"},

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import settings
 from pydantic import TypeAdapter
 
+from recsys_dagster.catalog.source import Source
 from recsys_dagster.resources.sources import SourceRead, read_source
-from recsys_dagster.source import Source
 
 # The cores are shared: how long an example takes says nothing.
 settings.register_profile("resources", deadline=None)

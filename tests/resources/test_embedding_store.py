@@ -13,7 +13,7 @@ from recsys_dagster.resources.embedding_store import (
     vectors_to_arrow,
 )
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.texts import hash_text
+from recsys_dagster.steps.prepare.texts import hash_text
 
 
 class FakeEncoder:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.watching import observe_source
-from recsys_dagster.source import SourceSettings
 
 
 @pytest.fixture

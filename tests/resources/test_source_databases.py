@@ -7,12 +7,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from recsys_dagster.catalog.source import without_variables
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources import queries
 from recsys_dagster.resources.sources.queries import tables_of
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import RAW_INTERACTIONS
-from recsys_dagster.source import without_variables
 from recsys_dagster.sql import literal
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources import delimited, files
-from recsys_dagster.steps.texts import item_texts
+from recsys_dagster.steps.prepare.texts import item_texts
 
 CSV = "user_id,item_id\n007,a\n"
 FRAME = pd.DataFrame({"item_id": [7, 8], "tags": [["a"], []], "title": ["x", None]})

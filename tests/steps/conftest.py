@@ -5,7 +5,7 @@ import pytest
 from hypothesis import settings
 
 from recsys_dagster.schemas import INTERACTIONS
-from recsys_dagster.steps.matrices import Behaviour
+from recsys_dagster.steps.models.behaviour import Behaviour
 
 # The cores are shared: how long an example takes says nothing.
 settings.register_profile("steps", deadline=None)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from recsys_dagster.catalog.rules import RuleSettings
 from recsys_dagster.errors import UserError
-from recsys_dagster.rules import RuleSettings
-from recsys_dagster.steps.candidates import NamedItems, candidates, narrowed
+from recsys_dagster.steps.lists.candidates import NamedItems, candidates, narrowed
+from recsys_dagster.steps.lists.recommendations import popular_items, recommend
 from recsys_dagster.steps.models.popular import popularity
-from recsys_dagster.steps.recommendations import popular_items, recommend
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
+from recsys_dagster.steps.lists.recommendations import recommend
 from recsys_dagster.steps.models.base import ItemWeightsModel
 from recsys_dagster.steps.models.ease import fit_ease
 from recsys_dagster.steps.models.popular import PopularModel, popularity
 from recsys_dagster.steps.models.similar_items import fit_similar_items
-from recsys_dagster.steps.recommendations import recommend
 
 USERS = ["u1", "u2", "u3", "u4", "u5"]
 CATALOGUE = "abcdefg"

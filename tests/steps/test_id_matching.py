@@ -4,7 +4,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from recsys_dagster.steps.id_matching import DIFFERENCES, explain_mismatch
+from recsys_dagster.steps.prepare.id_matching import DIFFERENCES, explain_mismatch
 
 PAIRS = {
     "without leading zeros": (["007", "0012", "000"], ["7", "12", "0"]),

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.ids import (
+from recsys_dagster.steps.prepare.ids import (
     MISSING_WORDS,
     are_inexact,
     are_missing_words,

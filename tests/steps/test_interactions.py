@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_dagster.catalog import InteractionsSettings
+from recsys_dagster.catalog.settings import InteractionsSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.schemas import INTERACTIONS, REJECTED_INTERACTIONS, SOURCE_NAMES
-from recsys_dagster.steps.interactions import merge_repeats, parse_interactions
-from recsys_dagster.steps.times import parse_timestamps
+from recsys_dagster.steps.prepare.interactions import merge_repeats, parse_interactions
+from recsys_dagster.steps.prepare.times import parse_timestamps
 
 NOW = pd.Timestamp("2024-06-01")
 

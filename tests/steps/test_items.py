@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.schemas import ITEMS, REJECTED_ITEMS, SOURCE_NAMES
-from recsys_dagster.steps.items import parse_available, parse_items
+from recsys_dagster.steps.prepare.items import parse_available, parse_items
 
 
 def raw_of(**columns):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_dagster.steps.list_statistics import (
+from recsys_dagster.steps.lists.statistics import (
     JAPANESE,
     NO_LETTERS,
     Spread,

@@ -6,8 +6,13 @@ import pytest
 from scipy import sparse
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.embeddings import distinct_texts, mean_cosine, norms_of, user_vectors
-from recsys_dagster.steps.matrices import align
+from recsys_dagster.steps.embed.user_vectors import (
+    distinct_texts,
+    mean_cosine,
+    norms_of,
+    user_vectors,
+)
+from recsys_dagster.steps.models.behaviour import align
 
 DAY = pd.Timedelta(days=1)
 LAST = pd.Timestamp("2024-01-01")

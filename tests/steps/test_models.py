@@ -21,7 +21,7 @@ from recsys_dagster.steps.models.l3ae import fit_l3ae, l3ae_weights
 from recsys_dagster.steps.models.popular import PopularModel, popularity
 from recsys_dagster.steps.models.profiles import WithProfiles
 from recsys_dagster.steps.models.similar_items import fit_similar_items
-from recsys_dagster.steps.similarity_tables import item_neighbours
+from recsys_dagster.steps.similarity.tables import item_neighbours
 
 
 def histories(users, items, seed=0, density=0.2):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_dagster.steps.numbers import decimal_hint, parse_numbers, unread_numbers
+from recsys_dagster.steps.prepare.numbers import decimal_hint, parse_numbers, unread_numbers
 
 
 def read(values, decimal=None):

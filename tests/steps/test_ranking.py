@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recsys_dagster.steps.ranking import top_n
+from recsys_dagster.steps.similarity.ranking import top_n
 
 
 def full_sort(scores, n_top):

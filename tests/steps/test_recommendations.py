@@ -8,17 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from recsys_dagster.catalog import Catalog
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.schemas import RECOMMENDATIONS
-from recsys_dagster.steps import recommendations as module
+from recsys_dagster.steps.lists import recommendations as module
+from recsys_dagster.steps.lists.recommendations import (
+    popular_items,
+    recommend,
+    recommendations_table,
+)
 from recsys_dagster.steps.models.base import NOT_RANKED, ItemWeightsModel, UserBlock
 from recsys_dagster.steps.models.content import ContentModel
 from recsys_dagster.steps.models.hybrid import fit_hybrid
 from recsys_dagster.steps.models.popular import PopularModel, popularity
-from recsys_dagster.steps.recommendations import popular_items, recommend, recommendations_table
-from recsys_dagster.steps.similarity import Space, pairwise
-from recsys_dagster.steps.similarity_tables import item_neighbours, similarity_matrix
-from recsys_dagster.steps.strategies import Evidence, fit, without_history
+from recsys_dagster.steps.models.strategies import Evidence, fit, without_history
+from recsys_dagster.steps.similarity.nearest import Space, pairwise
+from recsys_dagster.steps.similarity.tables import item_neighbours, similarity_matrix
 
 STRATEGIES = ("popular", "content", "similar_items", "ease", "hybrid")
 MADE_AT = pd.Timestamp("2024-01-01 12:00")

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from recsys_dagster.rules import RuleSettings
-from recsys_dagster.steps import reranking as module
+from recsys_dagster.catalog.rules import RuleSettings
+from recsys_dagster.steps.lists import reranking as module
+from recsys_dagster.steps.lists.recommendations import best_items
+from recsys_dagster.steps.lists.reranking import Reranking, fill, item_ages, relevance, rerank
 from recsys_dagster.steps.models.base import NOT_RANKED
-from recsys_dagster.steps.recommendations import best_items
-from recsys_dagster.steps.reranking import Reranking, fill, item_ages, relevance, rerank
 
 F = np.float32
 CORNERS = np.vstack([np.eye(3), -np.eye(3), np.zeros((1, 3))]).astype(F)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_dagster.steps.shares import beside, expected, percent
+from recsys_dagster.steps.prepare.shares import beside, expected, percent
 
 
 @pytest.mark.parametrize(

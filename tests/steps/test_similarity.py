@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recsys_dagster.steps import similarity as module
-from recsys_dagster.steps.similarity import Space, pairwise, top_k
+from recsys_dagster.steps.similarity import nearest as module
+from recsys_dagster.steps.similarity.nearest import Space, pairwise, top_k
 
 SIMILARITIES = ("cosine", "euclidean", "dot")
 USER = np.array([[0.1, 0.2, 0.3]])
@@ -311,7 +311,7 @@ def test_wrong_arguments(change, message):
 
 def test_importing_the_step_loads_neither_faiss_nor_torch():
     code = (
-        "import sys, recsys_dagster.steps.similarity;"
+        "import sys, recsys_dagster.steps.similarity.nearest;"
         "sys.exit(bool({'faiss', 'torch', 'dagster', 'duckdb'} & set(sys.modules)))"
     )
     assert run([sys.executable, "-c", code], check=False).returncode == 0

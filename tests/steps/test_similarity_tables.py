@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_dagster.steps.similarity import Space, pairwise
-from recsys_dagster.steps.similarity_tables import item_neighbours, similarity_matrix, to_sparse
+from recsys_dagster.steps.similarity.nearest import Space, pairwise
+from recsys_dagster.steps.similarity.tables import item_neighbours, similarity_matrix, to_sparse
 
 
 def vectors_of(count, dimension=4, seed=0):

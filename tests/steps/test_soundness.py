@@ -2,9 +2,9 @@
 
 import pytest
 
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.steps.id_matching import DIFFERENCES, Explanation
-from recsys_dagster.steps.soundness import (
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.steps.prepare.id_matching import DIFFERENCES, Explanation
+from recsys_dagster.steps.prepare.soundness import (
     accepted_share,
     keys_unique,
     known_share,

@@ -8,12 +8,12 @@ import pytest
 from scipy import sparse
 from test_models import block_of, direct_l3ae, histories, texts
 
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.steps import strategies
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.steps.evaluation.tuning import KNOBS, VALUES
+from recsys_dagster.steps.models import strategies
 from recsys_dagster.steps.models.base import ItemWeightsModel
 from recsys_dagster.steps.models.popular import popularity
-from recsys_dagster.steps.similarity import Space
-from recsys_dagster.steps.tuning import KNOBS, VALUES
+from recsys_dagster.steps.similarity.nearest import Space
 
 STRATEGIES = get_args(Catalog.model_fields["strategy"].annotation)
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.texts import (
+from recsys_dagster.steps.prepare.texts import (
     TITLE_LENGTH,
     Template,
     clean_text,

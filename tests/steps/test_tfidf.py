@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsys_dagster.steps.tfidf import LARGE_CORPUS, TfidfEncoder
+from recsys_dagster.steps.embed.tfidf import LARGE_CORPUS, TfidfEncoder
 
 FILMS = [
     "Toy Story (1995). Adventure, Animation, Children",

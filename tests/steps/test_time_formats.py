@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from recsys_dagster.steps.time_formats import format_hint
+from recsys_dagster.steps.prepare.time_formats import format_hint
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_dagster.steps.times import parse_timestamps, read_times
+from recsys_dagster.steps.prepare.times import parse_timestamps, read_times
 
 moments = st.datetimes(dt.datetime(1975, 1, 1), dt.datetime(2100, 1, 1))
 zones = st.sampled_from([dt.UTC, dt.timezone(dt.timedelta(hours=-5)), None])

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_dagster.catalog import Catalog, ModelSettings
-from recsys_dagster.steps.strategies import with_tuned
-from recsys_dagster.steps.tuning import KNOBS, VALUES, Trial, chosen, free_knobs, search
+from recsys_dagster.catalog.settings import Catalog, ModelSettings
+from recsys_dagster.steps.evaluation.tuning import KNOBS, VALUES, Trial, chosen, free_knobs, search
+from recsys_dagster.steps.models.strategies import with_tuned
 
 LADDER = {"a": (1, 2, 3, 4), "b": (10, 20)}
 

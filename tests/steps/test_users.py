@@ -5,7 +5,7 @@ import pytest
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.schemas import SOURCE_NAMES
-from recsys_dagster.steps.users import collect_users
+from recsys_dagster.steps.prepare.users import collect_users
 
 NOBODY = pd.DataFrame(columns=list(SOURCE_NAMES))
 

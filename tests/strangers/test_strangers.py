@@ -5,16 +5,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import read_catalog
+from recsys_dagster.catalog.files import read_catalog
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.cli.proposing import propose_catalog
 from recsys_dagster.errors import UserError
-from recsys_dagster.inspection import inspect_catalog
+from recsys_dagster.onboarding.inspection import inspect_catalog
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.warehouse import to_pandas
-from recsys_dagster.steps.interactions import parse_interactions
-from recsys_dagster.steps.items import parse_items
-from recsys_dagster.steps.texts import titles_from_texts
+from recsys_dagster.steps.prepare.interactions import parse_interactions
+from recsys_dagster.steps.prepare.items import parse_items
+from recsys_dagster.steps.prepare.texts import titles_from_texts
 from tests.strangers.judging import Tables, misread
 from tests.strangers.shapes import SHAPES
 

@@ -11,18 +11,18 @@ import dagster as dg
 
 from recsys_dagster.assets.common import PRIORITY, pool_of
 from recsys_dagster.assets.gate import BLOCKING, forced_reason, looked_at
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.catalogs import Catalogs
+from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.gate import CheckResult, record
-from recsys_dagster.resources.run_context import catalog_of
+from recsys_dagster.resources.check_results import CheckResult, record
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import TABLES
-from recsys_dagster.snapshots import Snapshot, last_passed
+from recsys_dagster.snapshots.reader import Snapshot, last_passed
 from recsys_dagster.sql import quoted
-from recsys_dagster.steps import soundness
-from recsys_dagster.steps.shares import expected
+from recsys_dagster.steps.prepare import soundness
+from recsys_dagster.steps.prepare.shares import expected
 
 CHEAP = 10
 """Priority of checks: what they guard against is not to be paid for first."""

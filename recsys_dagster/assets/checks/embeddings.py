@@ -12,8 +12,8 @@ from recsys_dagster.assets.checks.common import (
 )
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.embeddings import mean_cosine, norms_of
-from recsys_dagster.steps.shares import beside
+from recsys_dagster.steps.embed.user_vectors import mean_cosine, norms_of
+from recsys_dagster.steps.prepare.shares import beside
 
 
 @table_check("item_embeddings")

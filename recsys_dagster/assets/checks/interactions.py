@@ -13,7 +13,7 @@ from recsys_dagster.assets.checks.common import (
 )
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.soundness import needs_positives, some_positive
+from recsys_dagster.steps.prepare.soundness import needs_positives, some_positive
 
 
 @table_check("interactions")

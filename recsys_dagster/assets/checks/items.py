@@ -14,8 +14,8 @@ from recsys_dagster.assets.checks.common import (
 )
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.id_matching import explain_mismatch
-from recsys_dagster.steps.soundness import known_share, some_available
+from recsys_dagster.steps.prepare.id_matching import explain_mismatch
+from recsys_dagster.steps.prepare.soundness import known_share, some_available
 
 
 @table_check("items")

@@ -13,12 +13,12 @@ from recsys_dagster.assets.checks.common import (
     table_check,
     warning,
 )
-from recsys_dagster.resources.item_lists import named_items
+from recsys_dagster.catalog.item_lists import named_items
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
-from recsys_dagster.steps.candidates import candidates
-from recsys_dagster.steps.list_statistics import Spread
-from recsys_dagster.steps.shares import beside, expected, percent
+from recsys_dagster.steps.lists.candidates import candidates
+from recsys_dagster.steps.lists.statistics import Spread
+from recsys_dagster.steps.prepare.shares import beside, expected, percent
 
 
 @table_check("recommendations")

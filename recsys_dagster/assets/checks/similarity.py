@@ -10,9 +10,9 @@ from recsys_dagster.assets.checks.common import (
     table_check,
     warning,
 )
-from recsys_dagster.metadata import preview
+from recsys_dagster.assets.metadata import preview
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.list_statistics import spaced_ranks
+from recsys_dagster.steps.lists.statistics import spaced_ranks
 
 READ_ITEMS = 5
 NEAREST = ("nearest", "second", "third")

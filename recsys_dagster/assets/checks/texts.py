@@ -10,10 +10,10 @@ from recsys_dagster.assets.checks.common import (
     table_check,
     warning,
 )
-from recsys_dagster.metadata import preview
+from recsys_dagster.assets.metadata import preview
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.list_statistics import script_shares
-from recsys_dagster.steps.shares import expected, percent
+from recsys_dagster.steps.lists.statistics import script_shares
+from recsys_dagster.steps.prepare.shares import expected, percent
 
 SAMPLE = 2_000
 """Texts whose script is looked at: a share is then known to about one part in a hundred."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import duckdb
 
+from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.warehouse import LOCKED
-from recsys_dagster.source import SourceSettings, expand_variables
 from recsys_dagster.sql import quoted
 
 DUCKDB_MAGIC = b"DUCK"

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources import records
 from recsys_dagster.resources.sources.plain import first_line, write_plain
@@ -32,7 +33,6 @@ from recsys_dagster.resources.sources.sniffing import (
     suffix_of,
 )
 from recsys_dagster.resources.sources.state import numbered, require_distinct
-from recsys_dagster.source import SourceSettings
 from recsys_dagster.sql import literal
 
 ENCODINGS_OF_DUCKDB = {"utf-8": "utf-8", "iso8859-1": "latin-1"}

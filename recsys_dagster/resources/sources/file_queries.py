@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.resources.sources.files import find_files, read_files
 from recsys_dagster.resources.sources.queries import query_of, run_duckdb
 from recsys_dagster.resources.sources.state import (
@@ -13,7 +14,6 @@ from recsys_dagster.resources.sources.state import (
     with_state,
 )
 from recsys_dagster.schemas import SOURCE_NAMES
-from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import content_digest
 
 

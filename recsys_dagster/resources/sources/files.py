@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.formats import (
     NAMED_ONE_BY_ONE,
@@ -27,7 +28,6 @@ from recsys_dagster.resources.sources.state import (
     united,
     with_state,
 )
-from recsys_dagster.source import SourceSettings, expand_variables
 from recsys_dagster.versions import digest
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")

@@ -15,12 +15,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.delimited import read_delimited
 from recsys_dagster.resources.sources.json_files import read_json
 from recsys_dagster.resources.sources.sniffing import suffix_of
 from recsys_dagster.resources.sources.state import numbered
-from recsys_dagster.source import SourceSettings
 
 Reader = Callable[[Path, str, SourceSettings], pa.Table]
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.plain import write_plain
 from recsys_dagster.resources.sources.sniffing import (
@@ -17,7 +18,6 @@ from recsys_dagster.resources.sources.sniffing import (
     suffix_of,
 )
 from recsys_dagster.resources.sources.state import numbered, require_distinct
-from recsys_dagster.source import SourceSettings
 from recsys_dagster.sql import quoted
 
 

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.databases import (
     connect_duckdb,
@@ -31,7 +32,6 @@ from recsys_dagster.resources.sources.state import (
     with_state,
 )
 from recsys_dagster.schemas import SOURCE_NAMES
-from recsys_dagster.source import SourceSettings, expand_variables
 from recsys_dagster.sql import objection, quoted, without_end
 from recsys_dagster.versions import content_digest, digest
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.file_queries import read_file_query
 from recsys_dagster.resources.sources.files import read_files
 from recsys_dagster.resources.sources.functions import call_function, table_of
 from recsys_dagster.resources.sources.queries import read_query
 from recsys_dagster.resources.sources.state import SourceRead, numbered
-from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import content_digest
 
 

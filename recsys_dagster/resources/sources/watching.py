@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.databases import database_file
 from recsys_dagster.resources.sources.file_queries import files_of_query
 from recsys_dagster.resources.sources.files import find_files, look_at
 from recsys_dagster.resources.sources.queries import query_digest
-from recsys_dagster.source import SourceSettings
 from recsys_dagster.versions import digest
 
 FileState = Mapping[str, Any]

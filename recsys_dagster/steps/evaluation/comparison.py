@@ -8,18 +8,18 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from recsys_dagster.catalog import Catalog
-from recsys_dagster.steps.embeddings import user_vectors
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.steps.embed.user_vectors import user_vectors
 from recsys_dagster.steps.evaluation.intervals import Bootstrap
 from recsys_dagster.steps.evaluation.metrics import catalogue_metrics
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.evaluation.slices import accuracy_by_slice, slices
 from recsys_dagster.steps.evaluation.splits import TEST, TRAIN, VALID, Kind, as_known_at
-from recsys_dagster.steps.matrices import Behaviour, align
-from recsys_dagster.steps.reranking import Reranking
-from recsys_dagster.steps.similarity import Space
-from recsys_dagster.steps.similarity_tables import similarity_matrix
-from recsys_dagster.steps.strategies import Evidence, Tuned, fit, with_tuned
+from recsys_dagster.steps.lists.reranking import Reranking
+from recsys_dagster.steps.models.behaviour import Behaviour, align
+from recsys_dagster.steps.models.strategies import Evidence, Tuned, fit, with_tuned
+from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.tables import similarity_matrix
 
 BASELINE = "popular"
 RULED = "{} with rules"

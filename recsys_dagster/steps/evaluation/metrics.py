@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.list_statistics import gini
+from recsys_dagster.steps.lists.statistics import gini
 
 BLOCK_CELLS = 4_000_000
 """Places of lists, or numbers of vectors, that are worked on at a time: 32 MB an array."""

@@ -3,11 +3,11 @@
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.matrices import Behaviour
+from recsys_dagster.steps.lists.recommendations import BLOCK_CELLS, best_items
+from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models.base import NOT_RANKED, Model, UserBlock
+from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.popular import popularity
-from recsys_dagster.steps.recommendations import BLOCK_CELLS, best_items
-from recsys_dagster.steps.reranking import Reranking
 
 NO_ITEM = -1
 """In the places of a list that is shorter than asked for."""

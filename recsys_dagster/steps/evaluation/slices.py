@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys_dagster.steps.evaluation.metrics import accuracy
-from recsys_dagster.steps.matrices import Behaviour
+from recsys_dagster.steps.models.behaviour import Behaviour
 
 SHORT_HISTORY = 4
 """Most positive train pairs of a user with a short history; the least is one."""

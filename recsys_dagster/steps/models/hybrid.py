@@ -7,7 +7,7 @@ from recsys_dagster.steps.models.base import ItemWeightsModel, widened
 from recsys_dagster.steps.models.gfcf import gfcf_weights
 from recsys_dagster.steps.models.l3ae import l3ae_weights
 from recsys_dagster.steps.models.memory import require_memory
-from recsys_dagster.steps.similarity import Space, top_k
+from recsys_dagster.steps.similarity.nearest import Space, top_k
 
 SAMPLE_USERS = 1000
 ROUNDING = 1e-5

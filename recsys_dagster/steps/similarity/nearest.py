@@ -1,0 +1,415 @@
+"""Exact nearest items by cosine, euclidean or dot similarity, in blocks.
+
+On a CPU a float32 matrix product is the whole cost and faiss runs at its speed, so faiss proposes
+and this module disposes. BLAS may give identical vectors scores that differ in the last bits, so
+float32 decides an order only where the gap exceeds its rounding error; nearer pairs are measured
+again in float64, and a row whose k-th place stays open is measured against every item. The
+similarity that counts is thus the float64 one rounded to float32, ties to the lower position.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from recsys_dagster.steps.similarity.ranking import top_n
+
+Similarity = Literal["cosine", "euclidean", "dot"]
+# Scores (b, fetch) float32 in descending order, larger is nearer, and their positions int64.
+Search = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+# Candidates fetched beyond k: they cost nothing measurable and settle nearly all near ties at k.
+_SPARE = 8
+_QUERY_BLOCK = 4096
+_BLOCK_CELLS = 1 << 20
+# float32 leaves this much of a vector behind when the mean is subtracted from its equal.
+_VANISHING = 1e-6
+# Below this float32 products may underflow, whatever their relative error.
+_UNDERFLOW = 1e-35
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The nearest items of every query, nearest first.
+
+    Attributes:
+        positions: (m, w) int64, row numbers of the items.
+        similarities: (m, w) float32, never rising along a row.
+    """
+
+    positions: np.ndarray
+    similarities: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Where vectors are compared: the one place of the project that centres and normalises.
+
+    Attributes:
+        similarity: which similarity the projected vectors are for.
+        mean: (d,) float64 to subtract, or None.
+    """
+
+    similarity: Similarity
+    mean: np.ndarray | None
+
+    @classmethod
+    def of(cls, item_vectors: np.ndarray, similarity: Similarity, centre: bool) -> Self:
+        """Learn the space from the items; users are later projected with the same mean.
+
+        Args:
+            item_vectors: (n, d), any float type.
+            similarity: the similarity to be used.
+            centre: subtract the mean item vector. It matters for cosine only: a shift changes no
+                euclidean distance, and would change what a dot product means.
+
+        Raises:
+            ValueError: an unknown similarity, or vectors that are not a finite matrix.
+        """
+        _known(similarity)
+        vectors = _matrix(item_vectors, "item vectors")
+        if not centre or similarity != "cosine" or len(vectors) == 0:
+            return cls(similarity, None)
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        if not np.isfinite(mean).all():
+            raise ValueError("item vectors are not finite")
+        return cls(similarity, mean)
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        """Move vectors into the space.
+
+        Args:
+            vectors: (m, d), any float type.
+
+        Returns:
+            (m, d) float32, C-contiguous. For cosine of unit length, except that zero vectors (and
+            those that equal the mean) are zero. For euclidean and dot as they came, and then
+            possibly the very same array.
+
+        Raises:
+            ValueError: not a finite matrix, or of another dimension than the mean.
+        """
+        vectors = _matrix(vectors, "vectors")
+        if self.mean is not None and vectors.shape[1] != self.mean.size:
+            raise ValueError(
+                f"vectors have {vectors.shape[1]} dimensions, the space has {self.mean.size}"
+            )
+        if self.similarity != "cosine":
+            projected = np.ascontiguousarray(vectors, dtype=np.float32)
+            _finite(_norms(projected), "vectors")
+            return projected
+        projected = np.empty(vectors.shape, dtype=np.float32)
+        floor = 0.0 if self.mean is None else _VANISHING * float(np.linalg.norm(self.mean))
+        for rows in _blocks(len(vectors), vectors.shape[1]):
+            block = vectors[rows].astype(np.float64)
+            if self.mean is not None:
+                block -= self.mean
+            lengths = np.linalg.norm(block, axis=1, keepdims=True)
+            _finite(lengths, "vectors")
+            gone = lengths <= floor
+            projected[rows] = np.where(gone, 0, block / np.where(gone, 1, lengths))
+        return projected
+
+
+def top_k(
+    queries: np.ndarray,
+    items: np.ndarray,
+    k: int,
+    similarity: Similarity,
+    *,
+    exclude: np.ndarray | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> Neighbours:
+    """Find the k most similar items of every query, exactly.
+
+    Args:
+        queries: (m, d) float32, projected.
+        items: (n, d) float32, projected.
+        k: how many neighbours, at least 1.
+        similarity: "cosine" is the inner product (of unit vectors), "dot" the plain inner product
+            and "euclidean" 1 / (1 + distance).
+        exclude: (m,) int64, one item position a query to leave out (itself, for item-item lists).
+        device: "cpu" for faiss, "cuda" (or "cuda:0") for torch.
+        progress: called with (queries done, queries in all) after each block.
+
+    Returns:
+        Neighbours of width min(k, n), or min(k, n − 1) with `exclude`. The order is exact, equal
+        similarities in position order; identical items always tie, and an item identical to the
+        query has euclidean similarity 1. The values of inner products are float32 ones: a cosine
+        may pass 1 in its last digit.
+
+    Raises:
+        ValueError: shapes that do not match, k below 1, positions outside the items, or vectors
+            that are not finite or too large for float32 products.
+    """
+    _known(similarity)
+    queries, items = _pair(queries, items)
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    m, n = len(queries), len(items)
+    exclude = None if exclude is None else _excluded(exclude, m, n)
+    width = max(0, min(k, n - (exclude is not None)))
+    found = Neighbours(np.empty((m, width), np.int64), np.empty((m, width), np.float32))
+    if m == 0 or width == 0:
+        return found
+
+    fetch = min(n, width + _SPARE + (exclude is not None))
+    slack = _slack(queries, items, similarity)
+    search = (
+        _faiss_search(items, fetch, similarity)
+        if device == "cpu"
+        else _torch_search(items, fetch, similarity, device)
+    )
+    table = None
+    for rows in _blocks(m, fetch, most=_QUERY_BLOCK):
+        block, left_out = queries[rows], None if exclude is None else exclude[rows]
+        scores, positions = search(block)
+        if left_out is not None:
+            scores, positions = _drop(scores, positions, left_out)
+        # Nothing outside the candidates can reach place k if the last of them is clearly below it.
+        below = scores[:, width - 1] - scores[:, -1]
+        open_rows = (below <= slack[rows]) & (fetch < n)
+        near = _near(scores, slack[rows], similarity) & ~open_rows[:, None]
+        scores, positions = _reorder(
+            scores, positions, near, queries=block, items=items, similarity=similarity
+        )
+        found.positions[rows], found.similarities[rows] = positions[:, :width], scores[:, :width]
+        if open_rows.any():
+            table = table or _Table.of(items)
+            left_out = None if left_out is None else left_out[open_rows]
+            settled = table.top_k(block[open_rows], width, similarity, left_out)
+            found.positions[rows][open_rows], found.similarities[rows][open_rows] = settled
+        if progress is not None:
+            progress(rows.stop, m)
+    return found
+
+
+def pairwise(queries: np.ndarray, items: np.ndarray, similarity: Similarity) -> np.ndarray:
+    """Measure every query against every item; for inputs whose m × n fits in memory.
+
+    Args:
+        queries: (m, d) float32, projected.
+        items: (n, d) float32, projected.
+        similarity: as in `top_k`.
+
+    Returns:
+        (m, n) float32, computed in float64. Identical items have identical columns.
+
+    Raises:
+        ValueError: shapes that do not match.
+    """
+    _known(similarity)
+    queries, items = _pair(queries, items)
+    return _Table.of(items).measure(queries, similarity)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The different item vectors (u, d) and, for each of the n items, its row among them.
+
+    BLAS may round equal columns apart; a vector measured once cannot differ from itself.
+    """
+
+    distinct: np.ndarray
+    inverse: np.ndarray
+
+    @classmethod
+    def of(cls, items: np.ndarray) -> Self:
+        if items.size == 0:
+            return cls(items, np.arange(len(items)))
+        raw = np.ascontiguousarray(items + np.float32(0))  # −0 becomes 0: equal bytes if equal
+        keys = raw.view(np.dtype((np.void, raw.itemsize * raw.shape[1]))).ravel()
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        return cls(raw[first], inverse)
+
+    def measure(self, queries: np.ndarray, similarity: Similarity) -> np.ndarray:
+        """Similarities (m, n) float32."""
+        wide = queries.astype(np.float64)
+        values = np.empty((len(queries), len(self.distinct)), dtype=np.float32)
+        for columns in _blocks(len(self.distinct), self.distinct.shape[1]):
+            block = self.distinct[columns].astype(np.float64)
+            values[:, columns] = (
+                1 / (1 + cdist(wide, block)) if similarity == "euclidean" else wide @ block.T
+            )
+        return values[:, self.inverse]
+
+    def top_k(
+        self, queries: np.ndarray, width: int, similarity: Similarity, left_out: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and similarities (m, width) from whole rows, a few rows at a time."""
+        parts = []
+        for rows in _blocks(len(queries), 2 * len(self.inverse)):
+            values = self.measure(queries[rows], similarity)
+            if left_out is not None:
+                values[np.arange(len(values)), left_out[rows]] = -np.inf
+            parts.append(top_n(values, width))
+        positions, similarities = zip(*parts, strict=True)
+        return np.concatenate(positions), np.concatenate(similarities)
+
+
+def _faiss_search(items: np.ndarray, fetch: int, similarity: Similarity) -> Search:
+    """Search on the CPU; faiss reads the items where they lie, without an index's copy."""
+    import faiss
+
+    euclidean = similarity == "euclidean"
+    metric = faiss.METRIC_L2 if euclidean else faiss.METRIC_INNER_PRODUCT
+
+    def search(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        scores, positions = faiss.knn(block, items, fetch, metric=metric)
+        return (-scores if euclidean else scores), positions
+
+    return search
+
+
+def _torch_search(items: np.ndarray, fetch: int, similarity: Similarity, device: str) -> Search:
+    """Search on a torch device, a bounded part of the score matrix at a time."""
+    import torch
+
+    table = torch.from_numpy(items).to(device)
+    squares = (table * table).sum(1)
+    step = max(1, (1 << 28) // len(items))
+
+    def part(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        vectors = torch.from_numpy(block).to(device)
+        scores = vectors @ table.T
+        if similarity == "euclidean":
+            scores = 2 * scores - squares - (vectors * vectors).sum(1, keepdim=True)
+        best = torch.topk(scores, fetch, dim=1)
+        return best.values.cpu().numpy(), best.indices.cpu().numpy()
+
+    def search(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parts = [part(block[start : start + step]) for start in range(0, len(block), step)]
+        scores, positions = zip(*parts, strict=True)
+        return np.concatenate(scores), np.concatenate(positions)
+
+    return search
+
+
+def _drop(
+    scores: np.ndarray, positions: np.ndarray, left_out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take one candidate out of each row: the excluded one, or else the last."""
+    hit = positions == left_out[:, None]
+    hit[:, -1] |= ~hit.any(axis=1)
+    shape = (len(scores), scores.shape[1] - 1)
+    return scores[~hit].reshape(shape), positions[~hit].reshape(shape)
+
+
+def _near(scores: np.ndarray, slack: np.ndarray, similarity: Similarity) -> np.ndarray:
+    """Which candidates (b, w) must be measured again to know their order.
+
+    For euclidean all: ‖a‖² + ‖b‖² − 2ab cancels where vectors are near, which is where it counts.
+    """
+    if similarity == "euclidean":
+        return np.ones(scores.shape, dtype=bool)
+    close = scores[:, :-1] - scores[:, 1:] <= slack[:, None]
+    near = np.zeros(scores.shape, dtype=bool)
+    near[:, :-1] |= close
+    near[:, 1:] |= close
+    return near
+
+
+def _reorder(
+    scores: np.ndarray,
+    positions: np.ndarray,
+    near: np.ndarray,
+    *,
+    queries: np.ndarray,
+    items: np.ndarray,
+    similarity: Similarity,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measure the marked candidates in float64 and sort their rows by (−similarity, position)."""
+    rows, columns = np.nonzero(near)
+    if rows.size == 0:
+        return scores, positions
+    chosen = positions[rows, columns]
+    for part in _blocks(rows.size, items.shape[1]):
+        scores[rows[part], columns[part]] = _measure_pairs(
+            queries[rows[part]], items[chosen[part]], similarity
+        )
+    touched = np.unique(rows)
+    values, places = scores[touched], positions[touched]
+    swapped = (values[:, :-1] < values[:, 1:]) | (
+        (values[:, :-1] == values[:, 1:]) & (places[:, :-1] > places[:, 1:])
+    )
+    wrong = swapped.any(axis=1)  # the few rows worth sorting
+    order = np.lexsort((places[wrong], -values[wrong]), axis=1)
+    scores[touched[wrong]] = np.take_along_axis(values[wrong], order, axis=1)
+    positions[touched[wrong]] = np.take_along_axis(places[wrong], order, axis=1)
+    return scores, positions
+
+
+def _measure_pairs(left: np.ndarray, right: np.ndarray, similarity: Similarity) -> np.ndarray:
+    """Similarities (p,) float64 of p pairs of rows, each summed in the same order."""
+    if similarity != "euclidean":
+        return np.multiply(left, right, dtype=np.float64).sum(axis=1)
+    gaps = np.subtract(left, right, dtype=np.float64)
+    return 1 / (1 + np.sqrt(np.square(gaps, out=gaps).sum(axis=1)))
+
+
+def _slack(queries: np.ndarray, items: np.ndarray, similarity: Similarity) -> np.ndarray:
+    """How near (m,) two float32 scores of a query may be without telling their order.
+
+    Twice the error of one score, for which (√d + 2) half-ulps of |q|·|x| is the probabilistic
+    bound (Higham and Mary, 2019); measured errors, constant vectors included, stay below half.
+    """
+    lengths, longest = _norms(queries), _norms(items).max()
+    with np.errstate(over="ignore"):
+        if not (lengths.max() + longest) ** 2 < np.finfo(np.float32).max:
+            raise ValueError("vectors are not finite, or too large for float32 products")
+    reach = (lengths + longest) ** 2 if similarity == "euclidean" else lengths * longest
+    relative = np.finfo(np.float32).eps * (np.sqrt(items.shape[1]) + 2)
+    return relative * reach + _UNDERFLOW
+
+
+def _norms(vectors: np.ndarray) -> np.ndarray:
+    """Lengths (m,) float64 of the rows."""
+    return np.sqrt(np.einsum("md,md->m", vectors, vectors, dtype=np.float64))
+
+
+def _blocks(count: int, cells: int, most: int | None = None) -> Iterator[slice]:
+    """Slices over `count` rows of `cells` values each, at most _BLOCK_CELLS values a slice."""
+    step = max(1, _BLOCK_CELLS // max(cells, 1))
+    step = step if most is None else min(step, most)
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
+def _pair(queries: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    queries, items = _matrix(queries, "queries"), _matrix(items, "items")
+    if queries.shape[1] != items.shape[1]:
+        raise ValueError(f"queries have {queries.shape[1]} dimensions, items have {items.shape[1]}")
+    return (
+        np.ascontiguousarray(queries, dtype=np.float32),
+        np.ascontiguousarray(items, dtype=np.float32),
+    )
+
+
+def _matrix(vectors: np.ndarray, name: str) -> np.ndarray:
+    vectors = np.asarray(vectors)
+    if vectors.ndim != 2 or vectors.shape[1] == 0:
+        raise ValueError(f"{name} must be a matrix of vectors, got shape {vectors.shape}")
+    return vectors
+
+
+def _finite(lengths: np.ndarray, name: str) -> None:
+    bad = int(np.count_nonzero(~np.isfinite(lengths)))
+    if bad:
+        raise ValueError(f"{bad} {name} are not finite")
+
+
+def _known(similarity: str) -> None:
+    if similarity not in get_args(Similarity):
+        raise ValueError(f"similarity must be one of {get_args(Similarity)}, got {similarity!r}")
+
+
+def _excluded(exclude: np.ndarray, m: int, n: int) -> np.ndarray:
+    exclude = np.asarray(exclude, dtype=np.int64)
+    if exclude.shape != (m,):
+        raise ValueError(f"exclude must name one item a query, got {exclude.shape} for {m}")
+    if m and (exclude.min() < 0 or exclude.max() >= n):
+        raise ValueError(f"exclude names positions outside the {n} items")
+    return exclude

@@ -1,0 +1,142 @@
+"""The user-item similarity matrix and the item-item neighbours, as flat tables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy import sparse
+
+from recsys_dagster.steps.similarity.nearest import Neighbours, Similarity, top_k
+
+Progress = Callable[[int, int], None] | None
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Entries of a matrix kept row by row, sorted by row and rank.
+
+    Attributes:
+        rows: int64 (entries,), row positions.
+        columns: int64 (entries,), column positions.
+        similarities: float32 (entries,).
+        ranks: int32 (entries,), 1 is the nearest.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    similarities: np.ndarray
+    ranks: np.ndarray
+
+    def table(self, row_ids: pa.Array, column_ids: pa.Array, names: tuple[str, str]) -> pa.Table:
+        """The entries with ids for positions; ids are dictionary-encoded, as each comes often."""
+        return pa.table(
+            {
+                names[0]: pa.DictionaryArray.from_arrays(pa.array(self.rows), row_ids),
+                names[1]: pa.DictionaryArray.from_arrays(pa.array(self.columns), column_ids),
+                "similarity": self.similarities,
+                "rank": self.ranks,
+            }
+        )
+
+
+def similarity_matrix(
+    users: np.ndarray,
+    items: np.ndarray,
+    seen_counts: np.ndarray,
+    width: int,
+    similarity: Similarity,
+    progress: Progress = None,
+) -> Entries:
+    """For each user the nearest `width` + (items seen) items.
+
+    So wide that `width` unseen items are left whatever the user has seen, and never dense.
+
+    Args:
+        users: projected vectors, float32 (users × d).
+        items: projected vectors, float32 (items × d).
+        seen_counts: int (users,), how many of the items each user has seen.
+        width: unseen items to keep.
+        similarity: of the space the vectors were projected into.
+        progress: called with (users done, users).
+    """
+    needed = np.minimum(width + seen_counts, len(items)).astype(np.int64)
+    # Users who need about as many items go together, so that nobody pays for the widest.
+    classes = np.ceil(np.log2(np.maximum(needed, 1))).astype(int)
+    parts: list[Entries] = []
+    done = 0
+    for size in np.unique(classes):
+        members = np.flatnonzero(classes == size)
+        widest = max(1, int(needed[members].max()))  # 0 where there are no items
+        near = top_k(users[members], items, widest, similarity)
+        parts.append(_entries(members, near, needed[members]))
+        done += len(members)
+        if progress:
+            progress(done, len(users))
+    if not parts:
+        return _entries(np.empty(0, np.int64), top_k(users, items, 1, similarity), needed)
+    joined = Entries(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("rows", "columns", "similarities", "ranks")
+        )
+    )
+    order = np.argsort(joined.rows, kind="stable")
+    return Entries(
+        joined.rows[order], joined.columns[order], joined.similarities[order], joined.ranks[order]
+    )
+
+
+def item_neighbours(
+    items: np.ndarray, count: int, similarity: Similarity, progress: Progress = None
+) -> Entries:
+    """For each item the nearest `count` other items.
+
+    Args:
+        items: projected vectors, float32 (items × d).
+        count: neighbours to keep.
+        similarity: of the space the vectors were projected into.
+        progress: called with (items done, items).
+    """
+    positions = np.arange(len(items))
+    near = top_k(items, items, count, similarity, exclude=positions, progress=progress)
+    return _entries(positions, near, np.full(len(items), near.positions.shape[1]))
+
+
+def _entries(rows: np.ndarray, near: Neighbours, kept: np.ndarray) -> Entries:
+    ranks = np.broadcast_to(
+        np.arange(1, near.positions.shape[1] + 1, dtype=np.int32), near.positions.shape
+    )
+    keep = ranks <= kept[:, None]
+    return Entries(
+        np.repeat(rows, keep.sum(axis=1)),
+        near.positions[keep],
+        near.similarities[keep],
+        ranks[keep],
+    )
+
+
+def to_sparse(
+    table: pa.Table, row_ids: pa.Array, column_ids: pa.Array, names: tuple[str, str]
+) -> sparse.csr_matrix:
+    """A stored table of entries as float32 csr (len(row_ids) × len(column_ids)).
+
+    Entries whose row or column is not among the ids are left out.
+    """
+    rows = _positions(table[names[0]], row_ids)
+    columns = _positions(table[names[1]], column_ids)
+    known = (rows >= 0) & (columns >= 0)
+    return sparse.csr_matrix(
+        (
+            table["similarity"].to_numpy()[known],
+            (rows[known], columns[known]),
+        ),
+        shape=(len(row_ids), len(column_ids)),
+        dtype=np.float32,
+    )
+
+
+def _positions(values: pa.ChunkedArray, ids: pa.Array) -> np.ndarray:
+    found = pc.call_function("index_in", [values], pc.SetLookupOptions(ids))
+    return found.fill_null(-1).to_numpy().astype(np.int64)

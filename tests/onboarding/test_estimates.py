@@ -1,0 +1,113 @@
+"""What a run takes on a machine, and what init proposes where the usual is too much for it."""
+
+import pytest
+
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.errors import UserError
+from recsys_dagster.onboarding.estimates import Size, encoding_seconds, estimate, require_fit
+from recsys_dagster.onboarding.proposal import Choice, Proposal
+from recsys_dagster.onboarding.proposal.machine import Machine, fitted_to, is_english
+from recsys_dagster.steps.models.memory import GIB
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+SMALL = Size(items=1_000, learned=900, likes=20_000, texts=1_000, text_length=100)
+LARGE = Size(
+    items=190_000,
+    learned=180_000,
+    likes=900_000,
+    texts=190_000,
+    text_length=100,
+    with_minimum={5: (40_000, 700_000), 20: (2_000, 200_000)},
+)
+
+
+def machine(memory: float = 16, models: tuple[str, ...] = (MINILM,), gpu: bool = False) -> Machine:
+    return Machine(2, int(memory * GIB), gpu, models)
+
+
+def chosen(size: Size, machine: Machine, english: bool = True) -> dict:
+    source = (Choice("source", "a.csv"),)
+    return fitted_to(Proposal(source, (), size=size, is_english=english), machine).settings()
+
+
+def catalog(**settings) -> Catalog:
+    source = {"source": "a.csv"}
+    return Catalog.model_validate(
+        {"name": "x", "interactions": source, "items": source | {"text": "title"}} | settings
+    )
+
+
+class TestStrategy:
+    def test_the_usual_one_where_it_fits(self):
+        assert chosen(SMALL, machine()) == {"interactions": {"source": "a.csv"}}
+
+    def test_neighbours_where_all_items_are_too_many(self):
+        assert chosen(LARGE, machine())["strategy"] == "item_knn"
+
+    def test_rare_items_count_as_new_where_most_likes_are_left(self):
+        few = {5: (8_000, 800_000)}
+        size = Size(60_000, 50_000, 900_000, 60_000, 50, few)
+        settings = chosen(size, machine())
+        assert settings["interactions"]["minimum_per_item"] == 5
+        assert "strategy" not in settings
+
+    def test_less_memory_is_another_strategy(self):
+        size = Size(12_000, 12_000, 900_000, 100, 50)
+        assert "strategy" not in chosen(size, machine(8))
+        assert chosen(size, machine(1))["strategy"] == "item_knn"
+
+
+class TestEncoder:
+    def test_none_on_the_machine(self):
+        assert chosen(SMALL, machine(models=()))["encoder"] == "tfidf"
+
+    def test_other_languages_need_another_one(self):
+        assert chosen(SMALL, machine(), english=False)["encoder"] == "tfidf"
+        e5 = "intfloat/multilingual-e5-small"
+        assert chosen(SMALL, machine(models=(MINILM, e5)), english=False)["encoder"] == e5
+
+    def test_long_texts_are_cut_before_they_take_hours(self):
+        long = Size(400_000, 900, 20_000, 400_000, 900)
+        assert chosen(long, machine())["encoder"] == {"model": MINILM, "max_length": 64}
+        assert "encoder" not in chosen(long, machine(gpu=True))
+        longer = Size(4_000_000, 900, 20_000, 4_000_000, 900)
+        assert chosen(longer, machine())["encoder"] == "tfidf"
+
+    @pytest.mark.parametrize(
+        ("text", "english"),
+        [
+            ("The story of a small town", True),
+            ("LANTERN NO 7 WHITE", True),
+            ("Eine Tasse für den Kaffee und den Tee", False),
+            ("从零开始学习编程", False),
+            ("Палатка двухместная", False),
+            ("Rührschüssel groß", False),
+        ],
+    )
+    def test_languages(self, text, english):
+        assert is_english([text]) == english
+
+
+class TestEstimate:
+    def test_more_texts_and_fewer_cores_take_longer(self):
+        assert encoding_seconds(LARGE, 2) > encoding_seconds(SMALL, 2)
+        assert encoding_seconds(SMALL, 1) == 2 * encoding_seconds(SMALL, 2)
+
+    def test_a_line_for_people(self):
+        assert estimate(catalog(), LARGE, 2, 16 * GIB, gpu=True) == (
+            "On this machine: about 19.5 hours and 248.1 GiB (16.0 GiB available): hybrid over "
+            "180,000 items 19.5 hours."
+        )
+        assert estimate(catalog(encoder="tfidf"), SMALL, 2, None, gpu=False) == (
+            "On this machine: under a minute and 0.1 GiB: hybrid over 900 items under a minute."
+        )
+
+    def test_what_a_run_would_refuse_is_refused_before(self, monkeypatch):
+        monkeypatch.setattr("recsys_dagster.steps.models.memory.available_bytes", lambda: GIB)
+        with pytest.raises(UserError, match=r"180,000 of 190,000 items, which needs 248\.1 GiB"):
+            require_fit(catalog(), LARGE)
+        for strategy in ("l3ae", "ease", "gfcf"):
+            with pytest.raises(UserError, match=rf"strategy: {strategy} would learn from"):
+                require_fit(catalog(strategy=strategy), LARGE)
+        require_fit(catalog(strategy="item_knn"), LARGE)
+        require_fit(catalog(), SMALL)

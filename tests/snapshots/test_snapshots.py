@@ -1,0 +1,231 @@
+"""Snapshots: whole or not at all, checked, and safe with any id."""
+
+import errno
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.snapshots import writer
+from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot, served
+from recsys_dagster.snapshots.writer import make_current, publish
+from recsys_dagster.steps.lists.recommendations import BECAUSE
+
+ODD = [
+    "o'brien",
+    'say "hi"',
+    "two\nlines",
+    "x'; drop table items; --",
+    "$item_id",
+    "%_?",
+    "{a}",
+    "\\",
+    "名前",
+    " ",
+]
+
+
+def tables(items: list[tuple[str, str]], users: list[str]) -> dict[str, pa.Table]:
+    """Everybody gets the items in order, each because of the first; popular is the reverse."""
+    ids = [item_id for item_id, _ in items]
+    lists = [
+        {
+            "user_id": user,
+            "item_id": item_id,
+            "score": 1.0 / rank,
+            "rank": rank,
+            "strategy": "hybrid",
+            "because": [{"item_id": ids[0], "share": 1.0}],
+        }
+        for user in users
+        for rank, item_id in enumerate(ids, start=1)
+    ]
+    neighbours = [
+        {"item_id": item, "neighbour_item_id": other, "similarity": 0.5, "rank": rank}
+        for item in ids
+        for rank, other in enumerate((other for other in ids if other != item), start=1)
+    ]
+    return {
+        "recommendations": pa.Table.from_pylist(
+            lists,
+            pa.schema(
+                [
+                    ("user_id", pa.string()),
+                    ("item_id", pa.string()),
+                    ("score", pa.float64()),
+                    ("rank", pa.int32()),
+                    ("strategy", pa.string()),
+                    ("because", BECAUSE),
+                ]
+            ),
+        ),
+        "item_neighbours": pa.Table.from_pylist(neighbours),
+        "popular_items": pa.Table.from_pylist(
+            [
+                {"item_id": item_id, "score": 1.0 / rank, "rank": rank}
+                for rank, item_id in enumerate(reversed(ids), start=1)
+            ]
+        ),
+        "items": pa.Table.from_pylist([{"item_id": i, "title": title} for i, title in items]),
+    }
+
+
+FILMS = [("1", "Toy Story"), ("2", "Heat"), ("3", "Alien"), ("4", "Heat")]
+
+
+def put(folder, run_id="run-one", items=FILMS, users=("ann",), day=1):
+    made_at = pd.Timestamp(2024, 1, day)
+    return publish(folder, "films", run_id, made_at, tables(items, list(users)), {"strategy": "x"})
+
+
+def names(folder) -> set[str]:
+    return {path.name for path in (folder / "films").iterdir()}
+
+
+NO_SPACE = "films: it could not be written: there is no space left on the disk"
+
+
+class TestPublish:
+    def test_the_last_one_is_current_and_the_others_stay(self, tmp_path):
+        first = put(tmp_path)
+        second = put(tmp_path, "run-two", day=2)
+        assert Snapshot.current(tmp_path, "films").path == second
+        assert names(tmp_path) == {CURRENT, first.name, second.name}
+
+    @pytest.mark.parametrize("broken", ["_write", "_write_text"])
+    @pytest.mark.parametrize(
+        ("error", "raised"),
+        [
+            (OSError(errno.ENOSPC, "No space left on device"), UserError),
+            (KeyboardInterrupt(), KeyboardInterrupt),
+        ],
+    )
+    def test_a_failure_while_writing_leaves_no_trace(
+        self, tmp_path, monkeypatch, broken, error, raised
+    ):
+        first = put(tmp_path)
+        before = names(tmp_path)
+
+        def fail(*_):
+            raise error
+
+        monkeypatch.setattr(writer, broken, fail)
+        with pytest.raises(raised, match=NO_SPACE if raised is UserError else None):
+            put(tmp_path, "run-two", day=2)
+        assert names(tmp_path) == before
+        assert Snapshot.current(tmp_path, "films").path == first
+
+    def test_a_failure_before_it_is_current_keeps_the_old_one(self, tmp_path, monkeypatch):
+        first = put(tmp_path)
+
+        def fail(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(writer, "make_current", fail)
+        with pytest.raises(UserError, match=NO_SPACE):
+            put(tmp_path, "run-two", day=2)
+        assert Snapshot.current(tmp_path, "films").path == first
+
+    def test_going_back_is_one_call(self, tmp_path):
+        first = put(tmp_path)
+        put(tmp_path, "run-two", day=2)
+        make_current(tmp_path / "films", first.name)
+        assert Snapshot.current(tmp_path, "films").path == first
+
+    def test_leftovers_of_a_killed_writer_do_no_harm(self, tmp_path):
+        path = put(tmp_path)
+        for name in (f".{path.name}", ".20240101T000000000000-killed"):
+            (tmp_path / "films" / name).mkdir()
+            (tmp_path / "films" / name / "items.parquet").write_bytes(b"half")
+        Snapshot.current(tmp_path, "films").verify()
+
+
+class TestReading:
+    def test_a_damaged_manifest_is_named(self, tmp_path):
+        (put(tmp_path) / MANIFEST).write_text("{half")
+        with pytest.raises(UserError, match=r"manifest\.json: this is no manifest"):
+            Snapshot.current(tmp_path, "films")
+
+    def test_what_readers_get_after_a_run_that_failed(self, tmp_path):
+        assert served(tmp_path, "films", "run-one") == "nothing is published yet"
+        put(tmp_path)
+        run = Snapshot.current(tmp_path, "films").manifest["run_id"]
+        assert served(tmp_path, "films", run) == "what it published before that is served"
+        assert served(tmp_path, "films", "later") == "what was published before is still served"
+
+    def test_nothing_published(self, tmp_path):
+        with pytest.raises(UserError, match="recsys run films"):
+            Snapshot.current(tmp_path, "films")
+
+    def test_a_current_snapshot_that_was_removed(self, tmp_path):
+        put(tmp_path)
+        (tmp_path / "films" / CURRENT).write_text("20200101T000000000000-gone\n")
+        with pytest.raises(UserError, match=r"gone.*recsys run films"):
+            Snapshot.current(tmp_path, "films")
+
+    def test_another_format(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(writer, "FORMAT", 0)
+        put(tmp_path)
+        monkeypatch.undo()
+        with pytest.raises(UserError, match="format 0"):
+            Snapshot.current(tmp_path, "films")
+
+    def test_verify_notices_a_changed_byte(self, tmp_path):
+        path = put(tmp_path) / "popular_items.parquet"
+        snapshot = Snapshot.current(tmp_path, "films")
+        snapshot.verify()
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"popular_items\.parquet.*not what was published"):
+            snapshot.verify()
+
+    def test_verify_notices_a_missing_file(self, tmp_path):
+        (put(tmp_path) / "items.parquet").unlink()
+        with pytest.raises(UserError, match="missing"):
+            Snapshot.current(tmp_path, "films").verify()
+
+    def test_a_known_user_has_reasons_with_titles(self, tmp_path):
+        put(tmp_path)
+        row = Snapshot.current(tmp_path, "films").recommend("ann", 2)[1]
+        assert (row.item_id, row.title, row.rank, row.strategy) == ("2", "Heat", 2, "hybrid")
+        assert [(reason.title, reason.share) for reason in row.because] == [("Toy Story", 1.0)]
+
+    def test_an_unknown_user_gets_what_is_popular(self, tmp_path):
+        put(tmp_path)
+        snapshot = Snapshot.current(tmp_path, "films")
+        assert not snapshot.knows("nobody")
+        rows = snapshot.recommend("nobody", 3)
+        assert rows == snapshot.popular(3)
+        assert [row.item_id for row in rows] == ["4", "3", "2"]
+        assert {row.strategy for row in rows} == {"popular"}
+
+    def test_an_item_by_id_or_title(self, tmp_path):
+        put(tmp_path)
+        snapshot = Snapshot.current(tmp_path, "films")
+        assert snapshot.find_item("1") == ("1", "Toy Story")
+        assert snapshot.find_item("toy story") == ("1", "Toy Story")
+        assert [row.item_id for row in snapshot.similar("Toy Story", 2)] == ["2", "3"]
+        with pytest.raises(UserError, match="ids 2, 4"):
+            snapshot.find_item("heat")
+        with pytest.raises(UserError, match=r"Nearest: 1 \(Toy Story\)"):
+            snapshot.find_item("Toy Stori")
+        with pytest.raises(UserError, match="No name is near it"):
+            snapshot.find_item("zzzzzzzzzzzz")
+
+    def test_odd_ids_are_data(self, tmp_path):
+        put(tmp_path, items=[(odd, f"title of {odd}") for odd in ODD], users=ODD)
+        snapshot = Snapshot.current(tmp_path, "films")
+        for odd in ODD:
+            assert snapshot.knows(odd)
+            assert [row.item_id for row in snapshot.recommend(odd, len(ODD))] == ODD
+            assert snapshot.find_item(odd) == (odd, f"title of {odd}")
+            assert odd not in [row.item_id for row in snapshot.similar(odd, len(ODD))]
+        assert snapshot.recommend("' or 1=1 --", 1)[0].strategy == "popular"
+        assert set(snapshot.some_users(len(ODD))) == set(ODD)
+
+    def test_a_folder_with_a_quote_in_its_name(self, tmp_path):
+        folder = tmp_path / "it's [a] *folder*"
+        put(folder)
+        assert Snapshot.current(folder, "films").recommend("ann", 1)[0].item_id == "1"
