@@ -116,10 +116,10 @@ def build_defs(
             for check in CHECKS
         ],
         jobs=[*(job for own in jobs.values() for job in own), clean_up],
-        schedules=_there(
+        schedules=_present(
             [*(refresh_schedule(catalog) for catalog in catalogs.values()), clean_up_schedule]
         ),
-        sensors=_there(
+        sensors=_present(
             [
                 *(watch_sensor(catalog) for catalog in catalogs.values()),
                 recovery_sensor(catalogs, locks_folder(), refreshes),
@@ -134,7 +134,7 @@ def build_defs(
     )
 
 
-def _there(found: Iterable[Found | None]) -> list[Found]:
+def _present(found: Iterable[Found | None]) -> list[Found]:
     return [one for one in found if one is not None]
 
 

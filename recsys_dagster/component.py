@@ -12,7 +12,7 @@ from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.errors import UserError
 
 CATALOGS = "catalogs"
-LONGEST_NAME = 40
+MAX_NAME_LENGTH = 40
 
 
 class RecommenderScaffolder(dg.Scaffolder):
@@ -86,7 +86,7 @@ class Recommender(dg.Component, dg.Model, dg.Resolvable):
 def catalog_name(folder: str) -> str:
     """The name of a folder as a catalog may have it: a letter a-z, then a-z, 0-9 and _."""
     name = re.sub("[^a-z0-9_]+", "_", folder.lower()).strip("_")
-    return (name if name[:1].isalpha() else f"catalog_{name}")[:LONGEST_NAME].rstrip("_")
+    return (name if name[:1].isalpha() else f"catalog_{name}")[:MAX_NAME_LENGTH].rstrip("_")
 
 
 def _in_python(type_name: str) -> str:

@@ -22,7 +22,7 @@ HISTORY = ("users.half_life_days", "users.half_life_positions")
 SPACE = ("similarity", "centre")
 NARROWING = ("rules.allow", "rules.deny", "rules.categories", "rules.without_categories")
 ORDERING = (
-    "rules.most_per_category",
+    "rules.max_per_category",
     "rules.diversity",
     "rules.freshness_boost",
     "rules.freshness_half_life_days",
@@ -73,7 +73,7 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "popular_items": ("recommendations", (*NARROWING, *HISTORY)),
     "recommendations": (
         "recommendations",
-        ("strategy", "models", "recommendations", *NARROWING, *ORDERING, *SPACE, *HISTORY),
+        ("strategy", "models", "list_length", *NARROWING, *ORDERING, *SPACE, *HISTORY),
     ),
     "published": ("published", ()),
     "evaluation_split": (

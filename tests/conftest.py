@@ -21,7 +21,7 @@ from recsys_dagster.home import prepare_dagster_home
 from recsys_dagster.resources.warehouse import Warehouse
 
 SLICE_USERS = 60
-MOST_RATINGS = 40
+MAX_RATINGS = 40
 UNSEEN_ITEMS = 40
 
 
@@ -138,7 +138,7 @@ def movies_slice(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
     interactions, items = demo.interactions(), demo.items()
     counts = interactions["userId"].value_counts().sort_index()
-    users = counts[counts <= MOST_RATINGS].index[:SLICE_USERS]
+    users = counts[counts <= MAX_RATINGS].index[:SLICE_USERS]
     interactions = interactions[interactions["userId"].isin(users)]
     rated = items["movieId"].isin(interactions["movieId"])
     items = pd.concat([items[rated], items[~rated].head(UNSEEN_ITEMS)])
@@ -227,7 +227,7 @@ TINY_SETTINGS: dict[str, Any] = {
     "interactions": {"source": "../data/interactions.csv", "positive": "rating >= 4"},
     "items": {"source": "../data/items.csv", "text": "{title}. {genres}"},
     "encoder": {"model": "tfidf", "dimension": 16},
-    "recommendations": 5,
+    "list_length": 5,
 }
 
 

@@ -123,7 +123,7 @@ class TestWhatMayBeRecommended:
 
 class TestOrder:
     def test_no_list_has_more_of_a_category_than_it_may(self, shop):
-        place = shop(most_per_category=2)
+        place = shop(max_per_category=2)
         result = place.run("tiny")
         assert result.success
         assert failed_checks(result) == set()
@@ -175,7 +175,7 @@ class TestOrder:
         assert "rules.freshness_boost lifts no item: none has a created_at or a timed" in told
 
     def test_the_ui_knows_which_columns_rules_read(self, shop):
-        place = shop(diversity=0.5, freshness_boost=1, most_per_category=3)
+        place = shop(diversity=0.5, freshness_boost=1, max_per_category=3)
         result = place.run("tiny")
         (event,) = (
             event

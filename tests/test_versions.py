@@ -72,7 +72,7 @@ def test_every_setting_makes_some_table():
         ({"description": "A shop"}, set()),
         ({"rules": {"deny": ["a"]}}, {"popular_items", "recommendations"}),
         ({"rules": {"categories": ["a"]}}, {"popular_items", "recommendations"}),
-        ({"rules": {"most_per_category": 2}}, {"recommendations", "evaluation"}),
+        ({"rules": {"max_per_category": 2}}, {"recommendations", "evaluation"}),
         ({"rules": {"diversity": 0.5}}, {"recommendations", "evaluation"}),
     ],
 )

@@ -23,9 +23,9 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
     Warehouse,
-    memory_of,
+    comment_of,
     to_arrow,
-    with_memory,
+    with_comment,
 )
 from recsys_dagster.schemas import TABLES
 from recsys_dagster.versions import code_version, content_digest, digest
@@ -225,7 +225,7 @@ def unless_unchanged(
             *(f"{name} {version}" for name, version in given.items()),
             also_made_with(catalog, arguments) if also_made_with else "",
         )
-        memories = [recsys_warehouse.remembered(catalog.name, table) for table in tables]
+        memories = [recsys_warehouse.comment(catalog.name, table) for table in tables]
         if all(memory.get(MADE_FROM) == made_from for memory in memories):
             context.log.info("left as it is: nothing that it is made from has changed")
             for table, memory in zip(tables, memories, strict=True):
@@ -278,7 +278,7 @@ def data_version(table: pd.DataFrame | pa.Table) -> str:
     """The version that a table was stored with, or a fingerprint of its content."""
     if isinstance(table, pd.DataFrame):
         return table.attrs.get(DATA_VERSION) or content_digest(to_arrow(table))
-    return memory_of(table).get(DATA_VERSION) or content_digest(table)
+    return comment_of(table).get(DATA_VERSION) or content_digest(table)
 
 
 def _remembering(
@@ -295,7 +295,7 @@ def _remembering(
         context.asset_key_for_output(output.output_name), dg.DataVersion(version)
     )
     return dg.Output(
-        with_memory(
+        with_comment(
             table,
             {
                 MADE_FROM: made_from,

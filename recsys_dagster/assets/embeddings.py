@@ -32,7 +32,7 @@ from recsys_dagster.resources.embedding_store import (
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
 from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
 from recsys_dagster.resources.locks import Holder
-from recsys_dagster.resources.warehouse import Warehouse, with_memory
+from recsys_dagster.resources.warehouse import Warehouse, with_comment
 from recsys_dagster.steps.embed.tfidf import TfidfEncoder
 from recsys_dagster.steps.embed.user_vectors import UserVectors, mean_cosine, user_vectors
 from recsys_dagster.steps.models.behaviour import Behaviour, align
@@ -84,7 +84,7 @@ def item_embeddings(
     lengths = item_texts["text"].str.len().to_numpy()[sample]
     kept = {name: str(metadata[name].value) for name in (ENCODER, FINGERPRINT)}
     return dg.Output(
-        with_memory(table, kept),
+        with_comment(table, kept),
         metadata=metadata
         | {
             "dimension": encoded.vectors.shape[1],

@@ -28,7 +28,7 @@ from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION
 from recsys_dagster.steps.evaluation.comparison import BASELINE, compare
 
-MOST_RUNS = 50
+MAX_RUNS = 50
 """Runs that the history goes back."""
 POPULARITY_SLICES = ("head_items", "tail_items", "cold_items")
 
@@ -122,7 +122,7 @@ def evaluation(
 
 def _earlier(context: dg.AssetExecutionContext, figure: str) -> list[float]:
     """The champion's figure in earlier runs that measured it, oldest first."""
-    found = context.instance.fetch_materializations(context.asset_key, limit=MOST_RUNS).records
+    found = context.instance.fetch_materializations(context.asset_key, limit=MAX_RUNS).records
     known = [record.asset_materialization for record in reversed(found)]
     shown = [materialization.metadata for materialization in known if materialization]
     return [

@@ -19,7 +19,7 @@ from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.evaluation.comparison import HeldBack, Known
-from recsys_dagster.steps.evaluation.splits import MOST_UNORDERED, Kind, split
+from recsys_dagster.steps.evaluation.splits import MAX_UNORDERED_SHARE, Kind, split
 from recsys_dagster.steps.models.behaviour import align
 from recsys_dagster.steps.prepare.columns import own_columns, require_column
 from recsys_dagster.steps.prepare.ids import as_ids
@@ -35,10 +35,10 @@ def kind_of(catalog: Catalog, interactions: pd.DataFrame) -> Kind:
     if catalog.evaluation.split is not None:
         return catalog.evaluation.split
     liked = interactions[interactions["positive"]]
-    if liked["first_timestamp"].isna().sum() <= MOST_UNORDERED * len(liked):
+    if liked["first_timestamp"].isna().sum() <= MAX_UNORDERED_SHARE * len(liked):
         return "time"
     unordered = liked["last_timestamp"].isna() & liked["last_position"].isna()
-    return "last" if unordered.sum() <= MOST_UNORDERED * len(liked) else "random"
+    return "last" if unordered.sum() <= MAX_UNORDERED_SHARE * len(liked) else "random"
 
 
 @table_asset(tags={STAGE: "evaluation"})

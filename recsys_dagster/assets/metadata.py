@@ -50,7 +50,7 @@ DECIDE_LISTS = {
     "rules": {
         "categories",
         "without_categories",
-        "most_per_category",
+        "max_per_category",
         "diversity",
         "freshness_boost",
         "freshness_half_life_days",

@@ -108,7 +108,7 @@ def published(
     if _is_current(folder, catalog.name, made_from):
         context.log.info("the current snapshot is kept: nothing in it has changed")
         return unchanged(context, context.asset_key, made_from)
-    vectors = recsys_warehouse.remembered(catalog.name, "item_embeddings")
+    vectors = recsys_warehouse.comment(catalog.name, "item_embeddings")
     context.log.info(
         "writing a snapshot: "
         + ", ".join(f"{table.num_rows:,} rows of {name}" for name, table in tables.items())
@@ -150,7 +150,7 @@ def published(
 
 def out_of_date(recsys_warehouse: Warehouse, catalog: Catalog) -> list[Objection]:
     """What is not made of the other tables as they are now, or with other settings or code."""
-    memories = {table: recsys_warehouse.remembered(catalog.name, table) for table in RESTS_ON}
+    memories = {table: recsys_warehouse.comment(catalog.name, table) for table in RESTS_ON}
     found = []
     for table in RESTS_ON[RESTS_ON.index("users") :]:
         memory = memories[table]

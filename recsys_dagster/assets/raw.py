@@ -26,7 +26,7 @@ from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
     Warehouse,
     to_pandas,
-    with_memory,
+    with_comment,
 )
 from recsys_dagster.steps.prepare.columns import find_column, own_columns
 
@@ -127,7 +127,7 @@ def _read(
     else:
         described = source.described
         found = read_source(source, catalog.folder, previous, asset_value)
-    known = recsys_warehouse.remembered(catalog.name, table).get(DATA_VERSION)
+    known = recsys_warehouse.comment(catalog.name, table).get(DATA_VERSION)
     if known == found.fingerprint and not config.everything:
         context.log.info(f"{described}: the content is as it was")
         return unchanged(context, context.asset_key, found.fingerprint)
@@ -145,7 +145,7 @@ def _read(
     if shown:
         metadata["preview"] = preview(to_pandas(rows.select(shown).slice(0, PREVIEW_ROWS)))
     context.set_data_version(context.asset_key, dg.DataVersion(found.fingerprint))
-    return dg.Output(with_memory(rows, {DATA_VERSION: found.fingerprint}), metadata=metadata)
+    return dg.Output(with_comment(rows, {DATA_VERSION: found.fingerprint}), metadata=metadata)
 
 
 def _shown(table: str, rows: pa.Table, catalog: Catalog) -> list[str]:

@@ -187,7 +187,7 @@ def recommendations(
             model,
             popularity(behaviour.positives),
             behaviour,
-            catalog.recommendations,
+            catalog.list_length,
             log_progress(context.log, "recommended to", "users"),
             reranking,
         ),
@@ -201,7 +201,7 @@ def recommendations(
         table,
         metadata=_described(table, items, len(users))
         | {"tuned": used_of(tuned, catalog)}
-        | rests_on(catalog, recsys_warehouse.remembered(catalog.name, "item_embeddings"))
+        | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, _origins(catalog)),
     )
 
@@ -213,7 +213,7 @@ def _origins(catalog: Catalog) -> dict[str, list[str]]:
     profiles = ["similarity_matrix.similarity"] if new_users else []
     scored = list(dict.fromkeys([*LEARNED_FROM[catalog.strategy], *profiles, *LIKES]))
     rules, ruled = catalog.rules, ["items.item_id", "items.available"]
-    if rules.categories or rules.without_categories or rules.most_per_category:
+    if rules.categories or rules.without_categories or rules.max_per_category:
         ruled.append("items.category")
     if rules.diversity > 0:
         ruled.append("item_embeddings.embedding")

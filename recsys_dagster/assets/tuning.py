@@ -27,7 +27,7 @@ from recsys_dagster.resources.warehouse import (
     Warehouse,
     to_arrow,
     to_pandas,
-    with_memory,
+    with_comment,
 )
 from recsys_dagster.schemas import TUNING
 from recsys_dagster.steps.evaluation.tuning import KNOBS, Trial, in_words, tune
@@ -185,7 +185,7 @@ def tuning_job(
         )
         rows = to_arrow(output.value)
         version = content_digest(rows)
-        recsys_warehouse.replace(name, TUNING, with_memory(rows, {DATA_VERSION: version}))
+        recsys_warehouse.replace(name, TUNING, with_comment(rows, {DATA_VERSION: version}))
         context.log_event(
             dg.AssetMaterialization(
                 asset_key=[name, TUNING.name],

@@ -21,7 +21,7 @@ from recsys_dagster.snapshots.reader import served
 from recsys_dagster.sql import quoted
 
 PATIENCE_SECONDS = 30
-MOST_REASONS = 5
+MAX_REASONS = 5
 """Reasons of rejection that are told, the most frequent first."""
 CHECK_FAILED = "DagsterAssetCheckFailedError"
 """What Dagster raises in the step of a check; the check's own sentence says more."""
@@ -174,7 +174,7 @@ def _reasons(warehouse: Warehouse, catalog: str, table: str) -> list[dict[str, A
         rows = warehouse.query(
             catalog,
             f"select reason, count(*) as n from {quoted(rejected)} where not by_setting "
-            f"group by reason order by n desc, reason limit {MOST_REASONS}",
+            f"group by reason order by n desc, reason limit {MAX_REASONS}",
         )
     except (UserError, dg.RetryRequested, duckdb.Error):
         # The next run holds the file. The message is worth more now than with the reasons later.

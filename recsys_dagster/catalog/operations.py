@@ -9,7 +9,7 @@ from recsys_dagster.catalog.cron import require_cron
 from recsys_dagster.catalog.source import Settings
 from recsys_dagster.errors import did_you_mean
 
-MOST_DAYS = 36_500
+MAX_DAYS = 36_500
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -37,7 +37,7 @@ class RefreshSettings(Settings):
     settle_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=5, description="a file is taken when nobody has written to it for so long"
     )
-    fresh_within_hours: Annotated[float, Field(gt=0, le=MOST_DAYS * 24)] | None = Field(
+    fresh_within_hours: Annotated[float, Field(gt=0, le=MAX_DAYS * 24)] | None = Field(
         default=None, description="Dagster warns when the last snapshot is older than this"
     )
 
@@ -148,9 +148,9 @@ class KeepSettings(Settings):
     snapshots: Annotated[int, Field(ge=1)] = Field(
         default=10, description="snapshots, the current one included"
     )
-    run_days: Annotated[float, Field(gt=0, le=MOST_DAYS)] = Field(
+    run_days: Annotated[float, Field(gt=0, le=MAX_DAYS)] = Field(
         default=30, description="days that finished runs and their logs stay"
     )
-    encoder_days: Annotated[float, Field(gt=0, le=MOST_DAYS)] = Field(
+    encoder_days: Annotated[float, Field(gt=0, le=MAX_DAYS)] = Field(
         default=30, description="days that vectors of texts or encoders out of use stay"
     )

@@ -48,7 +48,7 @@ class RuleSettings(Settings):
     without_categories: Annotated[Names, Field(min_length=1)] | None = Field(
         default=None, description="never items of these categories"
     )
-    most_per_category: Annotated[int, Field(ge=1)] | None = Field(
+    max_per_category: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
         description="most rows of a list from one category; items without one are not counted",
     )
@@ -91,4 +91,4 @@ class RuleSettings(Settings):
     @property
     def reorder(self) -> bool:
         """Whether lists follow anything but the strategy's scores."""
-        return self.most_per_category is not None or self.diversity > 0 or self.freshness_boost > 0
+        return self.max_per_category is not None or self.diversity > 0 or self.freshness_boost > 0

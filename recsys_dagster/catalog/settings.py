@@ -28,10 +28,10 @@ from recsys_dagster.errors import did_you_mean
 
 NAME = r"[a-z][a-z0-9_]{0,39}"
 """A catalog's name: it is also part of an asset key, a file and a folder."""
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 """Of a list or of neighbours: more is a slip of the hand that takes all memory."""
-MOST_DAYS = 36_500
-MOST = 1e9
+MAX_DAYS = 36_500
+MAX_NUMBER = 1e9
 """Of a knob that any number may be: beyond it sums overflow."""
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -194,7 +194,7 @@ class ModelSettings(Settings):
         default=True,
         description="use what `recsys tune` found; a knob that is named here keeps its value",
     )
-    recent_days: Annotated[float, Field(gt=0, le=MOST_DAYS)] = Field(
+    recent_days: Annotated[float, Field(gt=0, le=MAX_DAYS)] = Field(
         default=30.0, description="recent: likes so long before the newest interaction count"
     )
     recency_power: Annotated[float, Field(ge=0, le=10)] = Field(
@@ -202,31 +202,31 @@ class ModelSettings(Settings):
         description="item_knn, ease, l3ae, gfcf and hybrid: a like counts 1 / (1 + the user's "
         "later likes) to this power; 0 counts all alike",
     )
-    knn_neighbours: Annotated[int, Field(gt=0, le=MOST_ROWS)] = Field(
+    knn_neighbours: Annotated[int, Field(gt=0, le=MAX_ROWS)] = Field(
         default=200, description="item_knn: neighbours an item learns from"
     )
-    knn_shrinkage: Annotated[float, Field(ge=0, le=MOST)] = Field(
+    knn_shrinkage: Annotated[float, Field(ge=0, le=MAX_NUMBER)] = Field(
         default=50.0, description="item_knn: how far similarities that rest on few users shrink"
     )
     als_factors: Annotated[int, Field(gt=0, le=10_000)] = Field(
         default=64, description="factors of als"
     )
-    als_regularisation: Annotated[float, Field(gt=0, le=MOST)] = Field(
+    als_regularisation: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
         default=30.0, description="λ of als"
     )
-    als_confidence: Annotated[float, Field(ge=1, le=MOST)] = Field(
+    als_confidence: Annotated[float, Field(ge=1, le=MAX_NUMBER)] = Field(
         default=10.0, description="als: how much a like counts where any other pair counts 1"
     )
-    ease_regularisation: Annotated[float, Field(gt=0, le=MOST)] = Field(
+    ease_regularisation: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
         default=250.0, description="λ of EASE"
     )
-    hybrid_regularisation: Annotated[float, Field(gt=0, le=MOST)] = Field(
+    hybrid_regularisation: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
         default=250.0, description="λ = λ_X + λ_E of L3AE, in l3ae and hybrid"
     )
     semantic_share: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.8, description="λ_E / λ of L3AE: pull towards the text-based weights"
     )
-    semantic_regularisation: Annotated[float, Field(gt=0, le=MOST)] = Field(
+    semantic_regularisation: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
         default=5.0, description="λ_F of L3AE"
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -239,15 +239,15 @@ class ModelSettings(Settings):
     item_weighting: Annotated[float, Field(ge=0, le=10)] = Field(
         default=0.0, description="b of L3AE: the larger, the less popular items count"
     )
-    hybrid_gfcf_weight: Annotated[float, Field(ge=0, le=MOST)] = Field(
+    hybrid_gfcf_weight: Annotated[float, Field(ge=0, le=MAX_NUMBER)] = Field(
         default=0.2, description="hybrid: weight of GF-CF's scores beside L3AE's; 0 leaves it out"
     )
-    hybrid_popularity_weight: Annotated[float, Field(ge=0, le=MOST)] = Field(
+    hybrid_popularity_weight: Annotated[float, Field(ge=0, le=MAX_NUMBER)] = Field(
         default=0.3,
         description="hybrid: weight of the share of users who like an item, divided by the cube "
         "of a user's likes; 0 leaves it out",
     )
-    cold_boost: Annotated[float, Field(gt=0, le=MOST)] = Field(
+    cold_boost: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
         default=1.0, description="factor on the scores of items without interactions"
     )
 
@@ -271,10 +271,10 @@ class Catalog(Settings):
         default="cosine", description="euclidean is 1 / (1 + distance)"
     )
     centre: bool = Field(default=True, description="subtract the mean item vector before a cosine")
-    matrix_width: Annotated[int, Field(gt=0, le=MOST_ROWS)] = Field(
+    matrix_width: Annotated[int, Field(gt=0, le=MAX_ROWS)] = Field(
         default=100, description="unseen items a user keeps in the similarity matrix"
     )
-    neighbours: Annotated[int, Field(gt=0, le=MOST_ROWS)] = Field(
+    neighbours: Annotated[int, Field(gt=0, le=MAX_ROWS)] = Field(
         default=50, description="neighbours an item keeps"
     )
     strategy: Literal[
@@ -292,7 +292,7 @@ class Catalog(Settings):
     models: ModelSettings = Field(
         default_factory=ModelSettings, description="knobs of the learned strategies"
     )
-    recommendations: Annotated[int, Field(gt=0, le=MOST_ROWS)] = Field(
+    list_length: Annotated[int, Field(gt=0, le=MAX_ROWS)] = Field(
         default=20, description="rows a user gets"
     )
     rules: RuleSettings = Field(

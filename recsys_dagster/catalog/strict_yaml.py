@@ -9,7 +9,7 @@ from yaml.reader import ReaderError
 
 from recsys_dagster.errors import UserError
 
-MOST_VALUES = 200_000
+MAX_VALUES = 200_000
 """In a file, with what aliases stand for: nested aliases of a short text grow beyond any memory."""
 MERGE = "tag:yaml.org,2002:merge"
 TEXT = "tag:yaml.org,2002:str"
@@ -91,9 +91,9 @@ class _Sizes:
             self._open.add(id(node))
             size = 1 + sum(self.of(part) for part in _parts(node))
             self._open.discard(id(node))
-            if size > MOST_VALUES:
+            if size > MAX_VALUES:
                 raise yaml.MarkedYAMLError(
-                    problem=f"with its aliases this stands for more than {MOST_VALUES:,} values",
+                    problem=f"with its aliases this stands for more than {MAX_VALUES:,} values",
                     problem_mark=node.start_mark,
                 )
             self._known[id(node)] = size

@@ -12,7 +12,7 @@ from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.similarity.nearest import Space, pairwise
 from recsys_dagster.writing import whole_file
 
-MOST_CELLS = 50_000_000
+MAX_CELLS = 50_000_000
 """200 MB of float32; larger matrices are what the similarity_matrix table is for."""
 
 
@@ -35,10 +35,10 @@ def export_dense_matrix(catalog: Catalog, out: Path) -> tuple[int, int]:
     users = warehouse.read(catalog.name, "user_embeddings")
     items = warehouse.read(catalog.name, "item_embeddings")
     cells = users.num_rows * items.num_rows
-    if cells > MOST_CELLS:
+    if cells > MAX_CELLS:
         raise UserError(
             f"{catalog.name}: {users.num_rows:,} users × {items.num_rows:,} items are {cells:,} "
-            f"cells, more than the {MOST_CELLS:,} a dense file may have. The table "
+            f"cells, more than the {MAX_CELLS:,} a dense file may have. The table "
             "similarity_matrix holds the nearest items of every user."
         )
     item_vectors = vectors_from_arrow(items["embedding"])

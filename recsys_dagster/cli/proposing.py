@@ -26,7 +26,7 @@ from recsys_dagster.steps.models.memory import available_bytes
 from recsys_dagster.steps.prepare.ids import as_ids
 from recsys_dagster.writing import whole_file
 
-LONGEST_NAME = 40
+MAX_NAME_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _checked(name: str) -> str:
     if not re.fullmatch(NAME, name):
         raise UserError(
             f"{name!r} cannot be a catalog's name: expected a-z, 0-9 and _, a letter first and at "
-            f"most {LONGEST_NAME} characters. Try {_derived(name)!r}."
+            f"most {MAX_NAME_LENGTH} characters. Try {_derived(name)!r}."
         )
     return name
 
@@ -112,7 +112,7 @@ def _derived(name: str) -> str:
     fitting = re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
     if not fitting[:1].isalpha():
         fitting = f"catalog_{fitting}".rstrip("_")
-    return fitting[:LONGEST_NAME]
+    return fitting[:MAX_NAME_LENGTH]
 
 
 def _require_free(file: Path, name: str, force: bool) -> None:

@@ -22,7 +22,7 @@ from recsys_dagster.steps.prepare.shares import percent
 
 console = Console()
 error_console = Console(stderr=True, highlight=False)
-MOST_SHOWN = 300
+MAX_SHOWN = 300
 """Characters of an item's text."""
 
 
@@ -125,7 +125,7 @@ def print_inspection(name: str, inspection: Inspection) -> None:
         texts.add_column("title", overflow="fold", min_width=16, max_width=36)
         texts.add_column("text", overflow="fold")
         for title, text in inspection.texts:
-            texts.add_row(plain(title), plain(text[:MOST_SHOWN] + "…" * (len(text) > MOST_SHOWN)))
+            texts.add_row(plain(title), plain(text[:MAX_SHOWN] + "…" * (len(text) > MAX_SHOWN)))
         console.print(texts)
     if inspection.estimate is not None:
         console.print(plain(inspection.estimate), highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from recsys_dagster.steps.models.memory import GIB, fit_bytes, require_memory
 MEASURED_CORES = 2
 TEXT_SECONDS, CHARACTER_SECONDS = 5e-4, 9e-6
 """Of all-MiniLM-L6-v2: 1,580 texts of 60 characters a second, 390 of 250, 110 of 1,000."""
-LONGEST = 1_000
+MAX_LENGTH = 1_000
 """Characters: the model's 256 tokens, what follows is cut off."""
 CHARACTERS_A_TOKEN = 4
 CUBE_SECONDS, LIKE_SECONDS, LENT_SECONDS = 1.2e-11, 1.7e-6, 1e-7
@@ -30,7 +30,7 @@ FROM_LIKES = ("ease", "gfcf")
 DENSE = ("hybrid", "l3ae", *FROM_LIKES)
 """Strategies whose memory is asked for before they are fitted."""
 WORTH_SAYING = 60.0
-LEAST_SHOWN = 0.1
+MIN_SHOWN_GIB = 0.1
 """GiB."""
 
 
@@ -74,7 +74,7 @@ def size_of(
 
 def encoding_seconds(size: Size, cores: int, max_length: int | None = None) -> float:
     """Of the default encoder without a GPU."""
-    longest = LONGEST if max_length is None else min(LONGEST, CHARACTERS_A_TOKEN * max_length)
+    longest = MAX_LENGTH if max_length is None else min(MAX_LENGTH, CHARACTERS_A_TOKEN * max_length)
     a_text = TEXT_SECONDS + CHARACTER_SECONDS * min(size.text_length, longest)
     return size.texts * a_text * MEASURED_CORES / cores
 
@@ -117,7 +117,7 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
     parts.append(f"{catalog.strategy} over {size.learned:,} items {_time(fitting)}")
     memory = ""
     if catalog.strategy in DENSE:
-        memory = f" and {max(fit_bytes(size.learned, size.items) / GIB, LEAST_SHOWN):.1f} GiB"
+        memory = f" and {max(fit_bytes(size.learned, size.items) / GIB, MIN_SHOWN_GIB):.1f} GiB"
         memory += "" if available is None else f" ({available / GIB:.1f} GiB available)"
     about = "about " * (encoding + fitting >= WORTH_SAYING)
     return f"On this machine: {about}{_time(encoding + fitting)}{memory}: {', '.join(parts)}."

@@ -50,10 +50,10 @@ NOTES = re.compile(
     re.IGNORECASE,
 )
 """Names of files about tables that are none."""
-MOST_ROWS = 1_000_000
+MAX_ROWS = 1_000_000
 """Of a table of users and items that are looked at; of larger ones so many by chance. Tables that
 others point to are looked at whole: of a sample nobody knows what is not in them."""
-MOST_UNREADABLE = 0.5
+MAX_UNREADABLE_SHARE = 0.5
 ENCODINGS_OF_QUERIES = ("utf-8",)
 PARTITION = re.compile(r"[^=/]+=[^=/]+")
 
@@ -160,7 +160,7 @@ class Found:
         if read is None:
             return
         unreadable = read.num_rows - read["source_error"].null_count
-        if unreadable > MOST_UNREADABLE * read.num_rows:
+        if unreadable > MAX_UNREADABLE_SHARE * read.num_rows:
             self.remarks.append(
                 f"Left aside: {pattern.name}: its first line does not name the columns of the "
                 "lines below it. Where the header is further down, remove the lines above it."
@@ -297,14 +297,14 @@ class Found:
         readable = read.filter(pc.field("source_error").is_null())
         rows = readable.num_rows
         distinct = {}
-        is_sampled = rows > MOST_ROWS and has_both_keys(read.column_names)
+        is_sampled = rows > MAX_ROWS and has_both_keys(read.column_names)
         if is_sampled:
             distinct = {
                 name: len(readable[name].drop_null().unique())
                 for name in own_columns(read.column_names)
                 if key_rank(name, "user_id") or key_rank(name, "item_id")
             }
-            chosen = np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False)
+            chosen = np.random.default_rng(0).choice(rows, MAX_ROWS, replace=False)
             readable = readable.take(np.sort(chosen))
         frame = to_pandas(readable.select(own_columns(read.column_names)))
         if place is None:

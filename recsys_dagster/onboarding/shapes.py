@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recsys_dagster.onboarding.proposal.names import Kind, key_rank
-from recsys_dagster.onboarding.proposal.reshaping import FEWEST_COLUMNS
+from recsys_dagster.onboarding.proposal.reshaping import MIN_COLUMNS
 from recsys_dagster.resources.sources.formats import NAMED_ONE_BY_ONE, READERS
 from recsys_dagster.resources.sources.sniffing import (
     CHUNK,
@@ -111,7 +111,7 @@ def is_matrix(header: Sequence[str]) -> bool:
     """Whether a first line that is mostly numbers is one of names: a word, then other numbers."""
     first, *others = (cell.strip() for cell in header)
     return (
-        len(others) > FEWEST_COLUMNS
+        len(others) > MIN_COLUMNS
         and key_rank(first, "user_id") is not None
         and len(set(others)) == len(others)
         and not any("." in cell for cell in others)

@@ -97,7 +97,7 @@ def reporting(
 
 
 def in_chunks(
-    batches: Iterator[Batch], most_batches: int = CHUNK_BATCHES, most_texts: int = CHUNK_TEXTS
+    batches: Iterator[Batch], max_batches: int = CHUNK_BATCHES, max_texts: int = CHUNK_TEXTS
 ) -> Iterator[Batch]:
     """Join batches; a chunk ends with the batch that reaches one of the two numbers."""
     waiting: list[Batch] = []
@@ -105,7 +105,7 @@ def in_chunks(
     for batch in batches:
         waiting.append(batch)
         texts += len(batch[0])
-        if len(waiting) >= most_batches or texts >= most_texts:
+        if len(waiting) >= max_batches or texts >= max_texts:
             yield _joined(waiting)
             waiting, texts = [], 0
     if waiting:

@@ -122,7 +122,7 @@ class Warehouse(dg.ConfigurableResource):
         with self.connect(catalog) as connection:
             return _remembered(connection, table) is not None
 
-    def remembered(self, catalog: str, table: str) -> dict[str, str]:
+    def comment(self, catalog: str, table: str) -> dict[str, str]:
         """What is kept with a table beside its rows; empty where there is no such table."""
         if not self.path(catalog).exists():
             return {}
@@ -140,7 +140,7 @@ class Warehouse(dg.ConfigurableResource):
                 memory = _remembered(connection, table)
                 if memory is not None:
                     data = connection.sql(f"select * from {quoted(table)}").to_arrow_table()
-                    return with_memory(data, memory)
+                    return with_comment(data, memory)
         raise UserError(
             f"{self.path(catalog)}: the table {table} is not there yet: materialise "
             f"{catalog}/{table} first, or run everything with: recsys run {catalog}"
@@ -171,7 +171,7 @@ class Warehouse(dg.ConfigurableResource):
             )
             if data.schema.metadata:
                 connection.execute(
-                    f"comment on table {quoted(table.name)} is {_comment(memory_of(data))}"
+                    f"comment on table {quoted(table.name)} is {_comment(comment_of(data))}"
                 )
             connection.execute("commit")
             types = dict(
@@ -196,12 +196,12 @@ def _remembered(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, 
     return json.loads(comment) if comment else {}
 
 
-def with_memory(data: pa.Table, memory: Mapping[str, str]) -> pa.Table:
+def with_comment(data: pa.Table, memory: Mapping[str, str]) -> pa.Table:
     """The rows with something to be kept with them, beside what is kept already."""
-    return data.replace_schema_metadata(memory_of(data) | dict(memory) or None)
+    return data.replace_schema_metadata(comment_of(data) | dict(memory) or None)
 
 
-def memory_of(data: pa.Table) -> dict[str, str]:
+def comment_of(data: pa.Table) -> dict[str, str]:
     """What is kept with the rows of a table."""
     metadata = data.schema.metadata or {}
     return {key.decode(): value.decode() for key, value in metadata.items()}
@@ -263,7 +263,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         if wants_arrow:
             return data
         frame = to_pandas(data)
-        frame.attrs[DATA_VERSION] = memory_of(data).get(DATA_VERSION)
+        frame.attrs[DATA_VERSION] = comment_of(data).get(DATA_VERSION)
         return frame
 
 

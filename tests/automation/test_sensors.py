@@ -15,7 +15,7 @@ QUIET = {"settle_seconds": 0}
 
 
 class Daemon:
-    """Ticks a catalog's sensor as Dagster's daemon does: cursor and run keys are remembered."""
+    """Ticks a catalog's sensor as Dagster's daemon does: cursor and run keys are comment."""
 
     def __init__(self, place, name="tiny") -> None:
         self.place, self.name = place, name

@@ -95,7 +95,7 @@ def test_settings_do_not_change(tmp_path):
         ("rules: {deny: ''}", r"rules\.deny.*at least 1 character"),
         ("rules: {categories: []}", r"rules\.categories: .*at least 1 item"),
         ("rules: {categories: [a], without_categories: [b, a]}", r"rules: 'a': both in categories"),
-        ("rules: {most_per_category: 0}", r"most_per_category: .*greater than or equal to 1"),
+        ("rules: {max_per_category: 0}", r"max_per_category: .*greater than or equal to 1"),
         ("rules: {diversity: 1}", r"rules\.diversity: .*less than 1"),
         ("rules: {freshness_boost: -1}", r"freshness_boost: .*greater than or equal to 0"),
         ("rules: {freshness_half_life_days: 0}", r"freshness_half_life_days: .*greater than 0"),

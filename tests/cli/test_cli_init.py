@@ -217,7 +217,7 @@ class TestKindsOfTables:
         assert read["rating"].null_count == 60
 
     def test_of_large_tables_all_is_counted_and_orders_are_looked_at_whole(self, data, monkeypatch):
-        monkeypatch.setattr(finding, "MOST_ROWS", 60)
+        monkeypatch.setattr(finding, "MAX_ROWS", 60)
         (data / "movies.csv").write_text(ITEMS, encoding="utf-8")
         (data / "ratings.csv").write_text(RATINGS, encoding="utf-8")
         (data / "movies_in_stock.csv").write_text(ITEMS * 3, encoding="utf-8")

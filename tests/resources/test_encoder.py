@@ -373,11 +373,11 @@ class TestBatches:
 
     def test_chunks_hold_several_batches_and_lose_none(self):
         batches = in_batches(np.full(25, 10), 40, vectors_of_zeros)
-        chunks = list(in_chunks(batches, most_batches=3, most_texts=100))
+        chunks = list(in_chunks(batches, max_batches=3, max_texts=100))
         assert [len(positions) for positions, _ in chunks] == [12, 12, 1]
         assert all(len(positions) == len(vectors) for positions, vectors in chunks)
         batches = in_batches(np.full(25, 10), 40, vectors_of_zeros)
-        chunks = list(in_chunks(batches, most_batches=100, most_texts=8))
+        chunks = list(in_chunks(batches, max_batches=100, max_texts=8))
         assert [len(positions) for positions, _ in chunks] == [8, 8, 8, 1]
 
     def test_progress_counts_texts_and_their_tokens(self):

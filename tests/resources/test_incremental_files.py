@@ -94,7 +94,7 @@ class TestWhatIsRead:
         again = read("parts", parts.parent, previous=first.rows)
         assert (opened, again.rows_read) == ([], 0)
         assert again.fingerprint == first.fingerprint
-        # The new time is remembered: the next read does not look into the file at all.
+        # The new time is comment: the next read does not look into the file at all.
         monkeypatch.delattr(files, "sha256")
         assert read("parts", parts.parent, previous=again.rows).rows_read == 0
 

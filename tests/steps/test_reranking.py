@@ -37,14 +37,14 @@ def reranked(scores, rules, n):
 def plain_list(scores, rules, n):
     """One user's list, as one would write it first."""
     order = sorted(np.flatnonzero(scores > NOT_RANKED), key=lambda item: (-scores[item], item))
-    pool = order[: max(module.POOL_PER_PLACE * n, module.LEAST_POOL)]
+    pool = order[: max(module.POOL_PER_PLACE * n, module.MIN_POOL)]
     chosen, counts = [], {}
 
     def fits(item):
         category = rules.categories[item]
-        full = rules.most_per_category is not None and category >= 0
+        full = rules.max_per_category is not None and category >= 0
         return item not in chosen and not (
-            full and counts.get(category, 0) >= rules.most_per_category
+            full and counts.get(category, 0) >= rules.max_per_category
         )
 
     def worth(item):
@@ -95,7 +95,7 @@ def test_lists_are_those_of_the_plain_form(data):
     with pytest.MonkeyPatch.context() as patch:
         # A pool smaller than the catalogue, and more than one block of users.
         patch.setattr(module, "POOL_PER_PLACE", 1)
-        patch.setattr(module, "LEAST_POOL", 3)
+        patch.setattr(module, "MIN_POOL", 3)
         patch.setattr(module, "BLOCK_CELLS", data.draw(st.sampled_from([1, 40, 10_000])))
         found = reranked(scores, rules, n)
         assert found == [plain_list(row, rules, n) for row in scores]
@@ -121,7 +121,7 @@ def test_what_is_opposite_to_all_above_gains():
 
 
 def test_the_pool_is_where_variety_ends(monkeypatch):
-    monkeypatch.setattr(module, "LEAST_POOL", 2)
+    monkeypatch.setattr(module, "MIN_POOL", 2)
     monkeypatch.setattr(module, "POOL_PER_PLACE", 1)
     vectors = [[1, 0], [1, 0], [0, 1]]
     assert reranked([[3, 2, 1]], rules_of(3, diversity=0.9, vectors=vectors), 2) == [[0, 1]]
@@ -201,7 +201,7 @@ def test_no_category_has_more_rows_than_it_may():
 
 
 def test_a_pool_of_one_category_is_widened_by_score(monkeypatch):
-    monkeypatch.setattr(module, "LEAST_POOL", 3)
+    monkeypatch.setattr(module, "MIN_POOL", 3)
     monkeypatch.setattr(module, "POOL_PER_PLACE", 1)
     rules = rules_of(6, cap=1, categories=[0, 0, 0, 0, 1, 1])
     assert reranked([[9, 8, 7, 6, 1, 2], [1, 2, 3, 4, 5, 6]], rules, 2) == [[0, 5], [5, 3]]
@@ -236,7 +236,7 @@ def test_whole_lists_keep_the_cap_and_are_as_long_as_it_lets_them(data):
     model_scores = scores.astype(F)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "POOL_PER_PLACE", 1)
-        patch.setattr(module, "LEAST_POOL", 2)
+        patch.setattr(module, "MIN_POOL", 2)
         found, best, filled = best_items(
             model_scores.copy(), sparse.csr_matrix(seen), candidates, popularity, n, rules
         )

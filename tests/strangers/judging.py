@@ -7,7 +7,7 @@ import pandas as pd
 
 from tests.strangers.shape import Truth
 
-MOST_DIFFERENCES = 3
+MAX_DIFFERENCES = 3
 
 
 @dataclass(frozen=True)
@@ -82,5 +82,5 @@ def _wrong_count(table: str, expected: int, rejected: pd.DataFrame) -> Iterator[
 
 def _listed(what: str, found: list[str]) -> Iterator[str]:
     if found:
-        more = f" and {len(found) - MOST_DIFFERENCES} more" * (len(found) > MOST_DIFFERENCES)
-        yield f"{what}: {'; '.join(found[:MOST_DIFFERENCES])}{more}"
+        more = f" and {len(found) - MAX_DIFFERENCES} more" * (len(found) > MAX_DIFFERENCES)
+        yield f"{what}: {'; '.join(found[:MAX_DIFFERENCES])}{more}"

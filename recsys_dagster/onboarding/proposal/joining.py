@@ -23,7 +23,7 @@ from recsys_dagster.sql import quoted
 from recsys_dagster.steps.prepare.ids import as_ids
 from recsys_dagster.steps.prepare.shares import percent
 
-LEAST_SHARED = 0.5
+MIN_SHARED = 0.5
 """Of the keys of lines that orders must have."""
 
 
@@ -53,7 +53,7 @@ def _links(heads: Table, lines: Table) -> Iterator[tuple[Column, Column, float]]
                 continue
             if line.is_key_like and _belong_together(heads, head, line):
                 shared = line.share_in(head)
-                if shared >= LEAST_SHARED:
+                if shared >= MIN_SHARED:
                     yield head, line, shared
 
 

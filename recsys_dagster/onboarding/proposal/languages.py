@@ -98,7 +98,7 @@ PARTICLES = re.compile(
 )
 """Small words between the terms of a name that was in another language."""
 ENGLISH = {term: english for english, terms in TERMS.items() for term in terms.split()}
-LONGEST = max(map(len, ENGLISH))
+MAX_LENGTH = max(map(len, ENGLISH))
 KNOWN_PARTS = frozenset({"id", "ids", "url", "text", "name", "code", "status", "order", "user"})
 """English words that stand in compounds of other languages: 用户ID, Kundencode."""
 
@@ -137,7 +137,7 @@ def _parts(word: str) -> list[str] | None:
     """The English terms of a compound, or None where a part of it is not known."""
     if not word:
         return []
-    for length in range(min(LONGEST, len(word)), 1 if word.isascii() else 0, -1):
+    for length in range(min(MAX_LENGTH, len(word)), 1 if word.isascii() else 0, -1):
         start, rest = word[:length], word[length:]
         term = ENGLISH.get(start) or (start if start in KNOWN_PARTS else None)
         if term is None:

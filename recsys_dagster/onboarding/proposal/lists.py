@@ -22,7 +22,7 @@ IN_NAMES = (",", " ")
 """Separators that are in the names of things as well."""
 LISTS = (list, tuple, np.ndarray)
 ELEMENT = re.compile(r"[\w.:/#-]+")
-LEAST_LISTS = 0.2
+MIN_LISTS = 0.2
 """Of the cells of a column of lists: with more than one element."""
 MOSTLY = 0.8
 
@@ -73,7 +73,7 @@ def _separated(
     """Lists with a sign between their elements."""
     for separator in SEPARATORS:
         with_it = texts[texts.str.contains(separator, regex=False)]
-        if len(with_it) < LEAST_LISTS * len(texts):
+        if len(with_it) < MIN_LISTS * len(texts):
             continue
         if _are_known(with_it, others):
             return None  # the separator is a part of the ids

@@ -12,9 +12,9 @@ from recsys_dagster.onboarding.estimates import (
 from recsys_dagster.onboarding.proposal.rendering import Choice, Proposal
 from recsys_dagster.steps.models.memory import GIB, fit_bytes
 
-MOST_MEMORY = 0.6
+MAX_MEMORY_SHARE = 0.6
 """Of what is available: the tables that a run holds come on top."""
-MOST_SECONDS = 30 * 60
+MAX_SECONDS = 30 * 60
 SHORT_TOKENS = 64
 KEPT = 0.8
 """Of the likes, that a minimum must leave to learn from."""
@@ -84,9 +84,9 @@ def _strategy(size: Size, machine: Machine) -> tuple[Choice | None, Choice | Non
 
 def _can_fit(size: Size, machine: Machine) -> bool:
     fits = machine.memory is None or (
-        fit_bytes(size.learned, size.items) <= MOST_MEMORY * machine.memory
+        fit_bytes(size.learned, size.items) <= MAX_MEMORY_SHARE * machine.memory
     )
-    return fits and fitting_seconds("hybrid", size, machine.cores) <= MOST_SECONDS
+    return fits and fitting_seconds("hybrid", size, machine.cores) <= MAX_SECONDS
 
 
 def _encoder(size: Size, machine: Machine, is_english: bool) -> Choice | None:
@@ -116,11 +116,11 @@ def _encoder(size: Size, machine: Machine, is_english: bool) -> Choice | None:
 
 def _in_time(model: str, size: Size, machine: Machine, why: str) -> Choice | None:
     whole = encoding_seconds(size, machine.cores)
-    if machine.has_gpu or whole <= MOST_SECONDS:
+    if machine.has_gpu or whole <= MAX_SECONDS:
         return Choice("encoder", model, why) if why else None
     minutes = f"{whole / 60:,.0f} minutes"
     short = encoding_seconds(size, machine.cores, SHORT_TOKENS)
-    if short <= MOST_SECONDS:
+    if short <= MAX_SECONDS:
         why = (
             f"{why} To encode {size.texts:,} whole texts takes about {minutes} without a GPU; "
             f"their first {SHORT_TOKENS} tokens about {short / 60:,.0f}."

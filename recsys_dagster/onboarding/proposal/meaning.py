@@ -22,7 +22,7 @@ from recsys_dagster.onboarding.proposal.names import (
     words,
 )
 from recsys_dagster.onboarding.proposal.rendering import Choice
-from recsys_dagster.onboarding.proposal.tables import MOST_RATINGS, Column, Table, listed
+from recsys_dagster.onboarding.proposal.tables import MAX_RATINGS, Column, Table, listed
 from recsys_dagster.steps.prepare.shares import percent
 from recsys_dagster.steps.prepare.time_formats import (
     READABLE,
@@ -33,7 +33,7 @@ from recsys_dagster.steps.prepare.time_formats import (
 from recsys_dagster.steps.prepare.times import parse_timestamps
 
 SWAPPED = "nothing in it says whether day or month is first"
-FEWEST_EVENTS, MOST_EVENTS = 2, 20
+MIN_EVENTS, MAX_EVENTS = 2, 20
 LIKED_FROM = {1.0: 1, 5.0: 4, 10.0: 7}
 """The least rating that is a like, by the top of the scale."""
 THOUSANDS = r"\d{1,3}\.\d{3}"
@@ -211,7 +211,7 @@ def _weight_settings(column: Column, keys: Iterable[Column]) -> list[Choice]:
             "back what came before."
         )
         settings.append(Choice("returns", True, why))
-    elif numbers.nunique() > 1 and numbers.nunique() <= MOST_RATINGS:
+    elif numbers.nunique() > 1 and numbers.nunique() <= MAX_RATINGS:
         settings += _liked(column)
     median = float(kept.abs().median())
     if kept.max() > WIDE * median > 0:
@@ -247,7 +247,7 @@ def find_events(table: Table, keys: Iterable[Column]) -> tuple[list[Choice], lis
         if column not in keys
         and (place := place_in(column.name, EVENT_NAMES)) is not None
         and (column.numbers.empty or column.numbers.min() >= 0)
-        and FEWEST_EVENTS <= column.distinct <= MOST_EVENTS
+        and MIN_EVENTS <= column.distinct <= MAX_EVENTS
     ]
     if not ranked:
         return [], []

@@ -6,7 +6,7 @@ from typing import Any
 
 from recsys_dagster.onboarding.proposal.names import is_about
 from recsys_dagster.onboarding.proposal.tables import (
-    MOST_RATINGS,
+    MAX_RATINGS,
     TITLE_LENGTH,
     Candidate,
     Column,
@@ -16,7 +16,7 @@ from recsys_dagster.onboarding.proposal.tables import (
 
 FIRST_TIME, LAST_TIME = 3e8, 4.1e9
 """Unix times in seconds, from 1979 to 2099."""
-MOST_STARS = 10
+MAX_STARS = 10
 
 
 def named(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -125,8 +125,8 @@ def _is_unix_time(column: Column) -> bool:
 def _is_rating(column: Column) -> bool:
     numbers = column.numbers
     return not numbers.empty and bool(
-        2 <= column.distinct <= MOST_RATINGS
-        and numbers.between(0, MOST_STARS).all()
+        2 <= column.distinct <= MAX_RATINGS
+        and numbers.between(0, MAX_STARS).all()
         and (numbers * 2 % 1 == 0).all()
         and column.uniqueness < 0.2
     )

@@ -15,9 +15,9 @@ from recsys_dagster.onboarding.proposal.roles import named_keys
 from recsys_dagster.onboarding.proposal.tables import Candidate, Column, Table
 from recsys_dagster.sql import quoted
 
-FEWEST_COLUMNS = 8
+MIN_COLUMNS = 8
 """Of a matrix of users and items."""
-MOST_MARKS = 21
+MAX_MARKS = 21
 MOSTLY = 0.8
 PARTS = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid",
@@ -160,7 +160,7 @@ def _unpivoted(table: Table, tables: Sequence[Table]) -> Candidate | None:
     candidate = table.candidate
     if candidate.relation is None or candidate.dialect == "sqlite":
         return None
-    if len(table.columns) <= FEWEST_COLUMNS or table.rows < 2:
+    if len(table.columns) <= MIN_COLUMNS or table.rows < 2:
         return None
     key = next(
         (one for one in table.columns if key_rank(one.name, "user_id") and one.uniqueness == 1.0),
@@ -173,7 +173,7 @@ def _unpivoted(table: Table, tables: Sequence[Table]) -> Candidate | None:
     flat = pd.Series(texts.to_numpy().ravel())
     flat = flat[flat != ""]
     numbers = pd.to_numeric(flat, errors="coerce")
-    if flat.empty or numbers.isna().any() or numbers.nunique() > MOST_MARKS:
+    if flat.empty or numbers.isna().any() or numbers.nunique() > MAX_MARKS:
         return None
     names = pd.Series([str(name) for name in cells.columns])
     item = next(

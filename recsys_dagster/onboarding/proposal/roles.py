@@ -25,11 +25,11 @@ from recsys_dagster.steps.prepare.shares import percent
 NEARLY_UNIQUE = 0.98
 REPEATED_KEY = 0.5
 """A table of items may have several rows an item, one a language for example; not many."""
-LEAST_SHARED = 0.1
+MIN_SHARED = 0.1
 """Of the keys of interactions in a table whose column has the name of such a key."""
 MOSTLY_SHARED = 0.8
 """The same where the name says nothing; half of it where the table's name does."""
-FEWEST_USERS = 6
+MIN_USERS = 6
 """Fewer different values, in a column whose name says nothing, are ratings or categories."""
 
 
@@ -207,13 +207,13 @@ def _may_be_nameless(table: Table, column: Column, key: Column, kind: Kind) -> b
 
 def _shares_enough(table: Table, kind: Kind, named: bool, shared: float, used: float) -> bool:
     if named:
-        return shared >= LEAST_SHARED
+        return shared >= MIN_SHARED
     if is_about(table.name, kind):
         return shared >= MOSTLY_SHARED / 2
     if is_about(table.name, _other(kind)):
         return False
     # Small numbers, such as ratings, are in every column of row numbers.
-    return shared >= MOSTLY_SHARED and used >= LEAST_SHARED
+    return shared >= MOSTLY_SHARED and used >= MIN_SHARED
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ def _left_over(table: Table, item: Column) -> Column | None:
     columns = [
         column
         for column in table.columns
-        if column is not item and _may_point(column) and column.distinct >= FEWEST_USERS
+        if column is not item and _may_point(column) and column.distinct >= MIN_USERS
     ]
     return max(columns, key=lambda column: column.distinct, default=None)
 

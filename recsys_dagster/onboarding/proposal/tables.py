@@ -27,13 +27,13 @@ from recsys_dagster.steps.prepare.times import parse_timestamps, says_time
 CURRENCY = re.compile(
     r"^\s*(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF)\s?\d|\d\s?(?:[$€£¥₽₹₩]|EUR|USD|GBP|CHF|zł|руб\.?|円|元)\s*$"
 )
-MOST_RATINGS = 21
+MAX_RATINGS = 21
 """Different values of a rating: 0 to 10 in halves."""
 TITLE_LENGTH = 80
 """Characters of a title on average, at most."""
 SAMPLE = 500
 """Values of a column that are looked at one by one."""
-LONGEST_KEY, LONGEST_HASH = 60, 128
+MAX_KEY_LENGTH, MAX_HASH_LENGTH = 60, 128
 URL = re.compile(
     r"^(?:https?://|www\.|/|\S+\.(?:jpe?g|png|gif|webp|svg)$|\S+@\S+\.\S+$)", re.IGNORECASE
 )
@@ -211,7 +211,7 @@ class Column:
         if not self.numbers.empty and not self._is_written_key:
             return bool((self.numbers % 1 == 0).all()) and self.distinct > 1
         # Hashes are long; what is long and has spaces is text.
-        longest = LONGEST_KEY if self.texts.str.contains(r"\s").any() else LONGEST_HASH
+        longest = MAX_KEY_LENGTH if self.texts.str.contains(r"\s").any() else MAX_HASH_LENGTH
         return bool(self.texts.str.len().mean() <= longest) and self.distinct > 1
 
     @property

@@ -19,7 +19,7 @@ from recsys_dagster.onboarding.proposal.rendering import Choice
 from recsys_dagster.onboarding.proposal.tables import TITLE_LENGTH, Column, Table, listed
 from recsys_dagster.steps.prepare.items import parse_available
 
-MOST_TEXTS = 5
+MAX_TEXTS = 5
 DEPENDS = 0.7
 """How much less often one guesses a text wrong when the item is known."""
 
@@ -29,7 +29,7 @@ def item_texts(columns: Sequence[Column]) -> tuple[Column | None, list[Column]]:
     title = _title(columns)
     others = [column for column in columns if column is not title and not _repeats(column, title)]
     others.sort(key=lambda column: not has_word(column.name, DESCRIPTION_WORDS))
-    chosen = others[: MOST_TEXTS - (title is not None)]
+    chosen = others[: MAX_TEXTS - (title is not None)]
     chosen.sort(key=lambda column: column.text_length)
     return title, [title, *chosen] if title is not None else chosen
 
@@ -118,7 +118,7 @@ def profile_texts(table: Table, key: Column) -> tuple[list[Column], list[Column]
     """The texts that describe a user, short before long, and those that name a person."""
     texts = [column for column in table.text_columns if column is not key]
     personal = [column for column in texts if PERSONAL_WORDS & set(words(column.name))]
-    about = [column for column in texts if column not in personal][:MOST_TEXTS]
+    about = [column for column in texts if column not in personal][:MAX_TEXTS]
     return sorted(about, key=lambda column: column.text_length), personal
 
 

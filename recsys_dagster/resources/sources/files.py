@@ -137,7 +137,7 @@ def read_files(
 
 
 def _known_files(before: pa.Table | None, options: str) -> dict[str, dict[str, Any]]:
-    """What is remembered of files whose rows can be taken as they are from the last read."""
+    """What is kept of files whose rows can be taken as they are from the last read."""
     state = state_of(before) if before is not None else {}
     if before is None or state.get("options") != options:
         return {}

@@ -26,7 +26,7 @@ EXPECTED = (
     "expected a pandas frame, an Arrow table, something that Arrow reads (a Polars frame, a DuckDB "
     "relation) or a list of dicts"
 )
-LONGEST_MESSAGE = 500
+MAX_MESSAGE_LENGTH = 500
 NOT_THEIRS = tuple(
     Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")
 )
@@ -83,8 +83,8 @@ def _said(error: BaseException) -> str:
     if isinstance(error, EOFError):
         return "it asks for input, and there is nobody to answer"
     message = error.msg if isinstance(error, SyntaxError) else str(error)
-    if len(message) > LONGEST_MESSAGE:
-        message = f"{message[:LONGEST_MESSAGE]}…"
+    if len(message) > MAX_MESSAGE_LENGTH:
+        message = f"{message[:MAX_MESSAGE_LENGTH]}…"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 

@@ -9,7 +9,7 @@ from typing import IO
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.sniffing import CHUNK, open_text, sniff_encoding
 
-LONGEST_HEADER = 1_000_000
+MAX_HEADER_LENGTH = 1_000_000
 NOT_UTF8 = b"\xff\n"
 """Stands for a line that is not in the encoding of its file: the readers reject it by its row."""
 
@@ -21,7 +21,7 @@ def first_line(path: Path, encoding: str) -> tuple[str, str]:
         UserError: there is none, or it is not in the encoding.
     """
     with open_text(path) as stream:
-        start = stream.read(LONGEST_HEADER)
+        start = stream.read(MAX_HEADER_LENGTH)
     try:
         if is_of_wide_units(encoding):
             text = codecs.getincrementaldecoder(encoding)().decode(start)
@@ -74,7 +74,7 @@ def write_plain(path: Path, plain: Path, encoding: str) -> None:
 
 def _chunks_of_lines(stream: IO[bytes], encoding: str) -> Iterator[list[bytes]]:
     """Lines of bytes; those of UTF-16 and UTF-32 are UTF-8 already."""
-    start = stream.read(LONGEST_HEADER)
+    start = stream.read(MAX_HEADER_LENGTH)
     stream.seek(0)
     if is_of_wide_units(encoding):
         content = _narrow(stream.read(), encoding)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from recsys_dagster.resources.sources.sniffing import cells
 
-LONGEST_RECORD = 2_000_000
+MAX_RECORD_LENGTH = 2_000_000
 """Characters; DuckDB's limit, too, where it counts bytes."""
 LINES_JUDGED = 20
 """Continuation lines after which a value that spans lines is judged by what they look like."""
@@ -140,7 +140,7 @@ class Records:
 
     def _record(self, line: str) -> tuple[list[str] | None, str | None]:
         """What begins with a line: further lines that are not its own go back."""
-        if len(line) > LONGEST_RECORD:
+        if len(line) > MAX_RECORD_LENGTH:
             return None, TOO_LONG
         more: list[str] = []
         if '"' in line:
@@ -173,7 +173,7 @@ class Records:
         shapes = self._shapes | _shape_of_beginning(record)
         more: list[str] = []
         alike: list[bool] = []
-        while record.is_open and size <= LONGEST_RECORD and (line := self._next()) is not None:
+        while record.is_open and size <= MAX_RECORD_LENGTH and (line := self._next()) is not None:
             more.append(line)
             size += len(line)
             record.feed(line)

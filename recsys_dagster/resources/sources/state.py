@@ -1,4 +1,4 @@
-"""What is remembered of a read, so that the next one can leave out what did not change.
+"""What is kept of a read, so that the next one can leave out what did not change.
 
 It travels with the rows as metadata of the Arrow schema, and the warehouse keeps it with the table
 in one transaction: rows and memory of them never disagree.
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.warehouse import memory_of, with_memory
+from recsys_dagster.resources.warehouse import comment_of, with_comment
 from recsys_dagster.schemas import SOURCE_NAMES
 
 STATE = "source_state"
@@ -22,7 +22,7 @@ READER = "3"
 """Of the way a source becomes rows: what another way made is read again. 2: a line with a quote
 that is not closed is one row, structures are columns. 3: long whole numbers of JSON keep their
 digits."""
-MOST_FIELDS = 200
+MAX_FIELDS = 200
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class SourceRead:
 
 def with_state(rows: pa.Table, state: Mapping[str, Any]) -> pa.Table:
     """The rows with the state to remember."""
-    return with_memory(rows, {STATE: json.dumps(state)})
+    return with_comment(rows, {STATE: json.dumps(state)})
 
 
 def state_of(rows: pa.Table) -> dict[str, Any]:
-    """The remembered state; empty where there is none."""
-    return json.loads(memory_of(rows).get(STATE, "{}"))
+    """The kept state; empty where there is none."""
+    return json.loads(comment_of(rows).get(STATE, "{}"))
 
 
 def numbered(
@@ -109,7 +109,7 @@ def _flat(data: pa.Table) -> pa.Table:
 
 def _is_record(kind: pa.DataType) -> bool:
     # One of more fields is a dictionary: its keys are values, such as ids, and no columns.
-    return pa.types.is_struct(kind) and 0 < kind.num_fields <= MOST_FIELDS
+    return pa.types.is_struct(kind) and 0 < kind.num_fields <= MAX_FIELDS
 
 
 def require_distinct(names: Sequence[str], source: str) -> None:

@@ -24,9 +24,9 @@ a segmenter; and one rule holds for catalogs that mix languages."""
 
 LARGE_CORPUS = 1_000
 """From so many texts on, a term must be in two of them: one text's own terms relate it to none."""
-MOST_TERMS = 200_000
+MAX_TERMS = 200_000
 """The most frequent ones are kept: bounds the memory of the SVD."""
-SMALLEST_LENGTH = 1e-6
+MIN_LENGTH = 1e-6
 """What is left of a unit vector below this is rounding, not content."""
 VERSION = "1"
 """Raise it when the code below starts to make other vectors from the same corpus."""
@@ -81,7 +81,7 @@ class TfidfEncoder:
             ngram_range=(1, 2),
             sublinear_tf=True,
             min_df=2 if len(texts) >= LARGE_CORPUS else 1,
-            max_features=MOST_TERMS,
+            max_features=MAX_TERMS,
             dtype=np.float32,
         )
         try:
@@ -101,7 +101,7 @@ class TfidfEncoder:
             return vectors
         projected = self._vectorizer.transform(texts) @ self._components.T
         lengths = np.linalg.norm(projected, axis=1, keepdims=True)
-        known = lengths > SMALLEST_LENGTH
+        known = lengths > MIN_LENGTH
         np.divide(projected, lengths, out=vectors[:, : projected.shape[1]], where=known)
         return vectors
 

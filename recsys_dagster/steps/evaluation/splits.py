@@ -11,7 +11,7 @@ from recsys_dagster.errors import UserError
 Kind = Literal["time", "last", "random", "column"]
 
 TRAIN, VALID, TEST = "train", "valid", "test"
-MOST_UNORDERED = 0.1
+MAX_UNORDERED_SHARE = 0.1
 """Largest share of the positive pairs that may lack what a split orders by."""
 
 
@@ -227,7 +227,7 @@ def _nearest(counts: np.ndarray, wanted: float) -> int:
 
 def _require_order(missing: np.ndarray, kind: str, what: str) -> None:
     """Refuse to order pairs of which many have no place in the order."""
-    if missing.mean() > MOST_UNORDERED:
+    if missing.mean() > MAX_UNORDERED_SHARE:
         ways = "split: random" if kind == "last" else "split: last (by position) or split: random"
         raise UserError(
             f"split: {kind} needs the order of the interactions, and {int(missing.sum()):,} of "

@@ -80,18 +80,18 @@ def search(
     knobs: Mapping[str, Sequence[float]],
     start: Mapping[str, float],
     score: Callable[[Settings], np.ndarray],
-    most_trials: int,
+    max_trials: int,
 ) -> Iterator[Trial]:
     """Climb from `start` along one knob after the other, to the next value as long as it helps.
 
-    Nothing is drawn by chance: the same scores give the same trials. It ends after `most_trials`,
+    Nothing is drawn by chance: the same scores give the same trials. It ends after `max_trials`,
     or when no step from the best settings helps.
 
     Args:
         knobs: values of each knob, ascending, the knobs that matter most first.
         start: the value of each knob to begin with; it need not be among its values.
         score: settings that differ from `start` → float64 (users,), NaN for who does not count.
-        most_trials: at least 1; the first one is `start` itself.
+        max_trials: at least 1; the first one is `start` itself.
     """
 
     def attempt(settings: Settings) -> Trial:
@@ -113,7 +113,7 @@ def search(
                     settings |= {} if value == start[knob] else {knob: value}
                     if settings in tried:
                         break
-                    if len(tried) == most_trials:
+                    if len(tried) == max_trials:
                         return
                     trial = attempt(settings)
                     tried.append(settings)
@@ -172,7 +172,7 @@ def tune(
     known: Known,
     strategies: Sequence[str],
     k: int,
-    most_trials: int,
+    max_trials: int,
     progress: Callable[[str, int, Trial], None] | None = None,
     doing: Callable[[str], None] = lambda _what: None,
 ) -> pd.DataFrame:
@@ -186,7 +186,7 @@ def tune(
         known: texts as vectors.
         strategies: names, each of which gets the same number of trials.
         k: places of a list that count.
-        most_trials: for each strategy, at least 1.
+        max_trials: for each strategy, at least 1.
         progress: called with strategy, number of the trial and the trial, after each.
         doing: called with what begins, in words, before anything that takes long.
     """
@@ -205,7 +205,7 @@ def tune(
             settings: Settings, strategy: str = strategy, trials: list[Trial] = trials
         ) -> np.ndarray:
             doing(
-                f"trying {strategy}, trial {len(trials) + 1} of at most {most_trials}, with "
+                f"trying {strategy}, trial {len(trials) + 1} of at most {max_trials}, with "
                 f"{in_words(settings)}: {evidence.in_words}; lists for {len(users):,} users"
             )
             models = catalog.models.model_copy(update=settings)
@@ -213,7 +213,7 @@ def tune(
             ranked = rank_for_evaluation(fits.fit(own), behaviour, users, behaviour.seen, k)
             return accuracy(ranked, valid, [k])[metric]
 
-        for trial in search(knobs, start, score, most_trials):
+        for trial in search(knobs, start, score, max_trials):
             trials.append(trial)
             if progress:
                 progress(strategy, len(trials), trial)

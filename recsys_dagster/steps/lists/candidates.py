@@ -10,7 +10,7 @@ from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.prepare.texts import clean_text
 
-FEW = 5
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class NamedItems:
             named = pd.Index(dict.fromkeys(ids), dtype="str")
             lacking = named[~named.isin(items["item_id"])]
             if len(lacking):
-                few = ", ".join(map(repr, lacking[:FEW])) + (", …" if len(lacking) > FEW else "")
+                few = ", ".join(map(repr, lacking[:MAX_NAMED])) + (
+                    ", …" if len(lacking) > MAX_NAMED else ""
+                )
                 sentences.append(
                     f"rules: {key}: {len(lacking):,} of {len(named):,} item_ids are not in the "
                     f"items table, and are passed over: {few}"

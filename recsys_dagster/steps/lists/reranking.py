@@ -21,7 +21,7 @@ from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.ranking import top_n
 
-POOL_PER_PLACE, LEAST_POOL = 5, 100
+POOL_PER_PLACE, MIN_POOL = 5, 100
 """Candidates of a list: what is far down a model's ranking is no better for being different."""
 BLOCK_CELLS = 1 << 22
 """Numbers in the vectors of the pools of some users: 16 MiB."""
@@ -33,14 +33,14 @@ class Reranking:
     """The rules of a catalog, resolved to item positions.
 
     Attributes:
-        most_per_category: most rows of a list from one category; None where all may be.
+        max_per_category: most rows of a list from one category; None where all may be.
         categories: int64 (items,), a number a category, `NO_CATEGORY` where there is none.
         diversity: in [0, 1).
         vectors: float32 (items × d) of unit length, or zero; None where diversity is 0.
         freshness: float32 (items,), to be added to relevance; None where no item is lifted.
     """
 
-    most_per_category: int | None
+    max_per_category: int | None
     categories: np.ndarray
     diversity: float
     vectors: np.ndarray | None
@@ -82,7 +82,7 @@ class Reranking:
             half_lives = item_ages(item_ids, items, interactions) / rules.freshness_half_life_days
             lift = rules.freshness_boost * 0.5**half_lives
             freshness = np.nan_to_num(lift, nan=0.0).astype(np.float32)
-        return cls(rules.most_per_category, categories, rules.diversity, vectors, freshness)
+        return cls(rules.max_per_category, categories, rules.diversity, vectors, freshness)
 
     @property
     def lifts_nothing(self) -> bool:
@@ -118,7 +118,7 @@ def rerank(scores: np.ndarray, rules: Reranking, n: int) -> tuple[np.ndarray, np
         items int64 and their scores float32, `NOT_RANKED` where nothing is left that may follow:
         each (b × min(n, items)), in order of the list. Scores need not fall.
     """
-    pool, pool_scores = top_n(scores, max(POOL_PER_PLACE * n, LEAST_POOL))
+    pool, pool_scores = top_n(scores, max(POOL_PER_PLACE * n, MIN_POOL))
     worth = relevance(pool_scores)
     if rules.freshness is not None:
         worth += rules.freshness[pool]
@@ -135,7 +135,7 @@ def rerank(scores: np.ndarray, rules: Reranking, n: int) -> tuple[np.ndarray, np
     best[taken < 0] = NOT_RANKED
     short = np.flatnonzero((best == NOT_RANKED).any(axis=1))
     # Only a full category leaves a place empty while there are other ranked items.
-    if rules.most_per_category is not None and pool.shape[1] < scores.shape[1]:
+    if rules.max_per_category is not None and pool.shape[1] < scores.shape[1]:
         items[short], best[short], _ = fill(items[short], best[short], scores[short], rules)
     return items, best
 
@@ -234,8 +234,8 @@ def _just_filled(taken: np.ndarray, place: int, rules: Reranking) -> np.ndarray:
         place: from 0.
         rules: the cap.
     """
-    if rules.most_per_category is None:
+    if rules.max_per_category is None:
         return np.empty(0, dtype=np.int64)
     newest = taken[:, place]
     rows = (taken[:, : place + 1] == newest[:, None]).sum(axis=1)
-    return np.flatnonzero((newest != NO_CATEGORY) & (rows >= rules.most_per_category))
+    return np.flatnonzero((newest != NO_CATEGORY) & (rows >= rules.max_per_category))

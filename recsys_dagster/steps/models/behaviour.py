@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-MOST_HALF_LIVES = 100
+MAX_HALF_LIVES = 100
 """Nothing decays further: in float32 a weight would become 0, and its user have no history."""
 
 
@@ -76,7 +76,7 @@ class Behaviour:
         columns = item_ids.get_indexer(interactions["item_id"])
         shape = (len(users), len(item_ids))
         half_lives = _half_lives(interactions, half_life_days, half_life_positions)
-        decay = 0.5 ** np.minimum(half_lives, MOST_HALF_LIVES)
+        decay = 0.5 ** np.minimum(half_lives, MAX_HALF_LIVES)
         positive = interactions["positive"].to_numpy(dtype=bool)
         liked, pairs = interactions[positive], (rows[positive], columns[positive])
         ages = _days(interactions["last_timestamp"].max() - liked["last_timestamp"])

@@ -13,7 +13,7 @@ ENOUGH = 0.5
 """Of what does not match, that a difference must explain."""
 DISTINCT = 0.95
 """Of the items, that must still be told apart."""
-MOST_LOOKED_AT = 20_000
+MAX_SAMPLE = 20_000
 """Ids that do not match, the most frequent ones."""
 UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 DIRT = re.compile(rf"[\s{UNSEEN}]")
@@ -109,7 +109,7 @@ def explain_mismatch(
         known: the item_ids of the table of items.
         none_matches: whether no interaction at all is with one of those.
     """
-    looked_at = unknown.nlargest(MOST_LOOKED_AT)
+    looked_at = unknown.nlargest(MAX_SAMPLE)
     best: Explanation | None = None
     for difference in DIFFERENCES:
         if difference.telling and not none_matches:

@@ -37,7 +37,7 @@ ROUNDING = 1e-9
 """Share of a sum that is nothing: 0.1 + 0.2 - 0.3 leaves a little."""
 FIRST_TIME = pd.Timestamp("1971-01-01")
 """What is earlier stands for "not known": zero, 1900-01-01, 0001-01-01."""
-MOST_WEIGHT = 1e15
+MAX_WEIGHT = 1e15
 """Sums of such weights leave the range in which float32 tells neighbouring numbers apart."""
 
 
@@ -205,7 +205,7 @@ def _reasons(
         faults["weight is missing"] = found["weight"].isna()
         faults[f"weight is not a number{hint}"] = unread
         faults["weight is not finite"] = ~np.isfinite(rows["weight"])
-        faults[f"weight is {MOST_WEIGHT:g} or more"] = rows["weight"].abs() >= MOST_WEIGHT
+        faults[f"weight is {MAX_WEIGHT:g} or more"] = rows["weight"].abs() >= MAX_WEIGHT
         if not settings.returns:
             faults["weight is negative (see returns in the catalog)"] = rows["weight"] < 0
     if "timestamp" in found:

@@ -1,6 +1,6 @@
 """Figures for people that never cross a bound when they are rounded."""
 
-MOST_DECIMALS = 12
+MAX_DECIMALS = 12
 
 
 def percent(share: float, bound: float | None = None) -> str:
@@ -14,12 +14,12 @@ def percent(share: float, bound: float | None = None) -> str:
 
 def expected(bound: float) -> str:
     """A bound for people, as it is in the YAML: "95%", "99.5%"."""
-    return f"{round(100 * bound, MOST_DECIMALS - 2):g}%"
+    return f"{round(100 * bound, MAX_DECIMALS - 2):g}%"
 
 
 def beside(figure: float, bounds: tuple[float, ...], decimals: int) -> str:
     """A figure with so many decimals, or as many more as leave it on its side of each bound."""
-    for more in range(decimals, MOST_DECIMALS):
+    for more in range(decimals, MAX_DECIMALS):
         text = f"{figure:.{more}f}"
         if all(_side(float(text), bound) == _side(figure, bound) for bound in bounds):
             return text
@@ -27,5 +27,5 @@ def beside(figure: float, bounds: tuple[float, ...], decimals: int) -> str:
 
 
 def _side(figure: float, bound: float) -> int:
-    difference = round(figure - bound, MOST_DECIMALS - 2)
+    difference = round(figure - bound, MAX_DECIMALS - 2)
     return (difference > 0) - (difference < 0)
