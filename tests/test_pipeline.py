@@ -146,7 +146,7 @@ class TestAgain:
     def test_a_changed_setting_makes_again_what_it_decides_and_nothing_else(
         self, published, run_facts
     ):
-        place = published(recommendations=3)
+        place = published(list_length=3)
         result = place.run("tiny")
         _, figures = run_facts
         changed = {stage for stage in REFRESHED if not figures(result, "tiny", stage)["unchanged"]}

@@ -374,7 +374,7 @@ class TestWholeRuns:
     def test_warnings_stop_nothing_and_name_nobody(self, published):
         place = published(
             strategy="popular",
-            recommendations=2,
+            list_length=2,
             checks={
                 "known_share": 1,
                 "text_share": 1,
