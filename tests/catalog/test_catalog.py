@@ -76,7 +76,7 @@ def test_settings_do_not_change(tmp_path):
         ("strategi: ease", r"strategi: unknown key\. Did you mean 'strategy'"),
         ("similarity: cosin", "similarity: .*'cosine'"),
         ("users: {vectrs: text}", r"users\.vectrs: unknown key\. Did you mean 'vectors'"),
-        ("list_length: 0", "recommendations: .*greater than 0"),
+        ("list_length: 0", "list_length: .*greater than 0"),
         ("users: {text_share: 1.5}", r"users\.text_share: .*less than or equal to 1"),
         ("users: {half_life: 3}", r"users\.half_life: unknown key.*'half_life_days'"),
         ("models: {cold_bost: 3}", r"models\.cold_bost: unknown key.*'cold_boost'"),
