@@ -10,6 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from recsys_dagster.catalog.renamed import RENAMED
 from recsys_dagster.catalog.settings import NAME, Catalog
 from recsys_dagster.catalog.strict_yaml import load_yaml
 from recsys_dagster.errors import UserError, did_you_mean
@@ -55,6 +56,8 @@ def _line(root: yaml.Node | None, path: tuple[str | int, ...]) -> int:
 def _fault(fault: dict[str, Any]) -> str:
     path = [str(part) for part in fault["loc"]]
     where = ".".join(path)
+    if where in RENAMED:
+        return f"{where}: this is called {RENAMED[where]} now"
     if fault["type"] == "extra_forbidden":
         return f"{where}: unknown key.{did_you_mean(path[-1], _known_keys(path[:-1]))}"
     message = fault["msg"].removeprefix("Value error, ")

@@ -5,8 +5,8 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator
 
+from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.cron import require_cron
-from recsys_dagster.catalog.source import Settings
 from recsys_dagster.errors import did_you_mean
 
 MAX_DAYS = 36_500

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from recsys_dagster.catalog.source import Filled, Settings
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.catalog.source import Filled
 
 
 def _numbers_as_text(value: Any) -> Any:

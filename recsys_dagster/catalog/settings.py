@@ -6,15 +6,17 @@
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
+    create_model,
     field_validator,
     model_validator,
 )
 
+from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.operations import (
     AlertSettings,
     CheckSettings,
@@ -23,16 +25,13 @@ from recsys_dagster.catalog.operations import (
     RefreshSettings,
 )
 from recsys_dagster.catalog.rules import RuleSettings
-from recsys_dagster.catalog.source import Settings, Source, known_keys
+from recsys_dagster.catalog.source import Source, known_keys
 from recsys_dagster.errors import did_you_mean
+from recsys_dagster.steps.models import STRATEGIES
+from recsys_dagster.steps.models.base import MAX_ROWS
 
 NAME = r"[a-z][a-z0-9_]{0,39}"
 """A catalog's name: it is also part of an asset key, a file and a folder."""
-MAX_ROWS = 10_000
-"""Of a list or of neighbours: more is a slip of the hand that takes all memory."""
-MAX_DAYS = 36_500
-MAX_NUMBER = 1e9
-"""Of a knob that any number may be: beyond it sums overflow."""
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -187,69 +186,25 @@ Encoder = Annotated[
 ]
 
 
-class ModelSettings(Settings):
-    """Knobs of the learned strategies; formulas in ARCHITECTURE.md."""
+class _ModelSettings(Settings):
+    """Settings of the strategies; formulas in ARCHITECTURE.md."""
 
     tuned: bool = Field(
         default=True,
-        description="use what `recsys tune` found; a knob that is named here keeps its value",
+        description="use what `recsys tune` found; a setting that is named here keeps its value",
     )
-    recent_days: Annotated[float, Field(gt=0, le=MAX_DAYS)] = Field(
-        default=30.0, description="recent: likes so long before the newest interaction count"
-    )
-    recency_power: Annotated[float, Field(ge=0, le=10)] = Field(
-        default=0.3,
-        description="item_knn, ease, l3ae, gfcf and hybrid: a like counts 1 / (1 + the user's "
-        "later likes) to this power; 0 counts all alike",
-    )
-    knn_neighbours: Annotated[int, Field(gt=0, le=MAX_ROWS)] = Field(
-        default=200, description="item_knn: neighbours an item learns from"
-    )
-    knn_shrinkage: Annotated[float, Field(ge=0, le=MAX_NUMBER)] = Field(
-        default=50.0, description="item_knn: how far similarities that rest on few users shrink"
-    )
-    als_factors: Annotated[int, Field(gt=0, le=10_000)] = Field(
-        default=64, description="factors of als"
-    )
-    als_regularisation: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
-        default=30.0, description="λ of als"
-    )
-    als_confidence: Annotated[float, Field(ge=1, le=MAX_NUMBER)] = Field(
-        default=10.0, description="als: how much a like counts where any other pair counts 1"
-    )
-    ease_regularisation: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
-        default=250.0, description="λ of EASE"
-    )
-    hybrid_regularisation: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
-        default=250.0, description="λ = λ_X + λ_E of L3AE, in l3ae and hybrid"
-    )
-    semantic_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.8, description="λ_E / λ of L3AE: pull towards the text-based weights"
-    )
-    semantic_regularisation: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
-        default=5.0, description="λ_F of L3AE"
-    )
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.5,
-        description="p of EASE and L3AE: learn as if this share of every history were hidden",
-    )
-    user_weighting: Annotated[float, Field(ge=-2, le=2)] = Field(
-        default=0.0, description="a of L3AE: above 0 active users count less, below 0 more"
-    )
-    item_weighting: Annotated[float, Field(ge=0, le=10)] = Field(
-        default=0.0, description="b of L3AE: the larger, the less popular items count"
-    )
-    hybrid_gfcf_weight: Annotated[float, Field(ge=0, le=MAX_NUMBER)] = Field(
-        default=0.2, description="hybrid: weight of GF-CF's scores beside L3AE's; 0 leaves it out"
-    )
-    hybrid_popularity_weight: Annotated[float, Field(ge=0, le=MAX_NUMBER)] = Field(
-        default=0.3,
-        description="hybrid: weight of the share of users who like an item, divided by the cube "
-        "of a user's likes; 0 leaves it out",
-    )
-    cold_boost: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
-        default=1.0, description="factor on the scores of items without interactions"
-    )
+
+
+_OF_STRATEGIES: Any = {
+    name: (strategy.settings, Field(default_factory=strategy.settings))
+    for name, strategy in STRATEGIES.items()
+    if strategy.settings.model_fields
+}
+ModelSettings: Any = create_model(
+    "ModelSettings", __base__=_ModelSettings, __doc__=_ModelSettings.__doc__, **_OF_STRATEGIES
+)
+"""What the strategies say of themselves, put together."""
+STRATEGY_NAMES = tuple(STRATEGIES)
 
 
 class Catalog(Settings):
@@ -277,20 +232,11 @@ class Catalog(Settings):
     neighbours: Annotated[int, Field(gt=0, le=MAX_ROWS)] = Field(
         default=50, description="neighbours an item keeps"
     )
-    strategy: Literal[
-        "popular",
-        "recent",
-        "content",
-        "similar_items",
-        "item_knn",
-        "ease",
-        "l3ae",
-        "gfcf",
-        "als",
-        "hybrid",
-    ] = Field(default="hybrid", description="what makes the lists")
+    strategy: Literal[STRATEGY_NAMES] = Field(  # ty: ignore[invalid-type-form]
+        default="hybrid", description="what makes the lists"
+    )
     models: ModelSettings = Field(
-        default_factory=ModelSettings, description="knobs of the learned strategies"
+        default_factory=ModelSettings, description="settings of the strategies"
     )
     list_length: Annotated[int, Field(gt=0, le=MAX_ROWS)] = Field(
         default=20, description="rows a user gets"
@@ -325,10 +271,9 @@ class Catalog(Settings):
     @field_validator("evaluation")
     @classmethod
     def _strategies_known(cls, value: EvaluationSettings) -> EvaluationSettings:
-        known = get_args(cls.model_fields["strategy"].annotation)
         for name in value.strategies:
-            if name not in known:
-                raise ValueError(f"{name!r} is no strategy.{did_you_mean(name, known)}")
+            if name not in STRATEGIES:
+                raise ValueError(f"{name!r} is no strategy.{did_you_mean(name, STRATEGY_NAMES)}")
         return value
 
     @model_validator(mode="after")

@@ -8,15 +8,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from recsys_dagster.catalog.base import Settings
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.sql import objection, without_end
 
@@ -27,12 +26,6 @@ PYTHON_NAME = r"[^\W\d]\w*"
 MODULE_AND_FUNCTION = re.compile(
     rf"{PYTHON_NAME}(\.{PYTHON_NAME})*:{PYTHON_NAME}(\.{PYTHON_NAME})*"
 )
-
-
-class Settings(BaseModel):
-    """A part of the YAML: unknown keys are errors, values do not change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def known_keys(*names: str) -> AfterValidator:

@@ -12,17 +12,16 @@ from recsys_dagster.catalog.files import catalogs_folder, name_in, read_catalog
 from recsys_dagster.catalog.settings import DEFAULT_ENCODER, NAME
 from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
-from recsys_dagster.onboarding.estimates import usable_cores
 from recsys_dagster.onboarding.finding import DATABASES, Found
 from recsys_dagster.onboarding.proposal import propose, render
 from recsys_dagster.onboarding.proposal.machine import MULTILINGUAL, Machine, fitted_to
 from recsys_dagster.onboarding.proposal.rendering import Counts
 from recsys_dagster.resources.encoder import may_have_cuda
 from recsys_dagster.resources.encoder_models import is_here
+from recsys_dagster.resources.machine import available_bytes, usable_cores
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.formats import READERS
 from recsys_dagster.resources.warehouse import to_pandas
-from recsys_dagster.steps.models.memory import available_bytes
 from recsys_dagster.steps.prepare.ids import as_ids
 from recsys_dagster.writing import whole_file
 

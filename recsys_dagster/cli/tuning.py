@@ -11,7 +11,7 @@ from recsys_dagster.cli.stages import SEARCHED
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import warehouse_folder
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
-from recsys_dagster.steps.evaluation.tuning import KNOBS
+from recsys_dagster.steps import models
 
 
 def search_settings(name: str, strategies: list[str], trials: int) -> pd.DataFrame:
@@ -23,10 +23,10 @@ def search_settings(name: str, strategies: list[str], trials: int) -> pd.DataFra
     """
     Catalogs.read(catalogs_folder())[name]
     for strategy in strategies:
-        if strategy not in KNOBS:
+        if strategy not in models.SEARCHED:
             raise UserError(
-                f"{strategy!r} is no strategy with knobs: expected one of {', '.join(KNOBS)}."
-                f"{did_you_mean(strategy, KNOBS)}"
+                f"{strategy!r} is no strategy with settings to search for: expected one of "
+                f"{', '.join(models.SEARCHED)}.{did_you_mean(strategy, models.SEARCHED)}"
             )
     config = {"trials": trials} | ({"strategies": strategies} if strategies else {})
     steps = {f"{name}__{SEARCHED}": {"config": config}}

@@ -4,13 +4,13 @@ The rates were measured on two cores of a shared x86 server with bfloat16 instru
 machine is taken to be as fast a core. They tell minutes from hours, not one minute from two.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.memory import GIB, fit_bytes, require_memory
 
 MEASURED_CORES = 2
@@ -25,10 +25,12 @@ likes, 9.6 s for 9,000, 14.1 s for these with 3 million likes; to lend the colum
 to 2,000 cold ones 0.6 s, those of 2,000 to 3,000 0.3 s."""
 PAIR_SECONDS = 1e-8
 """Of item_knn, by items²: 0.8 s for 9,000 items."""
-FROM_LIKES = ("ease", "gfcf")
-"""Dense strategies that learn of liked items alone; the others learn of all that were seen."""
-DENSE = ("hybrid", "l3ae", *FROM_LIKES)
-"""Strategies whose memory is asked for before they are fitted."""
+FROM_POSITIVES, DENSE = (
+    tuple(name for name, strategy in STRATEGIES.items() if strategy.dense_over in over)
+    for over in (("positives",), ("positives", "seen"))
+)
+"""Strategies whose memory is asked for before they are fitted, and those of them that learn of
+items with positives alone."""
 WORTH_SAYING = 60.0
 MIN_SHOWN_GIB = 0.1
 """GiB."""
@@ -55,16 +57,13 @@ class Size:
     with_minimum: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def size_of(
     strategy: str, interactions: pd.DataFrame, items: pd.DataFrame, texts: pd.DataFrame | None
 ) -> Size:
     """What a strategy has to do with tables `interactions` and `items`, and the composed texts."""
-    is_learned = interactions["positive"] if strategy in FROM_LIKES else ~interactions["left_out"]
+    is_learned = (
+        interactions["positive"] if strategy in FROM_POSITIVES else ~interactions["left_out"]
+    )
     learned = interactions.loc[is_learned, "item_id"].unique()
     known = pd.Index(items["item_id"]).union(pd.Index(interactions["item_id"].unique()))
     lengths = pd.Series(dtype="float64") if texts is None else texts["text"].str.len()
@@ -88,14 +87,19 @@ def fitting_seconds(strategy: str, size: Size, cores: int) -> float:
     return PAIR_SECONDS * size.items**2 if strategy == "item_knn" else 0.0
 
 
-def require_fit(catalog: Catalog, size: Size) -> None:
+def require_fit(catalog: Catalog, size: Size, available: int | None) -> None:
     """Refuse what a run would refuse, by the same rule.
+
+    Args:
+        catalog: what would be run.
+        size: of its tables.
+        available: bytes of memory, or None where the system does not tell.
 
     Raises:
         UserError: the strategy needs more memory than there is.
     """
     if catalog.strategy in DENSE:
-        require_memory(catalog.strategy, size.learned, size.items)
+        require_memory(catalog.strategy, size.learned, size.items, available)
 
 
 def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gpu: bool) -> str:

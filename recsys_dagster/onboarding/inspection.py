@@ -11,14 +11,14 @@ from recsys_dagster.catalog.item_lists import named_items
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError
-from recsys_dagster.onboarding.estimates import Size, estimate, require_fit, size_of, usable_cores
+from recsys_dagster.onboarding.estimates import Size, estimate, require_fit, size_of
 from recsys_dagster.resources.encoder import may_have_cuda
 from recsys_dagster.resources.encoder_models import resolve_model
+from recsys_dagster.resources.machine import available_bytes, usable_cores
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.warehouse import to_pandas
 from recsys_dagster.schemas import TABLES
 from recsys_dagster.steps.lists.candidates import candidates
-from recsys_dagster.steps.models.memory import available_bytes
 from recsys_dagster.steps.prepare import soundness
 from recsys_dagster.steps.prepare.columns import find_column, own_columns, require_column
 from recsys_dagster.steps.prepare.id_matching import explain_mismatch
@@ -126,8 +126,8 @@ class _Inspector:
 
     def _measure(self, size: Size) -> None:
         """Say what a run takes, and whether it would be refused."""
-        self._attempt(lambda: require_fit(self._catalog, size))
         cores, memory = usable_cores(), available_bytes()
+        self._attempt(lambda: require_fit(self._catalog, size, memory))
         self._estimate = estimate(self._catalog, size, cores, memory, may_have_cuda())
 
     def _attempt(self, step: Callable[[], Found]) -> Found | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -16,8 +17,9 @@ from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.evaluation.slices import accuracy_by_slice, slices
 from recsys_dagster.steps.evaluation.splits import TEST, TRAIN, VALID, Kind, as_known_at
 from recsys_dagster.steps.lists.reranking import Reranking
+from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour, align
-from recsys_dagster.steps.models.strategies import Evidence, Tuned, fit, with_tuned
+from recsys_dagster.steps.models.fitting import Fits, Learn, Tuned, learn, tuned_settings
 from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.tables import similarity_matrix
 
@@ -77,10 +79,27 @@ class HeldBack:
         return cls(train, pairs[parts == VALID], pairs[parts == TEST])
 
 
+@dataclass(frozen=True)
+class Question:
+    """What models may learn from, and what they are asked for.
+
+    Attributes:
+        evidence: from train alone.
+        similarity_matrix: float32 csr (all users × items), rows of the users who are asked about.
+        users: int64 (users,), their positions.
+        pairs: bool csr (users × items), what was held back from each.
+    """
+
+    evidence: Evidence
+    similarity_matrix: sparse.csr_matrix
+    users: np.ndarray
+    pairs: sparse.csr_matrix
+
+
 def train_evidence(
     catalog: Catalog, train: pd.DataFrame, known: Known, users: pd.Series
-) -> Evidence:
-    """Evidence from train alone; the similarity matrix has the rows of `users`, no others.
+) -> tuple[Evidence, sparse.csr_matrix]:
+    """Evidence from train alone, and the similarity matrix with the rows of `users`, no others.
 
     Args:
         catalog: its settings.
@@ -120,12 +139,13 @@ def train_evidence(
         (entries.similarities, (rows[entries.rows], catalogue[entries.columns])),
         shape=behaviour.seen.shape,
     )
-    return Evidence(behaviour, item_vectors, similar, known.item_neighbours(behaviour.item_ids))
+    evidence = Evidence(
+        behaviour, item_vectors, space, partial(known.item_neighbours, behaviour.item_ids)
+    )
+    return evidence, similar
 
 
-def asked_for(
-    pairs: pd.DataFrame, catalog: Catalog, held_back: HeldBack, known: Known
-) -> tuple[Evidence, np.ndarray, sparse.csr_matrix]:
+def asked_for(pairs: pd.DataFrame, catalog: Catalog, held_back: HeldBack, known: Known) -> Question:
     """What models learn from, and what they are asked for.
 
     Args:
@@ -135,19 +155,15 @@ def asked_for(
         held_back: train, validation and test.
         known: texts as vectors.
 
-    Returns:
-        evidence from train alone, the positions of the users of the pairs, int64 (users,), and
-        the pairs as bool csr (users × items).
-
     Raises:
         ValueError: a pair that was held back is in train too.
     """
     possible = pairs[pairs["item_id"].isin(known.items["item_id"])]
     user_ids = pd.Series(np.sort(possible["user_id"].unique()), dtype="str")
-    evidence = train_evidence(catalog, held_back.train, known, user_ids)
+    evidence, similarity_matrix = train_evidence(catalog, held_back.train, known, user_ids)
     _refuse_leaks(evidence.behaviour, held_back)
     users = evidence.behaviour.user_ids.get_indexer(user_ids)
-    return evidence, users, _pairs(possible, evidence.behaviour)[users]
+    return Question(evidence, similarity_matrix, users, _pairs(possible, evidence.behaviour)[users])
 
 
 def compare(
@@ -159,6 +175,7 @@ def compare(
     mask: Mask,
     tuned: Tuned,
     doing: Callable[[str], None] = lambda _what: None,
+    learn: Learn = learn,
 ) -> pd.DataFrame:
     """The table `evaluation`: every strategy in every metric and slice, with intervals.
 
@@ -174,6 +191,7 @@ def compare(
         mask: what is left out of lists, seen in train, or in validation too.
         tuned: settings found for strategies, by name.
         doing: called with what begins, in words, before anything that takes long.
+        learn: learns, or knows what was learned from the same train part before.
 
     Raises:
         UserError: a strategy cannot be fitted.
@@ -181,8 +199,9 @@ def compare(
     """
     names = list(dict.fromkeys([BASELINE, catalog.strategy, *strategies]))
     doing(f"putting together what was known before, from {len(held_back.train):,} interactions")
-    evidence, users, test = asked_for(held_back.test, catalog, held_back, known)
-    behaviour = evidence.behaviour
+    question = asked_for(held_back.test, catalog, held_back, known)
+    evidence, users, test = question.evidence, question.users, question.pairs
+    behaviour, fits = evidence.behaviour, Fits(evidence, learn)
     masked = behaviour.seen
     if mask == "train+valid":
         masked = ((masked + _pairs(held_back.valid, behaviour)) > 0).tocsr()
@@ -203,13 +222,18 @@ def compare(
             f"measuring {name}, {number} of {len(names)} strategies: {evidence.in_words}; lists "
             f"for {len(users):,} users"
         )
-        own = with_tuned(catalog.model_copy(update={"strategy": name}), tuned)
-        model = fit(own, evidence)
-        rankings = {name: rank_for_evaluation(model, behaviour, users, masked, max(ks))}
+        rank = partial(
+            rank_for_evaluation,
+            fits.fit(name, tuned_settings(catalog, name, tuned)),
+            behaviour,
+            question.similarity_matrix,
+            users,
+            masked,
+            max(ks),
+        )
+        rankings = {name: rank()}
         if name == catalog.strategy and reranking is not None:
-            rankings[RULED.format(name)] = rank_for_evaluation(
-                model, behaviour, users, masked, max(ks), reranking=reranking
-            )
+            rankings[RULED.format(name)] = rank(reranking=reranking)
         for label, ranked in rankings.items():
             scores[label] = accuracy_by_slice(ranked, test, ks, parts)
             figures = catalogue_metrics(

@@ -5,17 +5,18 @@ from scipy import sparse
 
 from recsys_dagster.steps.lists.recommendations import BLOCK_CELLS, best_items
 from recsys_dagster.steps.lists.reranking import Reranking
-from recsys_dagster.steps.models.base import NOT_RANKED, Model, UserBlock
+from recsys_dagster.steps.models.base import NOT_RANKED, UserBlock
 from recsys_dagster.steps.models.behaviour import Behaviour
-from recsys_dagster.steps.models.popular import popularity
+from recsys_dagster.steps.models.fitted import Fitted
 
 NO_ITEM = -1
 """In the places of a list that is shorter than asked for."""
 
 
 def rank_for_evaluation(
-    model: Model,
+    fitted: Fitted,
     behaviour_train: Behaviour,
+    similarity_matrix: sparse.csr_matrix,
     users: np.ndarray,
     mask: sparse.csr_matrix,
     k: int,
@@ -31,8 +32,9 @@ def rank_for_evaluation(
     could be had at the time that the test asks for.
 
     Args:
-        model: the fitted strategy.
+        fitted: the strategy.
         behaviour_train: the matrices it was fitted on.
+        similarity_matrix: float32 csr (all users × items).
         users: int64 (users,), positions of the users to test.
         mask: bool csr (all users × items), what is left out of lists: `behaviour_train.seen`, and
             the validation pairs where they are to be masked too.
@@ -45,16 +47,16 @@ def rank_for_evaluation(
     """
     items = behaviour_train.seen.shape[1]
     step = block or max(1, BLOCK_CELLS // max(1, items))
-    positives, weights = behaviour_train.positives, behaviour_train.weights
-    fallback = popularity(positives)
     ranked = np.full((len(users), k), NO_ITEM, dtype=np.int64)
     for start in range(0, len(users), step):
         own = users[start : start + step]
-        scores = model.score(
-            UserBlock(own, positives[own], weights[own], behaviour_train.recency[own])
-        )
         items, best, _ = best_items(
-            scores, mask[own], behaviour_train.in_catalogue, fallback, k, reranking
+            fitted.score(UserBlock.of(behaviour_train, similarity_matrix, own)),
+            mask[own],
+            behaviour_train.in_catalogue,
+            fitted.popularity,
+            k,
+            reranking,
         )
         lists = np.where(best > NOT_RANKED, items, NO_ITEM)
         ranked[start : start + step, : lists.shape[1]] = lists

@@ -11,6 +11,7 @@ from scipy import sparse
 from recsys_dagster.steps.lists.reranking import Reranking, fill, rerank
 from recsys_dagster.steps.models.base import NOT_RANKED, Model, UserBlock
 from recsys_dagster.steps.models.behaviour import Behaviour
+from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.similarity.ranking import top_n
 
 BLOCK_CELLS = 4_000_000
@@ -58,9 +59,9 @@ class Lists:
 
 
 def recommend(
-    model: Model,
-    popularity: np.ndarray,
+    fitted: Fitted,
     behaviour: Behaviour,
+    similarity_matrix: sparse.csr_matrix,
     n: int,
     progress: Callable[[int, int], None] | None = None,
     reranking: Reranking | None = None,
@@ -72,21 +73,19 @@ def recommend(
     a list is shorter than n only where there are fewer unseen items, or where categories are full.
 
     Args:
-        model: the fitted strategy.
-        popularity: float32 (items,), the scores of filled rows.
-        behaviour: the matrices the model was fitted on.
+        fitted: the strategy.
+        behaviour: of all users, over the items that it was fitted on.
+        similarity_matrix: float32 csr (users × items).
         n: rows a user gets.
         progress: called with (users done, users).
         reranking: rules that order lists; None follows the scores.
     """
     users, items = behaviour.seen.shape
-    positives, weights = behaviour.positives, behaviour.weights
     done = 0
-    for positions in _blocks(items + n * np.diff(positives.indptr)):
-        block = UserBlock(
-            positions, positives[positions], weights[positions], behaviour.recency[positions]
-        )
-        yield _lists(model, block, behaviour, popularity, n, reranking)
+    for positions in _blocks(items + n * np.diff(behaviour.weights.indptr)):
+        block = UserBlock.of(behaviour, similarity_matrix, positions)
+        seen = behaviour.seen[positions]
+        yield lists_of(fitted, block, positions, seen, behaviour.recommendable, n, reranking)
         done += len(positions)
         if progress:
             progress(done, users)
@@ -98,31 +97,37 @@ def _blocks(cells: np.ndarray) -> list[np.ndarray]:
     return np.split(np.arange(len(cells)), starts)[1:]
 
 
-def _lists(
-    model: Model,
+def lists_of(
+    fitted: Fitted,
     block: UserBlock,
-    behaviour: Behaviour,
-    popularity: np.ndarray,
+    users: np.ndarray,
+    seen: sparse.csr_matrix,
+    recommendable: np.ndarray,
     n: int,
-    reranking: Reranking | None,
+    reranking: Reranking | None = None,
 ) -> Lists:
-    items, best, filled = best_items(
-        model.score(block),
-        behaviour.seen[block.positions],
-        behaviour.recommendable,
-        popularity,
-        n,
-        reranking,
-    )
+    """Lists of some users.
+
+    Args:
+        fitted: the strategy.
+        block: their histories.
+        users: int64 (b,), their positions.
+        seen: bool csr (b × items), what each must not get.
+        recommendable: bool (items,), what anybody may get.
+        n: rows a user gets.
+        reranking: rules that order lists; None follows the scores.
+    """
+    scores = fitted.score(block)
+    items, best, filled = best_items(scores, seen, recommendable, fitted.popularity, n, reranking)
     rows, places = np.nonzero(best > NOT_RANKED)
     items, filled = items[rows, places], filled[rows, places]
     return Lists(
-        block.positions[rows],
+        users[rows],
         items,
         best[rows, places].astype(np.float64),
         (places + 1).astype(np.int32),
         filled,
-        reasons(model, block, rows, items, filled),
+        reasons(fitted.model, block, rows, items, filled),
     )
 
 

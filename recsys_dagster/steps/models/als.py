@@ -5,15 +5,41 @@ Hu, Koren, Volinsky: Collaborative Filtering for Implicit Feedback Datasets, ICD
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from recsys_dagster.catalog.base import Settings
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.models.base import NOT_RANKED, UserBlock
+from recsys_dagster.steps.models.base import (
+    MAX_NUMBER,
+    NOT_RANKED,
+    POSITIVES,
+    Arrays,
+    Evidence,
+    Search,
+    Strategy,
+    UserBlock,
+)
 
 ITERATIONS = 15
+
+
+class AlsSettings(Settings):
+    """How many factors, and how sure they are of positives."""
+
+    regularisation: Annotated[float, Field(gt=0, le=MAX_NUMBER), Search((1, 3, 10, 30, 100))] = (
+        Field(default=30.0, description="λ")
+    )
+    confidence: Annotated[float, Field(ge=1, le=MAX_NUMBER), Search((2, 5, 10, 40))] = Field(
+        default=10.0, description="how much a positive counts where any other pair counts 1"
+    )
+    factors: Annotated[int, Field(gt=0, le=10_000), Search((16, 32, 64, 128))] = Field(
+        default=64, description="factors of a user and of an item"
+    )
 
 
 @dataclass(frozen=True)
@@ -32,7 +58,6 @@ class AlsModel:
     item_factors: np.ndarray
     confidence: float
     regularisation: float
-    strategy: str = "als"
 
     def score(self, block: UserBlock) -> np.ndarray:
         """Y·(user's factors); users without a history are not ranked."""
@@ -68,9 +93,9 @@ class AlsModel:
             ]
 
 
-def fit_als(
+def item_factors(
     positives: sparse.csr_matrix, factors: int, regularisation: float, confidence: float
-) -> AlsModel:
+) -> np.ndarray:
     """Factors of fixed seed, in one thread: the same data give the same model.
 
     Args:
@@ -78,6 +103,9 @@ def fit_als(
         factors: f > 0.
         regularisation: λ > 0.
         confidence: c ≥ 1.
+
+    Returns:
+        float32 (items × f).
 
     Raises:
         UserError: implicit is not installed.
@@ -99,4 +127,30 @@ def fit_als(
             random_state=0,
         )
         model.fit(positives, show_progress=False)
-    return AlsModel(np.asarray(model.item_factors), confidence, regularisation)
+    return np.asarray(model.item_factors)
+
+
+def learn(evidence: Evidence, settings: AlsSettings) -> Arrays:
+    """Factors of items; those of users come from histories."""
+    factors = item_factors(
+        evidence.behaviour.positives,
+        settings.factors,
+        settings.regularisation,
+        settings.confidence,
+    )
+    return {"item_factors": factors}
+
+
+def load(arrays: Arrays, settings: AlsSettings) -> AlsModel:
+    """The model of factors."""
+    return AlsModel(arrays["item_factors"], settings.confidence, settings.regularisation)
+
+
+STRATEGY = Strategy(
+    name="als",
+    settings=AlsSettings,
+    formula="`r = U·Vᵀ`, factors of users and items (Hu, Koren and Volinsky, 2008)",
+    columns=POSITIVES,
+    learn=learn,
+    load=load,
+)

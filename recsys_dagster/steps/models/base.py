@@ -1,13 +1,94 @@
-"""What a model is: it scores every item for a block of users, and says which history did it."""
+"""What a strategy and a model are: a strategy learns arrays, a model scores with them.
 
+A model scores every item for a block of users, and says which part of a history did it.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
+from pydantic import Field
 from scipy import sparse
+
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.behaviour import Behaviour, ones
+from recsys_dagster.steps.similarity.nearest import Space
 
 NOT_RANKED = np.float32(-np.inf)
 """The score of an item that a model has no opinion on; such items are filled from `popular`."""
+MAX_ROWS = 10_000
+"""Of a list or of neighbours: more is a slip of the hand that takes all memory."""
+MAX_DAYS = 36_500
+MAX_NUMBER = 1e9
+"""Of a setting that any number may be: beyond it sums overflow."""
+
+Arrays = dict[str, np.ndarray]
+"""What was learned, by name: all that is kept of a fit."""
+
+POSITIVES = ("interactions.user_id", "interactions.item_id", "interactions.positive")
+ORDER = ("interactions.last_timestamp", "interactions.last_position")
+VECTORS = ("item_embeddings.embedding",)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Marks a setting as one that a search tries.
+
+    Attributes:
+        values: what to try, ascending.
+        scores_only: nothing that is learned depends on it: with another value nothing is learned
+            anew.
+    """
+
+    values: tuple[float, ...]
+    scores_only: bool = False
+
+
+RecencyPower = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=10,
+        description="a positive counts 1 / (1 + the user's later positives) to this power; 0 "
+        "counts all alike",
+    ),
+    Search((0, 0.15, 0.3, 0.5, 0.8), scores_only=True),
+]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a strategy may learn from, aligned to the positions of `behaviour`.
+
+    Attributes:
+        behaviour: who interacted with what.
+        item_vectors: float32 (items × d), as the encoder gave them; zeros for items that the
+            catalogue lacks.
+        space: where vectors are compared.
+        item_neighbours: gives float32 csr (items × items), row j the similarities of j's
+            neighbours; only strategies that need them ask.
+    """
+
+    behaviour: Behaviour
+    item_vectors: np.ndarray
+    space: Space
+    item_neighbours: Callable[[], sparse.csr_matrix]
+
+    @property
+    def projected(self) -> np.ndarray:
+        """The item vectors in the space, float32 (items × d); zeros for items without one."""
+        known = self.behaviour.in_catalogue
+        projected = np.zeros_like(self.item_vectors, dtype=np.float32)
+        projected[known] = self.space.project(self.item_vectors[known])
+        return projected
+
+    @property
+    def in_words(self) -> str:
+        """How much it is: what a fit takes goes by that."""
+        users, items = self.behaviour.positives.shape
+        positives = self.behaviour.positives.nnz
+        return f"{positives:,} positives, {users:,} users, {items:,} items"
 
 
 @dataclass(frozen=True)
@@ -15,21 +96,34 @@ class UserBlock:
     """Some users' histories.
 
     Models score these histories and not the users: one that was not in the fit is scored by the
-    same call, and alike. Only `content` looks users up, by their positions.
+    same call, and alike.
 
     Attributes:
-        positions: int64 (b,), the users' rows in the matrices the model was fitted on; anything
-            where they have none.
         positives: float32 csr (b × items) of ones.
         weights: float32 csr (b × items), decayed weights of the same pairs, in the same order.
-        recency: float32 csr (b × items), how recent the same pairs are, as `Behaviour` has it;
-            None where no order is known.
+        recency: float32 csr (b × items), how recent the same pairs are, as `Behaviour` has it.
+        similar: float32 csr (b × items), the users' rows of the similarity matrix; a kept
+            similarity of 0 is an explicit entry.
     """
 
-    positions: np.ndarray
     positives: sparse.csr_matrix
     weights: sparse.csr_matrix
-    recency: sparse.csr_matrix | None = None
+    recency: sparse.csr_matrix
+    similar: sparse.csr_matrix
+
+    @classmethod
+    def of(
+        cls, behaviour: Behaviour, similarity_matrix: sparse.csr_matrix, users: np.ndarray
+    ) -> "UserBlock":
+        """The histories of users.
+
+        Args:
+            behaviour: of all users.
+            similarity_matrix: float32 csr (users × items).
+            users: int64 (b,), positions.
+        """
+        weights = behaviour.weights[users]
+        return cls(ones(weights), weights, behaviour.recency[users], similarity_matrix[users])
 
     @property
     def lengths(self) -> np.ndarray:
@@ -38,7 +132,7 @@ class UserBlock:
 
     def discounted(self, power: float) -> sparse.csr_matrix:
         """The histories with each pair as recency ** power, float32 csr (b × items)."""
-        if self.recency is None or not power:
+        if not power:
             return self.positives
         histories = self.recency.copy()
         histories.data **= np.float32(power)
@@ -58,12 +152,7 @@ class UserBlock:
 
 
 class Model(Protocol):
-    """A fitted strategy."""
-
-    @property
-    def strategy(self) -> str:
-        """Its name."""
-        ...
+    """A fitted strategy, ready to score."""
 
     def score(self, block: UserBlock) -> np.ndarray:
         """Scores, float32 (b × items), `NOT_RANKED` where the model has none."""
@@ -84,61 +173,54 @@ class Model(Protocol):
         ...
 
 
-def widened(learned: np.ndarray, columns: np.ndarray, items: int) -> np.ndarray:
-    """Weights (h × h) between the items `columns`, as float32 (h × items), zero elsewhere."""
-    weights = np.zeros((len(learned), items), dtype=np.float32)
-    weights[:, columns] = learned
-    return weights
+S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True)
-class ItemWeightsModel:
-    """Every strategy of the form x·B: a user's history times item-item weights.
+class Strategy(Generic[S]):
+    """All that there is to know of a strategy.
 
     Attributes:
-        strategy: its name.
-        weights: B, float32 (h × items), dense or csr; B_ji is what history item j says of i.
-        history_items: int64 (h,), the items that the rows of B stand for; a history's other items
-            say nothing.
-        recency_power: x is recency ** recency_power; 0 counts all of a history alike.
-        prior: float32 (items,), what is said of an item before any history; it is divided by the
-            cube of the number of a user's likes. None says nothing.
+        name: from the YAML key to the rows of lists.
+        settings: its settings, in the order in which a search tries those marked with `Search`.
+        formula: what it does, in a sentence with its formula, as Markdown.
+        columns: `table.column` of all that it looks at.
+        learn: evidence and settings → what was learned. Settings that are `scores_only` must not
+            matter.
+        load: what was learned and settings → the model. Arrays may be mapped from a file.
+        needs_history: whether users without positives are ranked by their profile text instead.
+        dense_over: the items between which a dense matrix is learned: those with positives, or
+            all that were seen; None where no such matrix is made.
     """
 
-    strategy: str
-    weights: np.ndarray | sparse.csr_matrix
-    history_items: np.ndarray
-    recency_power: float = 0.0
-    prior: np.ndarray | None = None
+    name: str
+    settings: type[S]
+    formula: str
+    columns: tuple[str, ...]
+    learn: Callable[[Evidence, S], Arrays]
+    load: Callable[[Arrays, S], Model]
+    needs_history: bool = True
+    dense_over: Literal["positives", "seen"] | None = None
 
-    def score(self, block: UserBlock) -> np.ndarray:
-        """x·B + prior / n³; users without a history are not ranked.
+    @property
+    def searched(self) -> dict[str, Search]:
+        """The settings that a search tries, in its order."""
+        return {
+            name: mark
+            for name, field in self.settings.model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, Search)
+        }
 
-        Of a csr B, neither is an item that nothing speaks for.
+    @property
+    def without_history(self) -> str:
+        """The strategy that ranks for users without positives where this one makes the lists."""
+        return "content" if self.needs_history else self.name
+
+    def fit(self, evidence: Evidence, settings: S) -> Model:
+        """Learn, and be ready to score.
+
+        Raises:
+            UserError: more memory is needed than there is, or a package that is missing.
         """
-        histories = block.discounted(self.recency_power)[:, self.history_items]
-        scores = histories @ self.weights
-        if sparse.issparse(scores):
-            dense = np.full(scores.shape, NOT_RANKED, dtype=np.float32)
-            scores = scores.tocoo()
-            dense[scores.row, scores.col] = scores.data
-            return dense
-        scores = np.asarray(scores, dtype=np.float32)
-        if self.prior is not None:
-            scores += self.prior / np.maximum(block.lengths, 1).astype(np.float32)[:, None] ** 3
-        scores[np.diff(histories.indptr) == 0] = NOT_RANKED
-        return scores
-
-    def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """x_j·B_ji for history items j."""
-        row_of_item = np.full(block.positives.shape[1], -1)
-        row_of_item[self.history_items] = np.arange(len(self.history_items))
-        entries = block.entries(rows)
-        history = row_of_item[block.positives.indices[entries]]
-        items = np.repeat(items, block.lengths[rows])
-        known = history >= 0
-        parts = np.zeros(len(history), dtype=np.float32)
-        if known.any():  # of a csr matrix, no entries would come as a matrix
-            parts[known] = np.asarray(self.weights[history[known], items[known]]).ravel()
-            parts *= block.discounted(self.recency_power).data[entries]
-        return parts
+        return self.load(self.learn(evidence, settings), settings)

@@ -42,9 +42,7 @@ class Behaviour:
     @property
     def positives(self) -> sparse.csr_matrix:
         """Float32 csr (users × items) of ones, where a pair is positive."""
-        ones = self.weights.copy()
-        ones.data = np.ones_like(ones.data)
-        return ones
+        return ones(self.weights)
 
     @classmethod
     def of(
@@ -98,6 +96,13 @@ class Behaviour:
             in_catalogue & ~item_ids.isin(unavailable),
             np.bincount(columns[~left_out], minlength=len(item_ids)) == 0,
         )
+
+
+def ones(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The same pairs, each of them 1, float32 csr."""
+    same = matrix.copy()
+    same.data = np.ones_like(same.data)
+    return same
 
 
 def _half_lives(

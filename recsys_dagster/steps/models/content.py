@@ -7,7 +7,15 @@ import numpy as np
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from recsys_dagster.steps.models.base import NOT_RANKED, UserBlock
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.base import (
+    NOT_RANKED,
+    VECTORS,
+    Arrays,
+    Evidence,
+    Strategy,
+    UserBlock,
+)
 
 
 def kept_scores(similarity: sparse.csr_matrix) -> np.ndarray:
@@ -18,23 +26,23 @@ def kept_scores(similarity: sparse.csr_matrix) -> np.ndarray:
     return scores
 
 
+class ContentSettings(Settings):
+    """There is nothing to set here: `similarity`, `centre` and `users` say how users compare."""
+
+
 @dataclass(frozen=True)
 class ContentModel:
-    """Ranks by the stored user-item similarity.
+    """Ranks by the user-item similarity.
 
     Attributes:
-        similarity: float32 csr (users × items), the entries that the similarity matrix keeps;
-            a kept similarity of 0 is an explicit entry.
         item_vectors: float32 (items × d), projected into the space of the similarity.
     """
 
-    similarity: sparse.csr_matrix
     item_vectors: np.ndarray
-    strategy: str = "content"
 
     def score(self, block: UserBlock) -> np.ndarray:
         """The matrix's rows; what it does not keep is not ranked."""
-        return kept_scores(self.similarity[block.positions])
+        return kept_scores(block.similar)
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """w_uj v_j·v_i: the parts of the inner product of the user's vector and the item's."""
@@ -50,3 +58,23 @@ class ContentModel:
                 products = self.item_vectors[items[first:end]] @ self.item_vectors[history[own]].T
                 parts.append((products * weights[own]).ravel())
         return np.concatenate(parts)
+
+
+def learn(evidence: Evidence, _: ContentSettings) -> Arrays:
+    """Nothing is learned of behaviour: the vectors are what contributions are told by."""
+    return {"projected_vectors": evidence.projected}
+
+
+def load(arrays: Arrays, _: ContentSettings) -> ContentModel:
+    """The model of vectors."""
+    return ContentModel(arrays["projected_vectors"])
+
+
+STRATEGY = Strategy(
+    name="content",
+    settings=ContentSettings,
+    formula="the similarity matrix: `r_ui = S_ui`",
+    columns=("similarity_matrix.similarity", *VECTORS, "interactions.weight"),
+    learn=learn,
+    load=load,
+)

@@ -3,79 +3,82 @@
 Harald Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
 """
 
-from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
-from scipy import sparse
+from pydantic import Field
 
-from recsys_dagster.steps.models.base import ItemWeightsModel, widened
-from recsys_dagster.steps.models.inverse import regularised_inverse
-from recsys_dagster.steps.models.memory import require_memory
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.base import (
+    MAX_NUMBER,
+    ORDER,
+    POSITIVES,
+    Arrays,
+    Evidence,
+    RecencyPower,
+    Search,
+    Strategy,
+)
+from recsys_dagster.steps.models.gram import regularised_gram_inverse
+from recsys_dagster.steps.models.item_weights import (
+    ItemWeightsModel,
+    kept,
+    model_of,
+    weight_arrays,
+)
 
-GRAM_ROWS = 512
+Regularisation = Annotated[
+    float,
+    Field(gt=0, le=MAX_NUMBER),
+    Search((25, 50, 100, 250, 500, 1000, 2000, 4000)),
+]
+Dropout = Annotated[
+    float,
+    Field(
+        ge=0,
+        lt=1,
+        description="p: learn as if this share of every history were hidden",
+    ),
+    Search((0, 0.25, 0.5, 0.65, 0.8)),
+]
 
 
-def fit_ease(
-    positives: sparse.csr_matrix, regularisation: float, dropout: float = 0.0
-) -> ItemWeightsModel:
+class EaseSettings(Settings):
+    """How much EASE may rest on single positives."""
+
+    recency_power: RecencyPower = 0.3
+    regularisation: Regularisation = Field(default=250.0, description="λ")
+    dropout: Dropout = 0.5
+
+
+def learn(evidence: Evidence, settings: EaseSettings) -> Arrays:
     """P = (XᵀX + diag λ)⁻¹, B_ij = −P_ij / P_jj, zero diagonal.
 
-    Items without a positive pair have zero rows and columns in B, whatever λ: they are left out of
-    the inverse.
-
-    Args:
-        positives: X, csr (users × items).
-        regularisation: λ > 0.
-        dropout: p, see `regularised_gram_inverse`.
-
-    Raises:
-        UserError: there is not the memory for it.
+    Items without a positive pair have no weights, whatever λ: they are left out of the inverse.
     """
+    positives = evidence.behaviour.positives
     items = positives.shape[1]
     liked = np.flatnonzero(np.bincount(positives.indices, minlength=items))
-    require_memory("ease", len(liked), items)
-    inverse = regularised_gram_inverse(positives[:, liked], regularisation, dropout)
+    inverse = regularised_gram_inverse(
+        positives[:, liked], settings.regularisation, settings.dropout
+    )
     inverse /= -np.diag(inverse).copy()
     np.fill_diagonal(inverse, 0)
-    return ItemWeightsModel("ease", widened(inverse, liked, items), liked)
+    return weight_arrays(kept(inverse, liked, items), liked)
 
 
-def regularised_gram_inverse(
-    positives: sparse.csr_matrix, regularisation: float, dropout: float
-) -> np.ndarray:
-    """(XᵀX + diag λ_j)⁻¹ with λ_j = λ + n_j p / (1 − p), n_j = (XᵀX)_jj, float32 (items × items).
-
-    The second part is what learning from histories in which a share p is hidden at random comes
-    to, on average (RDLAE: Steck, Autoencoders that don't overfit towards the Identity, NeurIPS
-    2020; Moon, Kim, Lee, It's Enough: Relaxing Diagonal Constraints in Linear Autoencoders for
-    Recommendation, SIGIR 2023).
-
-    Args:
-        positives: X, csr (users × items).
-        regularisation: λ > 0.
-        dropout: p, 0 ≤ p < 1.
-    """
-    products = gram(positives)
-    return regularised_inverse(
-        products, regularisation + np.diag(products) * np.float32(dropout / (1 - dropout))
-    )
+def load(arrays: Arrays, settings: EaseSettings) -> ItemWeightsModel:
+    """The model of weights."""
+    return model_of(arrays, settings.recency_power)
 
 
-def gram(positives: sparse.csr_matrix) -> np.ndarray:
-    """XᵀX, dense float32 (items × items)."""
-    items = positives.shape[1]
-    product = np.empty((items, items), dtype=np.float32)
-    for rows, block in gram_rows(positives):
-        product[rows] = block
-    return product
-
-
-def gram_rows(positives: sparse.csr_matrix) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some rows of XᵀX at a time: which, and dense float32 (rows × items).
-
-    By blocks: the sparse product of a much used catalog is three times the size of the dense.
-    """
-    transposed = positives.T.tocsr()
-    for start in range(0, positives.shape[1], GRAM_ROWS):
-        rows = slice(start, start + GRAM_ROWS)
-        yield rows, (transposed[rows] @ positives).toarray()
+STRATEGY = Strategy(
+    name="ease",
+    settings=EaseSettings,
+    formula="a linear autoencoder: `r = X·B`, `P = (XᵀX + λI)⁻¹`, `B_ij = −P_ij / P_jj`, "
+    "`B_jj = 0` (Steck, 2019)",
+    columns=(*POSITIVES, *ORDER),
+    learn=learn,
+    load=load,
+    dense_over="positives",
+)

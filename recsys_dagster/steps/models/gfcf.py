@@ -7,9 +7,22 @@ CIKM 2021.
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import ItemWeightsModel, widened
-from recsys_dagster.steps.models.ease import GRAM_ROWS, gram
-from recsys_dagster.steps.models.memory import require_memory
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.base import (
+    ORDER,
+    POSITIVES,
+    Arrays,
+    Evidence,
+    RecencyPower,
+    Strategy,
+)
+from recsys_dagster.steps.models.gram import GRAM_ROWS, gram
+from recsys_dagster.steps.models.item_weights import (
+    ItemWeightsModel,
+    model_of,
+    weight_arrays,
+    whole,
+)
 
 LOW_PASS_RANK = 256
 LOW_PASS_WEIGHT = np.float32(0.3)
@@ -17,20 +30,26 @@ POWER_ITERATIONS = 3
 """Of the randomised SVD: of RᵀR they do what twice as many would do of R."""
 
 
-def fit_gfcf(positives: sparse.csr_matrix) -> ItemWeightsModel:
-    """GF-CF; items without a positive pair have zero rows and columns.
+class GfcfSettings(Settings):
+    """The filter itself has nothing to set."""
 
-    Args:
-        positives: X, csr (users × items).
+    recency_power: RecencyPower = 0.3
 
-    Raises:
-        UserError: there is not the memory for it.
+
+def learn(evidence: Evidence, _: GfcfSettings) -> Arrays:
+    """GF-CF of the items with a positive pair; the others have no weights.
+
+    All weights are kept: the many small ones are what a smooth filter says.
     """
+    positives = evidence.behaviour.positives
     items = positives.shape[1]
     liked = np.flatnonzero(np.bincount(positives.indices, minlength=items))
-    require_memory("gfcf", len(liked), items)
-    learned = gfcf_weights(positives[:, liked])
-    return ItemWeightsModel("gfcf", widened(learned, liked, items), liked)
+    return weight_arrays(whole(gfcf_weights(positives[:, liked]), liked, items), liked)
+
+
+def load(arrays: Arrays, settings: GfcfSettings) -> ItemWeightsModel:
+    """The model of weights."""
+    return model_of(arrays, settings.recency_power)
 
 
 def gfcf_weights(positives: sparse.csr_matrix) -> np.ndarray:
@@ -65,3 +84,15 @@ def gfcf_weights(positives: sparse.csr_matrix) -> np.ndarray:
 def _normalised(positives: sparse.csr_matrix) -> sparse.csr_matrix:
     of_user, of_item = (np.maximum(positives.sum(axis=axis), 1).A1 for axis in (1, 0))
     return sparse.csr_matrix(sparse.diags(of_user**-0.5) @ positives @ sparse.diags(of_item**-0.5))
+
+
+STRATEGY = Strategy(
+    name="gfcf",
+    settings=GfcfSettings,
+    formula="a graph filter: `r = X·W`, W from the normalised `XᵀX` and its low-pass part "
+    "(Shen et al., 2021)",
+    columns=(*POSITIVES, *ORDER),
+    learn=learn,
+    load=load,
+    dense_over="positives",
+)

@@ -1,12 +1,39 @@
 """hybrid: L3AE and GF-CF for the items people know, semantic transfer for the cold ones."""
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import ItemWeightsModel, widened
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.base import (
+    MAX_NUMBER,
+    ORDER,
+    POSITIVES,
+    VECTORS,
+    Arrays,
+    Evidence,
+    RecencyPower,
+    Search,
+    Strategy,
+)
+from recsys_dagster.steps.models.ease import Dropout, Regularisation
 from recsys_dagster.steps.models.gfcf import gfcf_weights
-from recsys_dagster.steps.models.l3ae import l3ae_weights
-from recsys_dagster.steps.models.memory import require_memory
+from recsys_dagster.steps.models.item_weights import (
+    ItemWeightsModel,
+    kept,
+    model_of,
+    weight_arrays,
+)
+from recsys_dagster.steps.models.l3ae import (
+    ItemWeighting,
+    SemanticRegularisation,
+    SemanticShare,
+    UserWeighting,
+    l3ae_weights,
+)
+from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.similarity.nearest import Space, top_k
 
 SAMPLE_USERS = 1000
@@ -17,49 +44,99 @@ TRANSFER_SHARPNESS = 3
 BLOCK_ROWS = 128
 
 
-def fit_hybrid(
+class HybridSettings(Settings):
+    """How much behaviour, texts, two-hop co-occurrence and popularity say."""
+
+    recency_power: RecencyPower = 0.3
+    popularity_weight: Annotated[
+        float,
+        Field(ge=0, le=MAX_NUMBER),
+        Search((0, 0.3, 1, 3, 10), scores_only=True),
+    ] = Field(
+        default=0.3,
+        description="weight of the share of users who like an item, divided by the cube of a "
+        "user's positives; 0 leaves it out",
+    )
+    regularisation: Regularisation = Field(default=250.0, description="λ = λ_X + λ_E of L3AE")
+    gfcf_weight: Annotated[
+        float, Field(ge=0, le=MAX_NUMBER), Search((0, 0.1, 0.2, 0.4, 0.8, 1.6))
+    ] = Field(default=0.2, description="weight of GF-CF's scores beside L3AE's; 0 leaves it out")
+    dropout: Dropout = 0.5
+    semantic_share: SemanticShare = 0.8
+    item_weighting: ItemWeighting = 0.0
+    user_weighting: UserWeighting = 0.0
+    semantic_regularisation: SemanticRegularisation = 5.0
+    cold_boost: Annotated[float, Field(gt=0, le=MAX_NUMBER)] = Field(
+        default=1.0, description="factor on the scores of items without interactions"
+    )
+
+
+def learn(evidence: Evidence, settings: HybridSettings) -> Arrays:
+    """Weights learned from the warm items, and transferred to the cold ones."""
+    behaviour = evidence.behaviour
+    weights, warm = hybrid_weights(
+        behaviour.positives, evidence.item_vectors, behaviour.cold, settings
+    )
+    items = np.arange(len(behaviour.cold))
+    return weight_arrays(kept(weights, items, len(items)), warm) | {
+        "popularity": popularity(behaviour.positives)
+    }
+
+
+def hybrid_weights(
     positives: sparse.csr_matrix,
     item_vectors: np.ndarray,
     cold: np.ndarray,
-    *,
-    gfcf_weight: float = 0.0,
-    cold_boost: float,
-    **settings: float,
-) -> ItemWeightsModel:
-    """Weights learned from the warm items, and transferred to the cold ones.
+    settings: HybridSettings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """B = B_l3ae + w·(σ / σ')·W_gfcf, σ and σ' the standard deviations of the scores of both.
 
-    B = B_l3ae + w·(σ / σ')·W_gfcf, σ and σ' the standard deviations of the scores of both: as one
-    matrix, what scores histories and names contributions need not know of two models. What cold
-    items are lent is GF-CF's columns, or L3AE's where there is no GF-CF: they say more of items
-    that look alike (amazon-games, cold among cold: N@20 .116 against .101).
-
-    A cold item is in nobody's history that models learn from, so B has rows for warm items only:
-    float32 (warm × items).
+    As one matrix, what scores histories and names contributions need not know of two models. What
+    cold items are lent is GF-CF's columns, or L3AE's where there is no GF-CF: they say more of
+    items that look alike. A cold item is in nobody's history that models learn from, so B has rows
+    for warm items only.
 
     Args:
         positives: X, csr (users × items).
         item_vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
         cold: bool (items,), items that no interaction says anything of.
-        gfcf_weight: share of GF-CF in the blend; 0 leaves it out.
-        cold_boost: factor on the cold columns, > 0.
-        settings: those of `l3ae_weights`.
+        settings: of the strategy.
 
-    Raises:
-        UserError: there is not the memory for it.
+    Returns:
+        B, float32 (warm × items), and the warm items, int64.
     """
     warm = np.flatnonzero(~cold)
-    require_memory("hybrid", len(warm), len(cold))
     X = positives[:, warm]
-    learned = l3ae_weights(X, item_vectors[warm], **settings)
-    weights = widened(learned, warm, len(cold))
-    if gfcf_weight and X.nnz:
+    learned = l3ae_weights(
+        X,
+        item_vectors[warm],
+        regularisation=settings.regularisation,
+        semantic_weight=settings.semantic_share * settings.regularisation,
+        semantic_regularisation=settings.semantic_regularisation,
+        dropout=settings.dropout,
+        user_weighting=settings.user_weighting,
+        item_weighting=settings.item_weighting,
+    )
+    weights = np.zeros((len(warm), len(cold)), dtype=np.float32)
+    weights[:, warm] = learned
+    if settings.gfcf_weight and X.nnz:
         deviation = score_deviation(X, learned)
         del learned  # two such matrices are all there ever is
-        learned = blend_in_gfcf(weights, warm, X, gfcf_weight, deviation)
+        learned = blend_in_gfcf(weights, warm, X, settings.gfcf_weight, deviation)
     if cold.any() and len(warm):
         shares = transfer_shares(item_vectors[cold], item_vectors[warm])
-        transfer_to_cold(weights, learned, shares, np.flatnonzero(cold), cold_boost)
-    return ItemWeightsModel("hybrid", weights, warm)
+        transfer_to_cold(weights, learned, shares, np.flatnonzero(cold), settings.cold_boost)
+    return weights, warm
+
+
+def load(arrays: Arrays, settings: HybridSettings) -> ItemWeightsModel:
+    """The model of weights, with what popularity says to users known by little.
+
+    Users known by one or two positives are told much by chance: r = x·B + c·p / n³, with c the
+    `popularity_weight`, p the share of users who like an item and n the user's positives.
+    """
+    prior = np.float32(settings.popularity_weight) * arrays["popularity"]
+    return model_of(arrays, settings.recency_power, prior)
 
 
 def blend_in_gfcf(
@@ -148,3 +225,15 @@ def transfer_to_cold(
         rows = slice(start, start + BLOCK_ROWS)
         columns = (shares @ learned[rows].T).T + itself * lent[rows].toarray()
         weights[rows, cold] = cold_boost * columns
+
+
+STRATEGY = Strategy(
+    name="hybrid",
+    settings=HybridSettings,
+    formula="`r = X·(B_l3ae + w·W_gfcf) + c·p / n³`, n the user's positives; items without "
+    "interactions take over the columns of those whose texts are near",
+    columns=(*POSITIVES, *ORDER, *VECTORS),
+    learn=learn,
+    load=load,
+    dense_over="seen",
+)

@@ -1,36 +1,89 @@
-"""L3AE: a linear autoencoder on behaviour, pulled towards weights learned from texts.
+"""l3ae: a linear autoencoder on behaviour, pulled towards weights learned from texts.
 
 Moon, Park, Lee: LLM-Enhanced Linear Autoencoders for Recommendation, CIKM 2025.
 """
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import ItemWeightsModel, widened
-from recsys_dagster.steps.models.ease import regularised_gram_inverse
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.base import (
+    MAX_NUMBER,
+    ORDER,
+    POSITIVES,
+    VECTORS,
+    Arrays,
+    Evidence,
+    RecencyPower,
+    Search,
+    Strategy,
+)
+from recsys_dagster.steps.models.ease import Dropout, Regularisation
+from recsys_dagster.steps.models.gram import regularised_gram_inverse
 from recsys_dagster.steps.models.inverse import regularised_inverse
-from recsys_dagster.steps.models.memory import require_memory
+from recsys_dagster.steps.models.item_weights import (
+    ItemWeightsModel,
+    kept,
+    model_of,
+    weight_arrays,
+)
 from recsys_dagster.steps.models.weighting import weighted
 
+SemanticShare = Annotated[
+    float,
+    Field(ge=0, le=1, description="λ_E / λ: pull towards the weights that texts alone give"),
+    Search((0, 0.2, 0.5, 0.8, 0.95)),
+]
+ItemWeighting = Annotated[
+    float,
+    Field(ge=0, le=10, description="b: the larger, the less popular items count"),
+    Search((0, 0.25, 0.5)),
+]
+UserWeighting = Annotated[
+    float,
+    Field(ge=-2, le=2, description="a: above 0 active users count less, below 0 more"),
+    Search((-1, -0.5, 0, 0.25, 0.5, 0.75)),
+]
+SemanticRegularisation = Annotated[
+    float, Field(gt=0, le=MAX_NUMBER, description="λ_F"), Search((1, 5, 20))
+]
 
-def fit_l3ae(
-    positives: sparse.csr_matrix, item_vectors: np.ndarray, cold: np.ndarray, **settings: float
-) -> ItemWeightsModel:
-    """L3AE of the items people know; B is float32 (warm × items), zero columns for the cold ones.
 
-    Args:
-        positives: X, csr (users × items).
-        item_vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
-        cold: bool (items,), items that no interaction says anything of.
-        settings: those of `l3ae_weights`.
+class L3aeSettings(Settings):
+    """How much behaviour and texts say."""
 
-    Raises:
-        UserError: there is not the memory for it.
-    """
-    warm = np.flatnonzero(~cold)
-    require_memory("l3ae", len(warm), len(cold))
-    learned = l3ae_weights(positives[:, warm], item_vectors[warm], **settings)
-    return ItemWeightsModel("l3ae", widened(learned, warm, len(cold)), warm)
+    recency_power: RecencyPower = 0.3
+    regularisation: Regularisation = Field(default=250.0, description="λ = λ_X + λ_E")
+    dropout: Dropout = 0.5
+    semantic_share: SemanticShare = 0.8
+    item_weighting: ItemWeighting = 0.0
+    user_weighting: UserWeighting = 0.0
+    semantic_regularisation: SemanticRegularisation = 5.0
+
+
+def learn(evidence: Evidence, settings: L3aeSettings) -> Arrays:
+    """L3AE of the items people know: cold ones have no weights."""
+    behaviour = evidence.behaviour
+    warm = np.flatnonzero(~behaviour.cold)
+    learned = l3ae_weights(
+        behaviour.positives[:, warm],
+        evidence.item_vectors[warm],
+        regularisation=settings.regularisation,
+        semantic_weight=settings.semantic_share * settings.regularisation,
+        semantic_regularisation=settings.semantic_regularisation,
+        dropout=settings.dropout,
+        user_weighting=settings.user_weighting,
+        item_weighting=settings.item_weighting,
+    )
+    return weight_arrays(kept(learned, warm, len(behaviour.cold)), warm)
+
+
+def load(arrays: Arrays, settings: L3aeSettings) -> ItemWeightsModel:
+    """The model of weights."""
+    return model_of(arrays, settings.recency_power)
 
 
 def l3ae_weights(
@@ -86,3 +139,15 @@ def l3ae_weights(
     B -= P
     np.fill_diagonal(B, 0)
     return B
+
+
+STRATEGY = Strategy(
+    name="l3ae",
+    settings=L3aeSettings,
+    formula="`r = X·B`, B learned from X, near the weights that texts alone give (Moon, Park and "
+    "Lee, 2025)",
+    columns=(*POSITIVES, *ORDER, *VECTORS),
+    learn=learn,
+    load=load,
+    dense_over="seen",
+)

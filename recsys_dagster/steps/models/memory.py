@@ -1,17 +1,17 @@
 """The memory that a dense fit takes is stated before it is taken."""
 
-import os
-import re
-from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.steps.models.base import Evidence, Strategy
 
-MEMINFO = Path("/proc/meminfo")
 GIB = 1024**3
 
 
 def fit_bytes(learned: int, items: int) -> int:
-    """Bytes of float32 that fitting and then holding item-item weights needs at its peak.
+    """Bytes of float32 that fitting item-item weights needs at its peak.
 
     Two matrices (learned × learned) are worked on; the result (learned × items) is filled from one.
     Vectors and neighbours are not counted: they are small where these are large.
@@ -23,25 +23,27 @@ def fit_bytes(learned: int, items: int) -> int:
     return 4 * learned * (learned + items)
 
 
-def available_bytes() -> int | None:
-    """Memory that can be had without swapping, or None where the system does not tell."""
-    if MEMINFO.exists():
-        found = re.search(r"^MemAvailable:\s+(\d+) kB$", MEMINFO.read_text(), re.MULTILINE)
-        if found:
-            return int(found.group(1)) * 1024
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+def learned_items(strategy: Strategy[Any], evidence: Evidence) -> int:
+    """How many items a dense fit is over; 0 for strategies without one."""
+    behaviour = evidence.behaviour
+    if strategy.dense_over == "positives":
+        return len(np.unique(behaviour.weights.indices))
+    return int((~behaviour.cold).sum()) if strategy.dense_over == "seen" else 0
 
 
-def require_memory(strategy: str, learned: int, items: int) -> None:
+def require_memory(strategy: str, learned: int, items: int, available: int | None) -> None:
     """Refuse a fit that would not fit.
 
+    Args:
+        strategy: its name.
+        learned: items that weights are learned from.
+        items: all items.
+        available: bytes that can be had; None where the system does not tell.
+
     Raises:
-        UserError: `fit_bytes` is more than the memory available.
+        UserError: `fit_bytes` is more than that.
     """
-    needed, available = fit_bytes(learned, items), available_bytes()
+    needed = fit_bytes(learned, items)
     if available is not None and needed > available:
         raise UserError(
             f"strategy: {strategy} would learn from {learned:,} of {items:,} items, which needs "

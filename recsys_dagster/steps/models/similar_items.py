@@ -1,15 +1,32 @@
-"""similar_items: r_ui = Σ over the user's items j of S_ji, S the item-item similarity."""
+"""similar_items: the items whose texts are near those of the user's items."""
 
 import numpy as np
-from scipy import sparse
 
-from recsys_dagster.steps.models.base import ItemWeightsModel
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
+from recsys_dagster.steps.models.item_weights import ItemWeightsModel, model_of, weight_arrays
 
 
-def fit_similar_items(neighbours: sparse.csr_matrix) -> ItemWeightsModel:
-    """A model over kept neighbours.
+class SimilarItemsSettings(Settings):
+    """There is nothing to set here: `neighbours` says how many an item keeps."""
 
-    Args:
-        neighbours: float32 csr (items × items), row j holding the similarities of j's neighbours.
-    """
-    return ItemWeightsModel("similar_items", neighbours, np.arange(neighbours.shape[0]))
+
+def learn(evidence: Evidence, _: SimilarItemsSettings) -> Arrays:
+    """The kept neighbours as they are."""
+    neighbours = evidence.item_neighbours()
+    return weight_arrays(neighbours, np.arange(neighbours.shape[0]))
+
+
+def load(arrays: Arrays, _: SimilarItemsSettings) -> ItemWeightsModel:
+    """The model of neighbours."""
+    return model_of(arrays)
+
+
+STRATEGY = Strategy(
+    name="similar_items",
+    settings=SimilarItemsSettings,
+    formula="the neighbours by text: `r_ui = Σ S_ji` over the items j that u likes",
+    columns=("item_neighbours.similarity",),
+    learn=learn,
+    load=load,
+)

@@ -1,0 +1,142 @@
+"""What every strategy of the form x·B shares: a user's history times item-item weights."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from recsys_dagster.steps.models.base import NOT_RANKED, Arrays, UserBlock
+
+Weights = np.ndarray | sparse.csr_matrix
+SMALL_CELLS = 1 << 24
+"""A matrix of so many weights, 64 MiB, is kept whole."""
+MAX_KEPT = 700
+"""Of a larger one, the weights of an item that are kept: those that speak most for it."""
+COLUMNS = 256
+"""Of a dense matrix that are looked at together."""
+MAX_DENSE_CELLS = 1 << 27
+"""Of a matrix that many users are scored with: half a GiB, less than learning it took."""
+MIN_BATCH = 32
+"""Users from whom on it pays to have it dense."""
+
+
+@dataclass(frozen=True)
+class ItemWeightsModel:
+    """Scores x·B.
+
+    Attributes:
+        weights: B, float32 (h × items), dense or csr; B_ji is what history item j says of i.
+        history_items: int64 (h,), the items that the rows of B stand for; a history's other items
+            say nothing.
+        recency_power: x is recency ** recency_power; 0 counts all of a history alike.
+        prior: float32 (items,), what is said of an item before any history; it is divided by the
+            cube of the number of a user's positives. None says nothing.
+    """
+
+    weights: Weights
+    history_items: np.ndarray
+    recency_power: float = 0.0
+    prior: np.ndarray | None = None
+
+    def score(self, block: UserBlock) -> np.ndarray:
+        """x·B + prior / n³.
+
+        Users of whose history nothing is known are not ranked; nor is, where there is no prior, an
+        item that nothing in a history speaks of.
+        """
+        histories = block.discounted(self.recency_power)[:, self.history_items]
+        many = histories.shape[0] >= MIN_BATCH and np.prod(self.weights.shape) <= MAX_DENSE_CELLS
+        # Sparse times dense is the faster product, and adds up in the same order.
+        products = histories @ (self._dense if many else self.weights)
+        scores = products if isinstance(products, np.ndarray) else products.toarray()
+        if self.prior is None:
+            scores[scores == 0] = NOT_RANKED
+        else:
+            scores += self.prior / np.maximum(block.lengths, 1).astype(np.float32)[:, None] ** 3
+            scores[np.diff(histories.indptr) == 0] = NOT_RANKED
+        return scores
+
+    @cached_property
+    def _dense(self) -> np.ndarray:
+        return self.weights if isinstance(self.weights, np.ndarray) else self.weights.toarray()
+
+    def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """x_j·B_ji for history items j."""
+        row_of_item = np.full(block.positives.shape[1], -1)
+        row_of_item[self.history_items] = np.arange(len(self.history_items))
+        entries = block.entries(rows)
+        history = row_of_item[block.positives.indices[entries]]
+        items = np.repeat(items, block.lengths[rows])
+        known = history >= 0
+        parts = np.zeros(len(history), dtype=np.float32)
+        if known.any():  # of a csr matrix, no entries would come as a matrix
+            parts[known] = np.asarray(self.weights[history[known], items[known]]).ravel()
+            parts *= block.discounted(self.recency_power).data[entries]
+        return parts
+
+
+def kept(weights: np.ndarray, columns: np.ndarray, items: int) -> Weights:
+    """What is kept of item-item weights: all where they are few, else the largest of each item.
+
+    The largest and not the largest by size: with large negative weights kept and small positive
+    ones gone, what speaks against an item would outweigh what speaks for it.
+
+    Args:
+        weights: float32 (h × c), dense.
+        columns: int64 (c,), the items that its columns stand for.
+        items: how many items there are; the others have no weights.
+
+    Returns:
+        float32 (h × items), dense, or csr without zeros.
+    """
+    if len(weights) * items <= SMALL_CELLS:
+        return whole(weights, columns, items)
+    values, rows, own = [], [], []
+    for start in range(0, len(columns), COLUMNS):
+        block = np.ascontiguousarray(weights[:, start : start + COLUMNS].T)
+        of_item = min(MAX_KEPT, block.shape[1])
+        largest = np.argpartition(-block, of_item - 1, axis=1)[:, :of_item]
+        found = np.take_along_axis(block, largest, axis=1).ravel()
+        values.append(found[found != 0])
+        rows.append(largest.ravel()[found != 0].astype(np.int32))
+        of_block = np.repeat(columns[start : start + COLUMNS].astype(np.int32), of_item)
+        own.append(of_block[found != 0])
+    places = (np.concatenate(rows), np.concatenate(own))
+    return sparse.csr_matrix((np.concatenate(values), places), shape=(len(weights), items))
+
+
+def whole(weights: np.ndarray, columns: np.ndarray, items: int) -> np.ndarray:
+    """Weights (h × c) between history items and the items `columns`, as float32 (h × items)."""
+    if len(columns) == items:
+        return weights
+    widened = np.zeros((len(weights), items), dtype=np.float32)
+    widened[:, columns] = weights
+    return widened
+
+
+def weight_arrays(weights: Weights, history_items: np.ndarray) -> Arrays:
+    """Item-item weights as arrays to keep."""
+    arrays: Arrays = {"history_items": history_items.astype(np.int64)}
+    if isinstance(weights, np.ndarray):
+        return arrays | {"weights": weights}
+    weights.sort_indices()
+    return arrays | {
+        "weights": weights.data,
+        "weight_items": weights.indices,
+        "weight_starts": weights.indptr,
+        "items": np.array([weights.shape[1]], dtype=np.int64),
+    }
+
+
+def model_of(
+    arrays: Arrays, recency_power: float = 0.0, prior: np.ndarray | None = None
+) -> ItemWeightsModel:
+    """The model of what `weight_arrays` made."""
+    weights: Weights = arrays["weights"]
+    if "weight_starts" in arrays:
+        weights = sparse.csr_matrix(
+            (arrays["weights"], arrays["weight_items"], arrays["weight_starts"]),
+            shape=(len(arrays["history_items"]), int(arrays["items"][0])),
+        )
+    return ItemWeightsModel(weights, arrays["history_items"], recency_power, prior)
