@@ -13,6 +13,7 @@ from recsys_dagster.assets import (
     held_back,
     interactions,
     items,
+    model,
     recommendations,
     similarity,
     texts,
@@ -36,8 +37,9 @@ from recsys_dagster.automation.schedules import refresh_schedule
 from recsys_dagster.automation.sensors import watch_sensor
 from recsys_dagster.catalog.files import Catalogs, catalogs_folder
 from recsys_dagster.catalog.settings import Catalog
-from recsys_dagster.home import locks_folder, snapshots_folder, warehouse_folder
+from recsys_dagster.home import locks_folder, models_folder, snapshots_folder, warehouse_folder
 from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.run_locks import encoder_lock
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, WarehouseIOManager
@@ -56,6 +58,7 @@ MODULES = (
     embeddings,
     similarity,
     held_back,
+    model,
     recommendations,
     evaluation,
 )
@@ -76,8 +79,8 @@ def build_defs(
     Args:
         catalogs: what to build for; None reads the folder of catalog files.
         resources: replace the default ones of the same names: recsys_warehouse,
-            recsys_io_manager, recsys_encoder, recsys_snapshots; and add those that catalogs name
-            as a source's io_manager.
+            recsys_io_manager, recsys_encoder, recsys_models, recsys_snapshots; and add those that
+            catalogs name as a source's io_manager.
         loggers: replace Dagster's loggers.
         in_process: execute what is materialised by hand in one process a run, too; False where
             the project has an executor of its own, of which Dagster takes one. Jobs of catalogs
@@ -103,6 +106,7 @@ def build_defs(
         "recsys_warehouse": warehouse,
         IO_MANAGER: WarehouseIOManager(warehouse=warehouse),
         "recsys_encoder": TextEncoder(lock=str(encoder_lock(locks_folder()))),
+        "recsys_models": ModelStore(folder=str(models_folder())),
         "recsys_snapshots": SnapshotStore(folder=str(snapshots_folder())),
     }
     return dg.Definitions(

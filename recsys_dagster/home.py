@@ -37,6 +37,11 @@ def snapshots_folder() -> Path:
     return recsys_home() / "snapshots"
 
 
+def models_folder() -> Path:
+    """One folder of fitted models a catalog."""
+    return recsys_home() / "models"
+
+
 def locks_folder() -> Path:
     """Which run is at which catalog, and who encodes."""
     return recsys_home() / "locks"

@@ -163,6 +163,26 @@ ITEM_NEIGHBOURS = Table(
         RANK,
     ),
 )
+MODEL = Table(
+    "model",
+    ("fingerprint",),
+    (
+        Column("fingerprint", "VARCHAR", "what the fit is known by, and its folder named"),
+        Column("strategy", "VARCHAR", "whose model it is"),
+        Column("settings", "VARCHAR", "JSON: the settings of the strategy"),
+        Column("tuned", "VARCHAR", "JSON: those of them that a search found"),
+        Column("newest", "TIMESTAMP", "the newest interaction learned from, UTC"),
+        Column("users", "BIGINT", "users it is fitted for"),
+        Column("items", "BIGINT", "items it scores"),
+        Column("positives", "BIGINT", "positive pairs learned from"),
+        Column("bytes", "BIGINT", "of its arrays"),
+        Column("code_version", "VARCHAR", "of the code and settings that made it"),
+        Column("seconds", "DOUBLE", "of the fit"),
+        Column("peak_memory_bytes", "BIGINT", "the largest memory of the process until then"),
+        Column("run_id", "VARCHAR", "the Dagster run that fitted it"),
+        Column("made_at", "TIMESTAMP", "when, UTC"),
+    ),
+)
 POPULAR_ITEMS = Table(
     "popular_items",
     ("item_id",),
@@ -251,6 +271,7 @@ TABLES: dict[str, Table] = {
         USER_EMBEDDINGS,
         SIMILARITY_MATRIX,
         ITEM_NEIGHBOURS,
+        MODEL,
         POPULAR_ITEMS,
         RECOMMENDATIONS,
         EVALUATION_SPLIT,

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent
 IMPORT = re.compile(rf"^\s*from ({PACKAGE.name}[\w.]*) import (?:\(([^)]*)\)|(.+))$", re.MULTILINE)
 CODE_ROOMS = ("recsys_dagster.steps", "recsys_dagster.resources", "recsys_dagster.snapshots")
 """Code whose change may change a table; what is drawn and logged may not."""
-PROVENANCE = ("run_id", "made_at", "seconds")
+PROVENANCE = ("run_id", "made_at", "seconds", "peak_memory_bytes")
 PLACE = "place of the row"
 HISTORY = ("users.half_life_days", "users.half_life_positions")
 SPACE = ("similarity", "centre")
@@ -70,10 +70,11 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "similarity_matrix": ("similarity", (*SPACE, "matrix_width")),
     "item_neighbours": ("similarity", (*SPACE, "neighbours")),
+    "model": ("model", ("strategy", "models", *SPACE, *HISTORY)),
     "popular_items": ("recommendations", (*NARROWING, *HISTORY)),
     "recommendations": (
         "recommendations",
-        ("strategy", "models", "list_length", *NARROWING, *ORDERING, *SPACE, *HISTORY),
+        ("strategy", "list_length", *NARROWING, *ORDERING, *SPACE, *HISTORY),
     ),
     "published": ("published", ()),
     "evaluation_split": (

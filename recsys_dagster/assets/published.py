@@ -24,10 +24,12 @@ from recsys_dagster.assets.run_context import catalog_of
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import DATA_VERSION, Warehouse, to_pandas
 from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.snapshots.writer import publish
+from recsys_dagster.steps.lists.reranking import item_ages
 from recsys_dagster.versions import code_version, digest
 
 RESTS_ON = (
@@ -40,6 +42,7 @@ RESTS_ON = (
     "user_embeddings",
     "similarity_matrix",
     "item_neighbours",
+    "model",
     "popular_items",
     "recommendations",
 )
@@ -49,7 +52,7 @@ RESTS_ON = (
 def published_asset(catalog: Catalog) -> dg.AssetsDefinition:
     """The asset `published` of a catalog."""
     name = catalog.name
-    tables = ("recommendations", "item_neighbours", "popular_items", "items")
+    tables = ("recommendations", "item_neighbours", "popular_items", "items", "model")
     return dg.asset(
         name="published",
         key_prefix=name,
@@ -68,13 +71,16 @@ def published(
     recsys_catalogs: dg.ResourceParam[Catalogs],
     recsys_snapshots: SnapshotStore,
     recsys_warehouse: Warehouse,
+    recsys_models: ModelStore,
     recommendations: pa.Table,
     item_neighbours: pa.Table,
     popular_items: pa.Table,
     items: pa.Table,
+    model: pa.Table,
 ) -> dg.MaterializeResult:
-    """A snapshot folder of lists, neighbours, popular items and titles with a manifest of run,
-    counts and checksums, written beside the current one and made current by one atomic rename.
+    """A snapshot folder of lists, neighbours, popular items, titles and the model that made the
+    lists, with a manifest of run, counts and checksums, written beside the current one and made
+    current by one atomic rename.
 
     Nothing is published unless the last result of every blocking check of every table that it
     rests on passed, and was of the tables as they are now, whatever run asks for it. A run that
@@ -94,12 +100,14 @@ def published(
         "recommendations": recommendations,
         "item_neighbours": item_neighbours,
         "popular_items": popular_items,
-        "items": items.select(["item_id", "title", "category"]),
+        "items": items.select(["item_id", "title", "category"]).append_column(
+            "age_days", _ages(recsys_warehouse, catalog, items)
+        ),
     }
     counts = _counts(recsys_warehouse, catalog.name)
     made_from = digest(
         code_version("published", catalog),
-        *(f"{name} {data_version(table)}" for name, table in tables.items()),
+        *(f"{name} {data_version(table)}" for name, table in (tables | {"model": model}).items()),
         # The manifest says them, and the next run's checks go by what it says.
         *(f"{name} {count}" for name, count in counts.items()),
         json.dumps(gate),
@@ -109,6 +117,7 @@ def published(
         context.log.info("the current snapshot is kept: nothing in it has changed")
         return unchanged(context, context.asset_key, made_from)
     vectors = recsys_warehouse.comment(catalog.name, "item_embeddings")
+    (fitted,) = model.to_pylist()
     context.log.info(
         "writing a snapshot: "
         + ", ".join(f"{table.num_rows:,} rows of {name}" for name, table in tables.items())
@@ -129,8 +138,10 @@ def published(
             },
             "settings": catalog.model_dump(mode="json"),
         },
+        recsys_models.home(catalog.name) / fitted["fingerprint"],
+        json.loads(fitted["settings"]),
     )
-    size = sum(file.stat().st_size for file in path.iterdir())
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made_from),
         metadata={
@@ -184,6 +195,15 @@ def _counts(recsys_warehouse: Warehouse, catalog: str) -> dict[str, int]:
         "select count(*), count(distinct user_id), (select count(*) from items) from interactions",
     )
     return {"interactions": interactions, "users": users, "items": items}
+
+
+def _ages(recsys_warehouse: Warehouse, catalog: Catalog, items: pa.Table) -> pa.Array:
+    """How old each item is, as rules of order see it, float64 days; null where no rule asks."""
+    if not catalog.rules.freshness_boost:
+        return pa.nulls(items.num_rows, pa.float64())
+    interactions = to_pandas(recsys_warehouse.read(catalog.name, "interactions"))
+    ids = pd.Index(items["item_id"].to_pandas())
+    return pa.array(item_ages(ids, to_pandas(items), interactions), from_pandas=True)
 
 
 def _is_current(folder: Path, catalog: str, made_from: str) -> bool:

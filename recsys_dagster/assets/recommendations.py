@@ -19,44 +19,24 @@ from recsys_dagster.assets.metadata import (
     preview,
     rests_on,
 )
-from recsys_dagster.assets.progress import Narrator, log_progress
+from recsys_dagster.assets.model import kept_model
+from recsys_dagster.assets.progress import log_progress
 from recsys_dagster.assets.run_context import catalog_of
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.item_lists import named_items, named_items_digest
 from recsys_dagster.catalog.settings import Catalog
-from recsys_dagster.resources.embedding_store import vectors_from_arrow
-from recsys_dagster.resources.tuned_settings import tuned_settings
+from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.lists import recommendations as step
 from recsys_dagster.steps.lists.candidates import narrowed
 from recsys_dagster.steps.lists.reranking import Reranking
-from recsys_dagster.steps.models.behaviour import Behaviour, align
+from recsys_dagster.steps.models import STRATEGIES
+from recsys_dagster.steps.models.base import POSITIVES
+from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.popular import popularity
-from recsys_dagster.steps.models.strategies import (
-    Evidence,
-    fit,
-    used_of,
-    with_tuned,
-    without_history,
-)
 from recsys_dagster.steps.similarity.tables import to_sparse
 
-ORDER = ["interactions.last_timestamp", "interactions.last_position"]
-LIKES = ["interactions.user_id", "interactions.item_id", "interactions.positive"]
 TIMES = ["interactions.first_timestamp", "interactions.last_timestamp"]
-LEARNED_FROM = {
-    "popular": LIKES,
-    "recent": [*LIKES, "interactions.last_timestamp"],
-    "content": ["similarity_matrix.similarity", "item_embeddings.embedding", "interactions.weight"],
-    "similar_items": ["item_neighbours.similarity"],
-    "item_knn": [*LIKES, *ORDER],
-    "ease": [*LIKES, *ORDER],
-    "gfcf": [*LIKES, *ORDER],
-    "als": LIKES,
-    "l3ae": [*LIKES, *ORDER, "item_embeddings.embedding"],
-    "hybrid": [*LIKES, *ORDER, "item_embeddings.embedding"],
-}
-"""The columns that each strategy looks at; all fill short lists by likes."""
 
 
 def _named_in_files(catalog: Catalog, _: Mapping[str, Any]) -> str:
@@ -110,13 +90,8 @@ def popular_items(
     )
 
 
-def _rules_and_tuned(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
-    tuned = tuned_settings(arguments["recsys_warehouse"], catalog.name)
-    return f"{_named_in_files(catalog, arguments)} {used_of(tuned, catalog)}"
-
-
 @table_asset(
-    also_made_with=_rules_and_tuned,
+    also_made_with=_named_in_files,
     kinds={*TABLE, "scikitlearn"},
     tags={STAGE: "recommendations"},
 )
@@ -124,83 +99,55 @@ def recommendations(
     context: dg.AssetExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],
     recsys_warehouse: Warehouse,
+    recsys_models: ModelStore,
     interactions: pd.DataFrame,
     items: pd.DataFrame,
     users: pd.DataFrame,
-    item_embeddings: pa.Table,
     similarity_matrix: pa.Table,
-    item_neighbours: pa.Table,
+    model: pd.DataFrame,
 ) -> dg.Output[pa.Table]:
-    """Every user's list by the catalog's strategy: seen items left out, ranked, filled up from
+    """Every user's list by the catalog's model: seen items left out, ranked, filled up from
     popular items, each row with the history items that contributed most.
 
     Where the catalog has rules, they say which items may be in lists, and in which order.
-
-    With X (users × items) ones for positive pairs and S the kept similarities:
-
-    - popular: `r_ui = p_i`
-    - content: `r_ui = S_ui` of the similarity matrix
-    - similar_items: `r_ui = Σ S_ji` over the items j that u likes
-    - item_knn: `r = X·S`, S the cosine of who liked two items
-    - ease: `r = X·B`, `P = (XᵀX + λI)⁻¹`, `B_ij = −P_ij / P_jj`, `B_jj = 0` (Steck, 2019)
-    - l3ae: `r = X·B`, B learned from X, near the weights that texts alone give (Moon, Park and
-      Lee, 2025)
-    - gfcf: `r = X·W`, W from the normalised XᵀX and its low-pass part (Shen et al., 2021)
-    - als: `r = U·Vᵀ`, factors of users and items (Hu, Koren and Volinsky, 2008)
-    - hybrid: `r = X·(B_l3ae + w·W_gfcf) + c·p / n³`, n the user's likes; items
-      without interactions take over the columns of those whose texts are near
     """
     catalog = catalog_of(context, recsys_catalogs)
+    fitted_of = kept_model(recsys_models, catalog.name, model)
     behaviour = Behaviour.of(
         interactions,
         users["user_id"],
         items,
         catalog.users.half_life_days,
         catalog.users.half_life_positions,
+        fitted_of.item_ids,
     )
     behaviour = _with_rules(behaviour, catalog, items, context.log)
-    user_ids = pa.array(behaviour.user_ids, pa.string())
-    item_ids = pa.array(behaviour.item_ids, pa.string())
-    evidence = Evidence(
-        behaviour,
-        align(
-            behaviour.item_ids,
-            item_embeddings["item_id"].to_pandas(),
-            vectors_from_arrow(item_embeddings["embedding"]),
-        ),
-        to_sparse(similarity_matrix, user_ids, item_ids, ("user_id", "item_id")),
-        to_sparse(item_neighbours, item_ids, item_ids, ("item_id", "neighbour_item_id")),
-    )
     reranking = Reranking.of(
-        catalog.rules, behaviour, items, interactions, evidence.item_vectors, catalog.centre
+        catalog.rules, behaviour, items, interactions, fitted_of.item_vectors, catalog.centre
     )
     if reranking and reranking.lifts_nothing:
         context.log.warning(
             "rules.freshness_boost lifts no item: none has a created_at or a timed interaction"
         )
-    tuned = tuned_settings(recsys_warehouse, catalog.name)
-    with Narrator(context.log) as narrator:
-        narrator.doing(f"fitting {catalog.strategy}: {evidence.in_words}")
-        model = fit(with_tuned(catalog, tuned), evidence)
+    user_ids = pa.array(behaviour.user_ids, pa.string())
+    item_ids = pa.array(behaviour.item_ids, pa.string())
     table = step.recommendations_table(
         step.recommend(
-            model,
-            popularity(behaviour.positives),
+            fitted_of.fitted,
             behaviour,
+            to_sparse(similarity_matrix, user_ids, item_ids, ("user_id", "item_id")),
             catalog.list_length,
             log_progress(context.log, "recommended to", "users"),
             reranking,
         ),
         behaviour,
-        catalog.strategy,
-        without_history(catalog.strategy),
+        fitted_of.strategy,
         context.run.run_id,
         pd.Timestamp.now("UTC").tz_localize(None),
     )
     return dg.Output(
         table,
         metadata=_described(table, items, len(users))
-        | {"tuned": used_of(tuned, catalog)}
         | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, _origins(catalog)),
     )
@@ -209,9 +156,9 @@ def recommendations(
 def _origins(catalog: Catalog) -> dict[str, list[str]]:
     """The columns that each column of the lists is made of."""
     # Users without a history may be ranked by the matrix, whatever the strategy.
-    new_users = without_history(catalog.strategy) == "content"
-    profiles = ["similarity_matrix.similarity"] if new_users else []
-    scored = list(dict.fromkeys([*LEARNED_FROM[catalog.strategy], *profiles, *LIKES]))
+    strategy = STRATEGIES[catalog.strategy]
+    profiles = ["similarity_matrix.similarity"] if strategy.needs_history else []
+    scored = list(dict.fromkeys([*strategy.columns, *profiles, *POSITIVES]))
     rules, ruled = catalog.rules, ["items.item_id", "items.available"]
     if rules.categories or rules.without_categories or rules.max_per_category:
         ruled.append("items.category")

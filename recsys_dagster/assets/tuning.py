@@ -7,6 +7,7 @@ an external asset.
 
 import inspect
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,8 @@ from recsys_dagster.resources.warehouse import (
     with_comment,
 )
 from recsys_dagster.schemas import TUNING
-from recsys_dagster.steps.evaluation.tuning import KNOBS, Trial, in_words, tune
+from recsys_dagster.steps.evaluation.tuning import Trial, in_words, tune
+from recsys_dagster.steps.models import SEARCHED
 from recsys_dagster.versions import code_version, content_digest
 
 LOOKED_AT = (
@@ -70,16 +72,17 @@ def search(
     """Settings of the catalog's strategy and of those it is compared with, the same number of
     trials for each, fitted on train and judged by NDCG on validation; test is not looked at.
 
-    From the catalog's own settings, one knob after the other is moved to its next value as long as
-    that helps. The best trial is used from then on where it is ahead of the first by more than one
-    standard error. A knob that the YAML names is left alone.
+    From the catalog's own settings, one after the other is moved to its next value as long as that
+    helps. The best trial is used from then on where it is ahead of the first by more than one
+    standard error. A setting that the YAML names is left alone.
     """
     asked = config.strategies or [catalog.strategy, *catalog.evaluation.strategies]
-    strategies = [name for name in dict.fromkeys(asked) if name in KNOBS]
+    strategies = [name for name in dict.fromkeys(asked) if name in SEARCHED]
     nothing = pd.DataFrame({name: pd.Series(dtype=object) for name in TUNING.column_names})
     if not strategies:
-        context.log.warning(f"not tuned: {', '.join(asked)} have no knobs")
-        return dg.Output(nothing, metadata={"not_tuned": f"{', '.join(asked)} have no knobs"})
+        reason = f"{', '.join(asked)} have no settings to search for"
+        context.log.warning(f"not tuned: {reason}")
+        return dg.Output(nothing, metadata={"not_tuned": reason})
     if not (evaluation_split["part"] == "valid").any():
         context.log.warning("not tuned: nothing was held back for validation")
         return dg.Output(nothing, metadata={"not_tuned": "nothing was held back for validation"})
@@ -112,6 +115,7 @@ def search(
             config.trials,
             progress,
             narrator.doing,
+            time.monotonic,
         )
     table = table.assign(settings=table["settings"].map(json.dumps))
     metric = table["metric"].iloc[0]

@@ -19,6 +19,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "compose": ("item_texts", "user_texts"),
     "embed": ("item_embeddings", "user_embeddings"),
     "compare": ("similarity_matrix", "item_neighbours"),
+    "fit": ("model",),
     "recommend": ("popular_items", "recommendations"),
     "publish": ("published",),
     "evaluate": ("evaluation_split", "evaluation"),

@@ -3,7 +3,7 @@
 import json
 
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.models.strategies import Tuned
+from recsys_dagster.steps.models.fitting import Tuned
 
 
 def tuned_settings(recsys_warehouse: Warehouse, catalog: str) -> Tuned:

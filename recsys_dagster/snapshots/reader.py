@@ -5,17 +5,26 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from recsys_dagster.errors import UserError, nearest
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from recsys_dagster.snapshots.fold_in import FoldIn
+
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
 TABLES = ("recommendations", "item_neighbours", "popular_items", "items")
-FORMAT = 2
+MODEL, ARRAYS = "model", "arrays.safetensors"
+"""The folder in a snapshot that holds the model which made its lists, and the file in it."""
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,23 @@ class Row:
     rank: int
     strategy: str
     because: list[Reason]
+
+
+@dataclass(frozen=True)
+class ItemColumns:
+    """The catalogue, column by column.
+
+    Attributes:
+        item_ids: object (items,), str.
+        titles: object (items,), str.
+        categories: object (items,), str, empty where an item has none.
+        age_days: float64 (items,), days before the newest interaction; NaN where unknown.
+    """
+
+    item_ids: "np.ndarray"
+    titles: "np.ndarray"
+    categories: "np.ndarray"
+    age_days: "np.ndarray"
 
 
 @dataclass(frozen=True)
@@ -92,8 +118,10 @@ class Snapshot:
         Raises:
             UserError: a file is missing or is not what was published.
         """
-        for table, expected in self.manifest["files"].items():
-            path = self.path / f"{table}.parquet"
+        files = {f"{table}.parquet": each for table, each in self.manifest["files"].items()}
+        files[f"{MODEL}/{ARRAYS}"] = self.manifest["model"]
+        for name, expected in files.items():
+            path = self.path / name
             if not path.is_file():
                 raise UserError(f"{path}: the file is missing from the snapshot.")
             with path.open("rb") as file:
@@ -116,6 +144,56 @@ class Snapshot:
             n=n,
         )
         return self._rows(rows) if rows else self.popular(n)
+
+    def fold_in(
+        self,
+        history: Sequence[str],
+        weights: Sequence[float] | None = None,
+        times: Sequence[datetime] | None = None,
+        text: str | None = None,
+        n: int = 20,
+    ) -> list[Row]:
+        """The list of somebody whom no run has seen: the rows that a run would give them.
+
+        The model is loaded at the first call. A text alone gives what it is similar to, and
+        neither gives what is popular.
+
+        Args:
+            history: what they like, item_ids or else titles.
+            weights: how much each counts, as in the table interactions; all alike where left out.
+            times: when each was, UTC where there is no zone; the order is not known where left out.
+            text: who they are or what they look for, in words; it is encoded as profiles are.
+            n: rows, at least 1.
+
+        Raises:
+            UserError: an item that is not known, numbers that do not fit, a snapshot without its
+                model, or a text that its encoder cannot be asked for.
+        """
+        return self._fold_in.rows(history, weights, times, text, n)
+
+    @cached_property
+    def _fold_in(self) -> "FoldIn":
+        from recsys_dagster.snapshots.fold_in import FoldIn
+
+        return FoldIn(self)
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the model lies that made the lists."""
+        return self.path / MODEL
+
+    def items(self) -> ItemColumns:
+        """The catalogue."""
+        found = self._columns(
+            "select item_id, title, coalesce(category, '') as category, "
+            "coalesce(age_days, 'nan'::double) as age_days from read_parquet($items)"
+        )
+        return ItemColumns(*(found[name] for name in ("item_id", "title", "category", "age_days")))
+
+    def recommendable(self) -> list[str]:
+        """The items that lists may hold, the most popular first."""
+        rows = self._query("select item_id from read_parquet($popular_items) order by rank")
+        return [item_id for (item_id,) in rows]
 
     def knows(self, user_id: str) -> bool:
         """Whether the user has a list of their own."""
@@ -226,14 +304,20 @@ class Snapshot:
         ]
 
     def _query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        with duckdb.connect() as connection:
+            return connection.execute(sql, parameters | self._paths(sql)).fetchall()
+
+    def _columns(self, sql: str) -> dict[str, Any]:
+        with duckdb.connect() as connection:
+            return connection.execute(sql, self._paths(sql)).fetchnumpy()
+
+    def _paths(self, sql: str) -> dict[str, str]:
         # Escaped, because DuckDB reads paths as patterns.
-        paths = {
+        return {
             table: glob.escape(str(self.path / f"{table}.parquet"))
             for table in TABLES
             if f"${table})" in sql
         }
-        with duckdb.connect() as connection:
-            return connection.execute(sql, parameters | paths).fetchall()
 
 
 def last_passed(folder: Path, catalog: str) -> Snapshot | None:

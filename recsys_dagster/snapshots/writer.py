@@ -17,7 +17,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_dagster.snapshots.reader import CURRENT, FORMAT, MANIFEST, TABLES, last_passed
+from recsys_dagster.snapshots.model_files import link_model, read_manifest
+from recsys_dagster.snapshots.reader import (
+    CURRENT,
+    FORMAT,
+    MANIFEST,
+    MODEL,
+    TABLES,
+    last_passed,
+)
 from recsys_dagster.writing import unwritten
 
 
@@ -28,6 +36,8 @@ def publish(
     made_at: pd.Timestamp,
     tables: Mapping[str, pa.Table],
     about: Mapping[str, Any],
+    model: Path,
+    settings: Mapping[str, Any],
 ) -> Path:
     """Write a snapshot and make it current.
 
@@ -38,6 +48,8 @@ def publish(
         made_at: naive UTC.
         tables: the tables of `TABLES` by name.
         about: what else the manifest says: settings, and what the tables were made from.
+        model: the folder of the model that made the lists; the snapshot holds it too.
+        settings: of its strategy.
 
     Returns:
         the snapshot's folder.
@@ -59,6 +71,7 @@ def publish(
             "run_id": run_id,
             "made_at": made_at.isoformat() + "Z",
             **about,
+            "model": _model(model, hidden / MODEL) | {"settings": settings},
             "files": files,
         }
         _write_text(hidden / MANIFEST, json.dumps(manifest, indent=2) + "\n")
@@ -69,6 +82,11 @@ def publish(
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return home / name
+
+
+def _model(folder: Path, into: Path) -> dict[str, Any]:
+    link_model(folder, into)
+    return read_manifest(into)
 
 
 def remove_old(folder: Path, catalog: str, keep: int) -> int:

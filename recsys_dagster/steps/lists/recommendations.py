@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from recsys_dagster.steps.lists.reranking import Reranking, fill, rerank
-from recsys_dagster.steps.models.base import NOT_RANKED, Model, UserBlock
+from recsys_dagster.steps.models.base import NOT_RANKED, Model, Strategy, UserBlock
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.similarity.ranking import top_n
@@ -255,8 +256,7 @@ def _largest(parts: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 def recommendations_table(
     blocks: Iterator[Lists],
     behaviour: Behaviour,
-    strategy: str,
-    without_history: str,
+    strategy: Strategy[Any],
     run_id: str,
     made_at: pd.Timestamp,
 ) -> pa.Table:
@@ -265,14 +265,13 @@ def recommendations_table(
     Args:
         blocks: what `recommend` yields.
         behaviour: the matrices that give positions their ids.
-        strategy: name for the rows that the model ranked.
-        without_history: the same for users without a history.
+        strategy: whose model ranked.
         run_id: the Dagster run.
         made_at: naive UTC.
     """
     user_ids = pa.array(behaviour.user_ids, pa.string())
     item_ids = pa.array(behaviour.item_ids, pa.string())
-    strategies = pa.array([strategy, without_history, "popular"])
+    strategies = pa.array([strategy.name, strategy.without_history, "popular"])
     is_new = np.diff(behaviour.positives.indptr) == 0
     run, time = pa.scalar(run_id), pa.scalar(made_at.to_pydatetime(), pa.timestamp("us"))
     schema = pa.schema(

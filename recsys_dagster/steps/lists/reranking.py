@@ -66,21 +66,44 @@ class Reranking:
             item_vectors: float32 (items × d), in the order of `behaviour.item_ids`.
             centre: subtract the mean item vector before a cosine.
         """
-        if not rules.reorder:
-            return None
         item_ids = behaviour.item_ids
         categories = np.full(len(item_ids), NO_CATEGORY)
         categories[item_ids.get_indexer(items["item_id"])] = pd.factorize(items["category"])[0]
+        ages = np.full(len(item_ids), np.nan)
+        if rules.freshness_boost > 0:
+            ages = item_ages(item_ids, items, interactions)
+        return cls.over(rules, categories, ages, item_vectors, behaviour.in_catalogue, centre)
+
+    @classmethod
+    def over(
+        cls,
+        rules: RuleSettings,
+        categories: np.ndarray,
+        ages: np.ndarray,
+        item_vectors: np.ndarray,
+        in_catalogue: np.ndarray,
+        centre: bool,
+    ) -> Self | None:
+        """The same of what is known of each item's position.
+
+        Args:
+            rules: the catalog's.
+            categories: int64 (items,), a number a category, `NO_CATEGORY` where there is none.
+            ages: float64 (items,), days; NaN where unknown.
+            item_vectors: float32 (items × d), as the encoder gave them.
+            in_catalogue: bool (items,).
+            centre: subtract the mean item vector before a cosine.
+        """
+        if not rules.reorder:
+            return None
         vectors = freshness = None
         if rules.diversity > 0:
             # Only the catalogue's items have vectors and take part in the mean.
-            known = behaviour.in_catalogue
             vectors = np.zeros_like(item_vectors)
-            space = Space.of(item_vectors[known], "cosine", centre)
-            vectors[known] = space.project(item_vectors[known])
+            space = Space.of(item_vectors[in_catalogue], "cosine", centre)
+            vectors[in_catalogue] = space.project(item_vectors[in_catalogue])
         if rules.freshness_boost > 0:
-            half_lives = item_ages(item_ids, items, interactions) / rules.freshness_half_life_days
-            lift = rules.freshness_boost * 0.5**half_lives
+            lift = rules.freshness_boost * 0.5 ** (ages / rules.freshness_half_life_days)
             freshness = np.nan_to_num(lift, nan=0.0).astype(np.float32)
         return cls(rules.max_per_category, categories, rules.diversity, vectors, freshness)
 

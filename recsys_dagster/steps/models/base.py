@@ -76,6 +76,11 @@ class Evidence:
     item_neighbours: Callable[[], sparse.csr_matrix]
 
     @property
+    def items(self) -> int:
+        """How many items there are."""
+        return len(self.behaviour.item_ids)
+
+    @property
     def projected(self) -> np.ndarray:
         """The item vectors in the space, float32 (items × d); zeros for items without one."""
         known = self.behaviour.in_catalogue

@@ -1,5 +1,6 @@
 """Tables as matrices: positions of ids, sparse user × item matrices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,7 @@ class Behaviour:
         items: pd.DataFrame,
         half_life_days: float,
         half_life_positions: float,
+        item_ids: Sequence[str] | None = None,
     ) -> "Behaviour":
         """Build the matrices.
 
@@ -66,13 +68,19 @@ class Behaviour:
             items: table `items`; its item_id and available are read.
             half_life_days: days, > 0.
             half_life_positions: steps, > 0.
+            item_ids: of the columns, sorted, where they are given; pairs with others are left
+                out.
         """
         users = pd.Index(user_ids).sort_values()
         catalogue = pd.Index(items["item_id"])
-        item_ids = catalogue.union(pd.Index(interactions["item_id"].unique())).sort_values()
+        if item_ids is None:
+            known = catalogue.union(pd.Index(interactions["item_id"].unique())).sort_values()
+        else:
+            known = pd.Index(item_ids, dtype="str")
+            interactions = interactions[interactions["item_id"].isin(known)]
         rows = users.get_indexer(interactions["user_id"])
-        columns = item_ids.get_indexer(interactions["item_id"])
-        shape = (len(users), len(item_ids))
+        columns = known.get_indexer(interactions["item_id"])
+        shape = (len(users), len(known))
         half_lives = _half_lives(interactions, half_life_days, half_life_positions)
         decay = 0.5 ** np.minimum(half_lives, MAX_HALF_LIVES)
         positive = interactions["positive"].to_numpy(dtype=bool)
@@ -84,18 +92,59 @@ class Behaviour:
 
         left_out = interactions["left_out"].to_numpy(dtype=bool)
         unavailable = items.loc[~items["available"].astype(bool), "item_id"]
-        in_catalogue = item_ids.isin(catalogue)
+        in_catalogue = known.isin(catalogue)
         return cls(
             users,
-            item_ids,
+            known,
             sparse.csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape),
             of_liked((interactions["weight"].to_numpy() * decay)[positive]),
             of_liked(1 / (1 + _later(liked))),
             of_liked(ages.to_numpy()),
             in_catalogue,
-            in_catalogue & ~item_ids.isin(unavailable),
-            np.bincount(columns[~left_out], minlength=len(item_ids)) == 0,
+            in_catalogue & ~known.isin(unavailable),
+            np.bincount(columns[~left_out], minlength=len(known)) == 0,
         )
+
+
+@dataclass(frozen=True)
+class OneHistory:
+    """One user's history, as `Behaviour` would have its row.
+
+    Attributes:
+        positives: float32 csr (1 × items) of ones.
+        weights: float32 csr (1 × items), decayed.
+        recency: float32 csr (1 × items).
+    """
+
+    positives: sparse.csr_matrix
+    weights: sparse.csr_matrix
+    recency: sparse.csr_matrix
+
+
+def one_history(
+    places: np.ndarray, weights: np.ndarray, days: np.ndarray, items: int, half_life_days: float
+) -> OneHistory:
+    """The row of somebody who likes some items.
+
+    Args:
+        places: int64 (h,), positions of the items, none twice.
+        weights: float64 (h,), how much each counts.
+        days: float64 (h,), when each was, on any scale of days; NaN where unknown.
+        items: how many there are.
+        half_life_days: days, > 0.
+    """
+    order = np.argsort(places)
+    places, weights, days = places[order], weights[order], days[order]
+    newest = np.nanmax(days, initial=-np.inf)
+    half_lives = np.nan_to_num((newest - days) / half_life_days, nan=0.0)
+    decay = 0.5 ** np.minimum(half_lives, MAX_HALF_LIVES)
+    later = (days[None, :] > days[:, None]).sum(axis=1)
+
+    def row(values: np.ndarray) -> sparse.csr_matrix:
+        found = (values.astype(np.float32), places, np.array([0, len(places)]))
+        return sparse.csr_matrix(found, shape=(1, items))
+
+    return OneHistory(row(np.ones(len(places))), row(weights * decay), row(1 / (1 + later)))
 
 
 def ones(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
