@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from recsys_dagster.steps.models.strategies import Evidence, Fits, fit
 from rich.console import Console
 from rich.table import Table as RichTable
 from scipy import sparse
@@ -42,7 +43,6 @@ from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.evaluation.tuning import Settings, chosen, free_knobs, search
 from recsys_dagster.steps.models.base import ItemWeightsModel, Model
-from recsys_dagster.steps.models.strategies import Evidence, Fits, fit
 from recsys_dagster.steps.similarity.nearest import Space
 
 SETTINGS = Path(__file__).with_name("published_settings.json")

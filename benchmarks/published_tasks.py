@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from recsys_dagster.steps.models.strategies import Evidence
 from scipy import sparse
 
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.steps.models.behaviour import Behaviour
-from recsys_dagster.steps.models.strategies import Evidence
+from recsys_dagster.steps.prepare.histories import histories_table
 from recsys_dagster.steps.prepare.texts import item_texts
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -204,8 +205,8 @@ def evidence_of(task: Task, train: sparse.csr_matrix, *, in_order: bool = False)
             "left_out": False,
         }
     )
-    items = pd.DataFrame({"item_id": task.items, "available": True})
-    behaviour = Behaviour.of(interactions, pd.Series(task.users), items, 180.0, 50.0)
+    histories = histories_table(interactions, pd.Series(task.users), 180.0, 50.0)
+    behaviour = Behaviour.of(histories, task.items)
     empty = sparse.csr_matrix(train.shape, dtype=np.float32)
     square = sparse.csr_matrix((train.shape[1],) * 2, dtype=np.float32)
     return Evidence(behaviour, task.item_vectors, empty, square)

@@ -1,31 +1,29 @@
 """The only assembler: catalogs and resources in, Dagster definitions out."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import dagster as dg
 
-from recsys_dagster.assets import (
-    embeddings,
-    evaluation,
-    held_back,
-    interactions,
-    items,
-    model,
-    recommendations,
-    similarity,
-    texts,
-    users,
-)
 from recsys_dagster.assets.checks import CHECKS
-from recsys_dagster.assets.common import IO_MANAGER, Stage
+from recsys_dagster.assets.common import IO_MANAGER
+from recsys_dagster.assets.embeddings import embeddings_assets
+from recsys_dagster.assets.evaluation import evaluation_assets
 from recsys_dagster.assets.faulty import faulty_specs
-from recsys_dagster.assets.published import published_asset
+from recsys_dagster.assets.held_back import held_back_assets
+from recsys_dagster.assets.interactions import interactions_assets
+from recsys_dagster.assets.items import items_assets
+from recsys_dagster.assets.model import model_assets
+from recsys_dagster.assets.published import published_assets
 from recsys_dagster.assets.raw import raw_assets
+from recsys_dagster.assets.recommendations import recommendations_assets
+from recsys_dagster.assets.similarity import similarity_assets
 from recsys_dagster.assets.sources import source_specs
+from recsys_dagster.assets.texts import texts_assets
 from recsys_dagster.assets.tuning import tuning_spec
+from recsys_dagster.assets.users import users_assets
 from recsys_dagster.automation.alerts import alert_sensor
 from recsys_dagster.automation.conditions import check_condition, condition_of, condition_sensor
 from recsys_dagster.automation.executor import catalog_executor
@@ -50,21 +48,21 @@ WAREHOUSE_RETRIES = 3
 Found = TypeVar("Found")
 LOG = logging.getLogger(__name__)
 
-MODULES = (
-    interactions,
-    items,
-    users,
-    texts,
-    embeddings,
-    similarity,
-    held_back,
-    model,
-    recommendations,
-    evaluation,
+STAGES: tuple[Callable[[Catalog], list[dg.AssetsDefinition]], ...] = (
+    raw_assets,
+    interactions_assets,
+    items_assets,
+    users_assets,
+    texts_assets,
+    embeddings_assets,
+    similarity_assets,
+    model_assets,
+    recommendations_assets,
+    published_assets,
+    held_back_assets,
+    evaluation_assets,
 )
-STAGES = [
-    value for module in MODULES for value in vars(module).values() if isinstance(value, Stage)
-]
+"""What makes the assets of a catalog, in flow order."""
 
 
 def build_defs(
@@ -155,13 +153,8 @@ def _assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
             automation_condition=condition_of(catalog, table),
         )
 
-    made = [
-        *raw_assets(catalog),
-        *(stage.of(catalog) for stage in STAGES),
-        published_asset(catalog),
-    ]
     return [
         *source_specs(catalog),
-        *(asset.map_asset_specs(versioned) for asset in made),
+        *(asset.map_asset_specs(versioned) for stage in STAGES for asset in stage(catalog)),
         tuning_spec(catalog),
     ]

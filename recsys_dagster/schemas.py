@@ -19,12 +19,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: one row a `key`; `open` tables also keep the source's own columns."""
+    """A table: one row a `key`.
+
+    `open` tables also keep the source's own columns; those `on_request` are made when somebody asks
+    for them, and by no refresh.
+    """
 
     name: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     open: bool = False
+    on_request: bool = False
 
     @property
     def column_names(self) -> list[str]:
@@ -120,6 +125,20 @@ USERS = Table(
     ),
     open=True,
 )
+HISTORIES = Table(
+    "histories",
+    ("user_id",),
+    (
+        USER_ID,
+        Column("item_ids", "VARCHAR[]", "every item of the user, the oldest first"),
+        Column("positives", "BOOLEAN[]", "of each: whether it is positive"),
+        Column("left_out", "BOOLEAN[]", "of each: seen, but not learned from, by a minimum"),
+        Column("weights", "FLOAT[]", "of each: its weight, decayed by its age"),
+        Column("recencies", "FLOAT[]", "of positives: 1 / (1 + the user's later positives)"),
+        Column("first_timestamps", "TIMESTAMP[]", "of each: its first time, UTC"),
+        Column("last_timestamps", "TIMESTAMP[]", "of each: its last time, UTC"),
+    ),
+)
 TEXT_COLUMNS = (
     Column("text", "VARCHAR", "the cleaned text that is encoded"),
     Column("text_hash", "VARCHAR", "SHA-256 of the text, hexadecimal"),
@@ -146,6 +165,7 @@ USER_EMBEDDINGS = Table(
         USER_ID,
         Column("embedding", EMBEDDING, "the user's vector in the space of the items"),
         Column("vector_source", "VARCHAR", "history, text or blend"),
+        Column("seen_count", "BIGINT", "items of the catalogue that the user has seen"),
     ),
 )
 SIMILARITY_MATRIX = Table(
@@ -186,7 +206,12 @@ MODEL = Table(
 POPULAR_ITEMS = Table(
     "popular_items",
     ("item_id",),
-    (ITEM_ID, Column("score", "DOUBLE", "share of the users who like the item"), RANK),
+    (
+        ITEM_ID,
+        Column("score", "DOUBLE", "share of the users who like the item"),
+        RANK,
+        Column("age_days", "DOUBLE", "from its making to the newest interaction; null if unknown"),
+    ),
 )
 RECOMMENDATIONS = Table(
     "recommendations",
@@ -213,7 +238,14 @@ EVALUATION_SPLIT = Table(
     (
         USER_ID,
         ITEM_ID,
+        Column("split", "VARCHAR", "what it is split by: time, last, random or column"),
         Column("part", "VARCHAR", "train, valid or test; null: of no part in the measurement"),
+        Column("weight", "DOUBLE", "as in interactions"),
+        Column("positive", "BOOLEAN", "of train: whether it was positive by what was known then"),
+        Column("left_out", "BOOLEAN", "of train: seen, but not learned from"),
+        Column("first_timestamp", "TIMESTAMP", "first time, UTC"),
+        Column("last_timestamp", "TIMESTAMP", "of train: last time that was known then, UTC"),
+        Column("last_position", "DOUBLE", "as in interactions"),
     ),
 )
 TUNING = Table(
@@ -231,12 +263,14 @@ TUNING = Table(
         Column("chosen", "BOOLEAN", "used from then on; ahead by more than its standard error"),
         Column("seconds", "DOUBLE", "of fitting and ranking"),
     ),
+    on_request=True,
 )
 EVALUATION = Table(
     "evaluation",
     ("strategy", "slice", "metric"),
     (
         Column("strategy", "VARCHAR", "what was measured"),
+        Column("model", "VARCHAR", "the fingerprint of its fit on train"),
         Column("slice", "VARCHAR", "all, or the part of users or items that counts"),
         Column("metric", "VARCHAR", "such as recall@20"),
         Column("users", "BIGINT", "users who count"),
@@ -265,6 +299,7 @@ TABLES: dict[str, Table] = {
         ITEMS,
         REJECTED_ITEMS,
         USERS,
+        HISTORIES,
         ITEM_TEXTS,
         USER_TEXTS,
         ITEM_EMBEDDINGS,

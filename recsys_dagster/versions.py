@@ -61,20 +61,21 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "items": ("items", ("items.columns", "items.text")),
     "users": ("users", ("users.columns",)),
+    "histories": ("users", HISTORY),
     "item_texts": ("texts", ("items.text",)),
     "user_texts": ("texts", ("users.text",)),
     "item_embeddings": ("embeddings", ("encoder",)),
     "user_embeddings": (
         "embeddings",
-        ("encoder", "users.vectors", "users.text_share", *HISTORY),
+        ("encoder", "users.vectors", "users.text_share"),
     ),
     "similarity_matrix": ("similarity", (*SPACE, "matrix_width")),
     "item_neighbours": ("similarity", (*SPACE, "neighbours")),
-    "model": ("model", ("strategy", "models", *SPACE, *HISTORY)),
-    "popular_items": ("recommendations", (*NARROWING, *HISTORY)),
+    "model": ("model", ("strategy", "models", *SPACE)),
+    "popular_items": ("recommendations", NARROWING),
     "recommendations": (
         "recommendations",
-        ("strategy", "list_length", *NARROWING, *ORDERING, *SPACE, *HISTORY),
+        ("strategy", "list_length", *NARROWING, *ORDERING, *SPACE),
     ),
     "published": ("published", ()),
     "evaluation_split": (
@@ -94,6 +95,13 @@ def code_version(table: str, catalog: Catalog) -> str:
     values = catalog.model_dump(mode="json")
     chosen = {path: _value(values, path) for path in settings}
     return digest(_code_digest(f"recsys_dagster.assets.{module}"), json.dumps(chosen))
+
+
+def fit_version(catalog: Catalog) -> str:
+    """A short fingerprint of the code that fits models, and of the space where they compare."""
+    values = catalog.model_dump(mode="json")
+    chosen = {path: _value(values, path) for path in SPACE}
+    return digest(_code_digest("recsys_dagster.steps.models"), json.dumps(chosen))
 
 
 def digest(*parts: str) -> str:

@@ -1,27 +1,29 @@
 """What the assets that are tables have in common.
 
-Each is made for every catalog by the same function; nothing is made of tables that did not pass
-their checks, and nothing is made again that would be the same.
+A stage is a plain function: of the running context, a catalog, and what is named by its further
+parameters (tables of the catalog, resources `recsys_…`, its `config`). `table_assets` makes of it
+the assets of one catalog. Nothing is made of tables that did not pass their checks, and nothing is
+made again that would be the same.
 """
 
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import wraps
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.gate import require_passed
-from recsys_dagster.assets.run_context import catalog_of
+from recsys_dagster.assets.metadata import STAGE
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.warehouse import (
+    ARROW,
     DATA_VERSION,
+    FRAME,
     Warehouse,
     comment_of,
     to_arrow,
@@ -42,121 +44,131 @@ MADE_BY = "made_by_run"
 """Of a table that a run left as it was: the run that made it."""
 PRIORITY = "dagster/priority"
 POOL_PREFIX = "recsys_"
+AS_ARROW = ("item_embeddings", "item_neighbours")
+"""Tables that come as Arrow where a stage does not say how it takes them."""
+RESOURCE_PREFIX = "recsys_"
 DONE = ("rows_read", "texts_encoded", "texts_from_store", "encoding_seconds")
 """Metadata that count what a run did; all others say what the table is."""
 COSTLY, LAST = -10, -20
 """Priority of a stage that everything cheap in the run, checks above all, goes before, and of one
 that what is published need not wait for."""
 
-Outputs = Iterator[dg.Output | dg.MaterializeResult]
-AlsoMadeWith = Callable[[Catalog, Mapping[str, Any]], str]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What makes the same assets for every catalog.
-
-    Attributes:
-        function: what works out the tables, without anything around it.
-        of: the assets of a catalog: keys [catalog, table], the step named by both.
-    """
-
-    function: Callable[..., Any]
-    of: Callable[[Catalog], dg.AssetsDefinition]
-
-
-def table_asset(
-    *,
-    also_made_with: AlsoMadeWith | None = None,
-    kinds: set[str] = TABLE,
-    tags: Mapping[str, str],
-    guarded_by: tuple[str, ...] = (),
-    priority: int = 0,
-) -> Callable[[FunctionType], Stage]:
-    """Make a stage of a function that returns one table, named as the table.
-
-    Args:
-        also_made_with: what decides the table beside its code, settings and inputs, as text.
-        kinds: what the UI shows the asset to be.
-        tags: of the asset.
-        guarded_by: tables beside its inputs whose checks must not have failed.
-        priority: of its step among those that could be next.
-    """
-
-    def decorate(function: FunctionType) -> Stage:
-        name = function.__name__
-        compute: Any = unless_unchanged(function, (name,), also_made_with, guarded_by)
-
-        def of(catalog: Catalog) -> dg.AssetsDefinition:
-            declare: Any = dg.asset
-            define = declare(
-                name=name,
-                key_prefix=catalog.name,
-                group_name=catalog.name,
-                ins=_inputs(compute, catalog),
-                owners=OWNERS,
-                kinds=kinds,
-                tags=tags,
-                metadata=spec_metadata(catalog, name, function),
-                op_tags={PRIORITY: str(priority)},
-                pool=pool_of(catalog.name),
-                dagster_type=dg.Any,
-                io_manager_key=IO_MANAGER,
-            )
-            return define(compute)
-
-        return Stage(function, of)
-
-    return decorate
+AlsoMadeWith = Callable[[Mapping[str, Any]], str]
 
 
 def table_assets(
-    descriptions: Mapping[str, str], *, tags: Mapping[str, str]
-) -> Callable[[FunctionType], Stage]:
-    """Make a stage of a function that yields several tables.
+    catalog: Catalog,
+    function: FunctionType,
+    *,
+    stage: str,
+    tables: Mapping[str, str] | None = None,
+    inputs: Sequence[str] = (),
+    also_made_with: AlsoMadeWith | None = None,
+    kinds: set[str] = TABLE,
+    group: str | None = None,
+    guarded_by: tuple[str, ...] = (),
+    priority: int = 0,
+) -> dg.AssetsDefinition:
+    """The assets of a catalog that a stage's function makes: keys [catalog, table].
+
+    They are left alone while what they are made from is the same. What a table was made from
+    (code, settings, the content of its inputs) is kept with it in the warehouse, in the transaction
+    that writes it. Both hold for a table that a run was broken off before: it was never written,
+    and nothing says that it was.
+
+    Nothing is made of a table whose blocking checks have not passed, in whatever run that is.
 
     Args:
-        descriptions: table → what the UI says of it; the first one names the step.
-        tags: of the assets.
+        catalog: whose.
+        function: takes the context, the catalog, and by name: tables of the catalog, typed as
+            pandas or Arrow; resources, whose names begin with `recsys_`; `config`. Where it takes
+            `**tables`, embeddings and neighbours come as Arrow.
+        stage: what the UI tags the assets with.
+        tables: table → what the UI says of it, where the function yields several; the first one
+            names the step. Else the table is named as the function, and described by it.
+        inputs: tables that the function takes in this catalog beside those that it names without
+            a default: by a parameter with one, or by `**tables`.
+        also_made_with: what decides the tables beside code, settings and inputs, as text; of what
+            the function is given by name.
+        kinds: what the UI shows the assets to be.
+        group: of the assets; the catalog's where it is left out.
+        guarded_by: tables beside the inputs whose checks must not have failed.
+        priority: of the step among those that could be next.
     """
+    name = function.__name__
+    described = tables or {name: inspect.getdoc(function) or ""}
+    parameters = inspect.signature(function).parameters
+    hints = get_type_hints(function)
+    named = [each for each, parameter in parameters.items() if parameter.default is parameter.empty]
+    given_tables = dict.fromkeys([*(each for each in named if each in TABLES), *inputs])
+    resources = [each for each in parameters if each.startswith(RESOURCE_PREFIX)]
+    config: type[dg.Config] | None = hints.get("config")
 
-    def decorate(function: FunctionType) -> Stage:
-        compute: Any = unless_unchanged(function, tuple(descriptions))
+    def compute(context: dg.AssetExecutionContext, **given: Any) -> Iterator[Any]:
+        warehouse: Warehouse = context.resources.recsys_warehouse
+        require_passed(context.run, warehouse, catalog, next(iter(described)), given, guarded_by)
+        versions = {each: data_version(table) for each, table in sorted(given.items())}
+        arguments = given | {each: getattr(context.resources, each) for each in resources}
+        if config is not None:
+            arguments["config"] = config(**context.op_execution_context.op_config)
+        codes = {table: code_version(table, catalog) for table in sorted(described)}
+        made_from = digest(
+            *codes.values(),
+            *(f"{each} {version}" for each, version in versions.items()),
+            also_made_with(arguments) if also_made_with else "",
+        )
+        comments = [warehouse.comment(catalog.name, table) for table in described]
+        if all(comment.get(MADE_FROM) == made_from for comment in comments):
+            context.log.info("left as it is: nothing that it is made from has changed")
+            for table, comment in zip(described, comments, strict=True):
+                yield unchanged(context, dg.AssetKey([catalog.name, table]), comment[DATA_VERSION])
+            return
+        made = function(context, catalog, **arguments)
+        if isinstance(made, dg.Output):
+            made = [dg.Output(made.value, name, metadata=made.metadata)]
+        for output in made:
+            yield _remembering(context, output, made_from, versions, codes[output.output_name])
 
-        def of(catalog: Catalog) -> dg.AssetsDefinition:
-            outs = {
-                table: dg.AssetOut(
-                    key_prefix=catalog.name,
-                    group_name=catalog.name,
-                    description=description,
-                    owners=OWNERS,
-                    kinds=TABLE,
-                    tags=tags,
-                    metadata=spec_metadata(catalog, table, function),
-                    dagster_type=dg.Any,
-                    io_manager_key=IO_MANAGER,
-                )
-                for table, description in descriptions.items()
-            }
-            return dg.multi_asset(
-                name=f"{catalog.name}__{next(iter(descriptions))}",
-                outs=outs,
-                ins=_inputs(compute, catalog),
-                pool=pool_of(catalog.name),
-            )(compute)
+    return dg.multi_asset(
+        name=f"{catalog.name}__{next(iter(described))}",
+        outs={
+            table: dg.AssetOut(
+                key_prefix=catalog.name,
+                group_name=group or catalog.name,
+                description=description,
+                owners=OWNERS,
+                kinds=kinds,
+                tags={STAGE: stage},
+                metadata=spec_metadata(catalog, table, function),
+                dagster_type=dg.Any,
+                io_manager_key=IO_MANAGER,
+            )
+            for table, description in described.items()
+        },
+        ins={
+            each: dg.AssetIn(
+                dg.AssetKey([catalog.name, each]), dagster_type=_dagster_type(each, hints)
+            )
+            for each in given_tables
+        },
+        required_resource_keys={"recsys_warehouse", *resources},
+        config_schema=config.to_fields_dict() if config else None,
+        op_tags={PRIORITY: str(priority)},
+        pool=pool_of(catalog.name),
+    )(compute)
 
-        return Stage(function, of)
 
-    return decorate
+def _dagster_type(table: str, hints: Mapping[str, Any]) -> dg.DagsterType:
+    """Arrow or pandas, as a parameter asks for it; `X | None` asks for X."""
+    hint = hints.get(table)
+    if hint is None:
+        return ARROW if table in AS_ARROW else FRAME
+    return ARROW if pa.Table in (hint, *get_args(hint)) else FRAME
 
 
-def _inputs(compute: Any, catalog: Catalog) -> dict[str, dg.AssetIn]:
-    """The catalog's own tables, for the parameters named as tables."""
-    return {
-        name: dg.AssetIn(dg.AssetKey([catalog.name, name]))
-        for name in compute.__signature__.parameters
-        if name in TABLES
-    }
+def quality_group(catalog: str) -> str:
+    """The group of what measures a catalog's strategies, apart from what is published."""
+    return f"{catalog}_quality"
 
 
 def pool_of(catalog: str) -> str:
@@ -192,67 +204,6 @@ def spec_metadata(catalog: Catalog, table: str, function: Callable[..., Any]) ->
     return known
 
 
-def unless_unchanged(
-    function: Callable[..., Any],
-    tables: tuple[str, ...],
-    also_made_with: AlsoMadeWith | None = None,
-    guarded_by: tuple[str, ...] = (),
-) -> Callable[..., Outputs]:
-    """An asset's function that leaves its tables alone while what they are made from is the same.
-
-    What a table was made from (code, settings, the content of its inputs) is kept with it in the
-    warehouse, in the transaction that writes it. Both hold for a table that a run was broken off
-    before: it was never written, and nothing says that it was.
-
-    Nothing is made of a table whose blocking checks have not passed, in whatever run that is.
-    """
-    signature = inspect.signature(function)
-    inputs = tuple(name for name in signature.parameters if name in TABLES)
-
-    @wraps(function)
-    def compute(context: dg.AssetExecutionContext, **arguments: Any) -> Outputs:
-        recsys_warehouse: Warehouse = arguments["recsys_warehouse"]
-        catalog = catalog_of(context, arguments["recsys_catalogs"])
-        require_passed(context.run, recsys_warehouse, catalog, tables[0], inputs, guarded_by)
-        given = {
-            name: data_version(value)
-            for name, value in sorted(arguments.items())
-            if isinstance(value, pd.DataFrame | pa.Table)
-        }
-        codes = {table: code_version(table, catalog) for table in sorted(tables)}
-        made_from = digest(
-            *codes.values(),
-            *(f"{name} {version}" for name, version in given.items()),
-            also_made_with(catalog, arguments) if also_made_with else "",
-        )
-        memories = [recsys_warehouse.comment(catalog.name, table) for table in tables]
-        if all(memory.get(MADE_FROM) == made_from for memory in memories):
-            context.log.info("left as it is: nothing that it is made from has changed")
-            for table, memory in zip(tables, memories, strict=True):
-                yield unchanged(context, dg.AssetKey([catalog.name, table]), memory[DATA_VERSION])
-            return
-        if "recsys_warehouse" not in signature.parameters:
-            del arguments["recsys_warehouse"]
-        made = function(context, **arguments)
-        for output in [made] if isinstance(made, dg.Output) else made:
-            yield _remembering(context, output, made_from, given, codes)
-
-    _take_warehouse_too(compute, signature)
-    return compute
-
-
-def _take_warehouse_too(compute: Any, signature: inspect.Signature) -> None:
-    """Tell Dagster what to hand over: what the function asks for, and the warehouse."""
-    parameters = dict(signature.parameters)
-    parameters["recsys_warehouse"] = inspect.Parameter(
-        "recsys_warehouse", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Warehouse
-    )
-    compute.__signature__ = inspect.Signature(list(parameters.values()))
-    compute.__annotations__ = {
-        name: hint for name, hint in compute.__annotations__.items() if name != "return"
-    } | {"recsys_warehouse": Warehouse}
-
-
 def unchanged(
     context: dg.AssetExecutionContext, key: dg.AssetKey, data_version: str
 ) -> dg.MaterializeResult:
@@ -285,25 +236,24 @@ def _remembering(
     context: dg.AssetExecutionContext,
     output: dg.Output,
     made_from: str,
-    given: Mapping[str, str],
-    codes: Mapping[str, str],
+    versions: Mapping[str, str],
+    code: str,
 ) -> dg.Output[pa.Table]:
-    value = output.value
+    """The output with what it was made from, and its version told to Dagster."""
+    value, name = output.value, output.output_name
     table = value if isinstance(value, pa.Table) else to_arrow(value)
     version = content_digest(table)
-    context.set_data_version(
-        context.asset_key_for_output(output.output_name), dg.DataVersion(version)
-    )
+    context.set_data_version(context.asset_key_for_output(name), dg.DataVersion(version))
     return dg.Output(
         with_comment(
             table,
             {
                 MADE_FROM: made_from,
-                MADE_OF: json.dumps(given),
-                MADE_BY_CODE: codes[context.asset_key_for_output(output.output_name).path[-1]],
+                MADE_OF: json.dumps(versions),
+                MADE_BY_CODE: code,
                 DATA_VERSION: version,
             },
         ),
-        output.output_name,
+        name,
         metadata={**output.metadata, "unchanged": False},
     )

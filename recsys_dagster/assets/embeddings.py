@@ -9,19 +9,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import COSTLY, TABLE, table_asset
+from recsys_dagster.assets.common import COSTLY, TABLE, table_assets
 from recsys_dagster.assets.metadata import (
     ENCODER,
     FINGERPRINT,
-    STAGE,
     bars,
     column_lineage,
     counted,
     plane,
 )
 from recsys_dagster.assets.progress import Narrator
-from recsys_dagster.assets.run_context import catalog_of
-from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.embedding_store import (
     Encoded,
@@ -43,23 +40,42 @@ RETRY_SECONDS = 60
 ENCODED = {*TABLE, "pytorch", "huggingface"}
 
 
-def _encoder_of(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
-    """The fingerprint of the weights: a model's name says nothing of what is behind it."""
-    if catalog.encoder.model == "tfidf":
-        return ""
-    return load_encoder(arguments["recsys_encoder"], catalog, "document").fingerprint
+def embeddings_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The assets item_embeddings and user_embeddings of a catalog."""
+    is_tfidf = catalog.encoder.model == "tfidf"
+
+    def encoder(arguments: Mapping[str, Any]) -> str:
+        """The fingerprint of the weights: a model's name says nothing of what is behind it."""
+        if is_tfidf:
+            return ""
+        return load_encoder(arguments["recsys_encoder"], catalog, "document").fingerprint
+
+    return [
+        table_assets(
+            catalog,
+            item_embeddings,
+            stage="embeddings",
+            also_made_with=encoder,
+            kinds=ENCODED,
+            # Where those are refused, no list comes of what is encoded.
+            guarded_by=("interactions",),
+            priority=COSTLY,
+        ),
+        table_assets(
+            catalog,
+            user_embeddings,
+            stage="embeddings",
+            inputs=("item_texts",) if is_tfidf else (),
+            also_made_with=encoder,
+            kinds=ENCODED,
+            priority=COSTLY,
+        ),
+    ]
 
 
-@table_asset(
-    also_made_with=_encoder_of,
-    kinds=ENCODED,
-    tags={STAGE: "embeddings"},
-    guarded_by=("interactions",),  # where those are refused, no list comes of what is encoded
-    priority=COSTLY,
-)
 def item_embeddings(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
+    catalog: Catalog,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
     item_texts: pd.DataFrame,
@@ -70,7 +86,6 @@ def item_embeddings(
     `v_i = encoder(text_i)`, kept under `(fingerprint, text_hash)`; the fingerprint covers weights,
     prompt, length, dimension and number format.
     """
-    catalog = catalog_of(context, recsys_catalogs)
     encoded, metadata = encode_texts(
         context, catalog, recsys_encoder, recsys_warehouse, item_texts, item_texts, "document"
     )
@@ -103,17 +118,15 @@ def item_embeddings(
     )
 
 
-@table_asset(also_made_with=_encoder_of, kinds=ENCODED, tags={STAGE: "embeddings"}, priority=COSTLY)
 def user_embeddings(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
+    catalog: Catalog,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
-    interactions: pd.DataFrame,
-    users: pd.DataFrame,
+    histories: pa.Table,
     user_texts: pd.DataFrame,
-    item_texts: pd.DataFrame,
     item_embeddings: pa.Table,
+    item_texts: pd.DataFrame | None = None,
 ) -> dg.Output[pa.Table]:
     """A vector a user, in the space of the items: of the items they like, of their encoded profile
     text, or a blend of the two.
@@ -123,16 +136,9 @@ def user_embeddings(
     - text: `v_u = encoder(profile_u)`
     - blend: `text_share · text + (1 − text_share) · history`
     """
-    catalog = catalog_of(context, recsys_catalogs)
     settings = catalog.users
     item_ids = item_embeddings["item_id"].to_pandas()
-    behaviour = Behaviour.of(
-        interactions,
-        users["user_id"],
-        pd.DataFrame({"item_id": item_ids}).assign(available=True),  # of no matter to a history
-        settings.half_life_days,
-        settings.half_life_positions,
-    )
+    behaviour = Behaviour.of(histories, item_ids)
     vectors_of_items = vectors_from_arrow(item_embeddings["embedding"])
     metadata: dict[str, dg.MetadataValue] = {}
     text_vectors = None
@@ -153,6 +159,7 @@ def user_embeddings(
             "user_id": pa.array(behaviour.user_ids[made.has_vector], pa.string()),
             "embedding": vectors_to_arrow(made.vectors),
             "vector_source": pa.array(made.sources.tolist(), pa.string()),
+            "seen_count": pa.array(behaviour.seen_in_catalogue[made.has_vector], pa.int64()),
         }
     )
     counts = pd.Series(made.sources).value_counts().to_dict()
@@ -175,7 +182,7 @@ def encode_texts(
     resource: TextEncoder,
     warehouse: Warehouse,
     texts: pd.DataFrame,
-    corpus: pd.DataFrame,
+    corpus: pd.DataFrame | None,
     prompt: Literal["document", "query"],
 ) -> tuple[Encoded, dict[str, dg.MetadataValue]]:
     """Vectors of texts by a catalog's encoder, in their order, and what the UI shows of it.
@@ -188,12 +195,14 @@ def encode_texts(
         resource: the encoder.
         warehouse: where vectors are stored.
         texts: columns text and text_hash.
-        corpus: what tfidf is fitted on.
+        corpus: column text, what tfidf is fitted on; of no matter to other encoders.
         prompt: "document" for items, "query" for users.
     """
     started = time.monotonic()
     settings = catalog.encoder
     if settings.model == "tfidf":
+        if corpus is None:
+            raise ValueError("tfidf is fitted on a corpus")
         # Fitted anew on the corpus each time, and cheap: there is nothing for a store to save.
         with Narrator(context.log) as narrator:
             narrator.doing(f"fitting tfidf on {len(corpus):,} texts, encoding {len(texts):,}")
@@ -229,14 +238,16 @@ def _origins_of_users(kind: UserVectors) -> dict[str, list[str]]:
     """The columns that each column of `user_embeddings` is made of."""
     history = [
         "item_embeddings.embedding",
-        *(
-            f"interactions.{name}"
-            for name in ("item_id", "weight", "positive", "last_timestamp", "last_position")
-        ),
+        *(f"histories.{name}" for name in ("item_ids", "positives", "weights")),
     ]
     # Each of the two stands in for the other where that is missing.
     made_of = history if kind == "history" else [*history, "user_texts.text"]
-    return {"user_id": ["users.user_id"], "embedding": made_of, "vector_source": made_of}
+    return {
+        "user_id": ["histories.user_id"],
+        "embedding": made_of,
+        "vector_source": made_of,
+        "seen_count": ["histories.item_ids", "item_embeddings.item_id"],
+    }
 
 
 def _sample(n: int) -> np.ndarray:

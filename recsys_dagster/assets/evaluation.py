@@ -6,12 +6,10 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from recsys_dagster.assets.common import LAST, TABLE, table_asset
-from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of
+from recsys_dagster.assets.common import LAST, TABLE, data_version, quality_group, table_assets
+from recsys_dagster.assets.held_back import known_of, known_tables
 from recsys_dagster.assets.metadata import (
-    STAGE,
     grouped_bars,
     intervals,
     named_curves,
@@ -19,14 +17,16 @@ from recsys_dagster.assets.metadata import (
     preview,
 )
 from recsys_dagster.assets.progress import Narrator
-from recsys_dagster.assets.run_context import catalog_of
-from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.resources.tuned_settings import tuned_settings
+from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION
-from recsys_dagster.steps.evaluation.comparison import BASELINE, compare
+from recsys_dagster.steps.evaluation.comparison import BASELINE, RULED, HeldBack, compare
+from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
+from recsys_dagster.steps.models.fitting import tuned_of
+from recsys_dagster.versions import digest, fit_version
 
 MAX_RUNS = 50
 """Runs that the history goes back."""
@@ -40,35 +40,38 @@ class EvaluationConfig(dg.Config):
     k: list[int] = []  # noqa: RUF012
 
 
-def _asked_and_tuned(catalog: Catalog, arguments: Mapping[str, Any]) -> str:
-    return f"{arguments['config']} {tuned_settings(arguments['recsys_warehouse'], catalog.name)}"
+def evaluation_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The asset evaluation of a catalog."""
+    return [
+        table_assets(
+            catalog,
+            evaluation,
+            stage="evaluation",
+            inputs=known_tables(catalog),
+            also_made_with=lambda arguments: str(arguments["config"]),
+            kinds={*TABLE, "scikitlearn"},
+            group=quality_group(catalog.name),
+            priority=LAST,
+        )
+    ]
 
 
-@table_asset(
-    also_made_with=_asked_and_tuned,
-    priority=LAST,
-    kinds={*TABLE, "scikitlearn"},
-    tags={STAGE: "evaluation"},
-)
 def evaluation(
     context: dg.AssetExecutionContext,
+    catalog: Catalog,
     config: EvaluationConfig,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
-    interactions: pd.DataFrame,
-    items: pd.DataFrame,
-    users: pd.DataFrame,
-    user_texts: pd.DataFrame,
-    item_texts: pd.DataFrame,
-    item_embeddings: pa.Table,
-    item_neighbours: pa.Table,
+    recsys_models: ModelStore,
     evaluation_split: pd.DataFrame,
+    tuning: pd.DataFrame,
+    **tables: Any,
 ) -> dg.Output[pd.DataFrame]:
     """The strategies of a catalog, each fitted without what was held back and asked for it.
 
     Every item of the catalogue is ranked, nothing is sampled. Texts are known of all items; what
-    is learned from behaviour comes from train alone.
+    is learned from behaviour comes from train alone; what was learned from the same train part
+    before is not learned again.
 
     - recall@k: found of the user's test items, over all of them
     - ndcg@k: Σ 1/log₂(place + 1) over the found ones, over that of a list that begins with
@@ -76,39 +79,48 @@ def evaluation(
     - intervals: 95 %, by drawing users with replacement, the same users for every strategy; p by
       Holm for all strategies together
     """
-    catalog = catalog_of(context, recsys_catalogs)
     settings = catalog.evaluation
     ks = tuple(config.k or settings.k)
     strategies = tuple(config.strategies or settings.strategies)
     if not (evaluation_split["part"] == "test").any():
         empty = pd.DataFrame({name: pd.Series(dtype=object) for name in EVALUATION.column_names})
         return dg.Output(empty, metadata={"not_measured": "nothing was held back to measure with"})
-    known = known_of(
-        context,
-        catalog,
-        recsys_encoder,
-        recsys_warehouse,
-        items,
-        users,
-        user_texts,
-        item_texts,
-        item_embeddings,
-        item_neighbours,
-    )
+    known = known_of(context, catalog, recsys_encoder, recsys_warehouse, evaluation_split, tables)
+    versions = train_versions(catalog, evaluation_split, tables)
+    fingerprints: dict[str, str] = {}
     with Narrator(context.log) as narrator:
+
+        def learn(strategy: Strategy[Any], own: Settings, evidence: Evidence) -> Arrays:
+            fit = recsys_models.fit_once(
+                catalog.name,
+                strategy,
+                own,
+                evidence,
+                versions,
+                context.run.run_id,
+                narrator.doing,
+            )
+            fingerprints[strategy.name] = fit.manifest["fingerprint"]
+            return fit.model(strategy.name, own.model_dump(mode="json")).learned
+
         table = compare(
             catalog,
-            held_back_of(catalog, interactions, evaluation_split),
+            HeldBack.of(evaluation_split),
             known,
             strategies,
             ks,
             settings.mask,
-            tuned_settings(recsys_warehouse, catalog.name),
+            tuned_of(tuning),
             narrator.doing,
+            learn,
         )
+    names = table["strategy"].str.removesuffix(RULED.format(""))
+    table["model"] = names.map(fingerprints)
     figure = f"ndcg@{max(ks)}"
-    shown = _described(table, catalog.strategy, kind_of(catalog, interactions), max(ks))
-    over_runs = [*_earlier(context, figure), shown[figure]]
+    split = str(evaluation_split["split"].iloc[0])
+    shown = _described(table, catalog.strategy, split, max(ks))
+    key = dg.AssetKey([catalog.name, EVALUATION.name])
+    over_runs = [*_earlier(context, key, figure), shown[figure]]
     return dg.Output(
         table[EVALUATION.column_names],
         metadata=shown
@@ -120,9 +132,24 @@ def evaluation(
     )
 
 
-def _earlier(context: dg.AssetExecutionContext, figure: str) -> list[float]:
+def train_versions(
+    catalog: Catalog, evaluation_split: pd.DataFrame, tables: Mapping[str, Any]
+) -> dict[str, str]:
+    """What models that are measured are learned from, as `ModelStore.fit_once` knows it."""
+    users = catalog.users
+    return {
+        "train": digest(
+            data_version(evaluation_split), f"{users.half_life_days} {users.half_life_positions}"
+        ),
+        "item_embeddings": data_version(tables["item_embeddings"]),
+        "item_neighbours": data_version(tables["item_neighbours"]),
+        "code": fit_version(catalog),
+    }
+
+
+def _earlier(context: dg.AssetExecutionContext, key: dg.AssetKey, figure: str) -> list[float]:
     """The champion's figure in earlier runs that measured it, oldest first."""
-    found = context.instance.fetch_materializations(context.asset_key, limit=MAX_RUNS).records
+    found = context.instance.fetch_materializations(key, limit=MAX_RUNS).records
     known = [record.asset_materialization for record in reversed(found)]
     shown = [materialization.metadata for materialization in known if materialization]
     return [
@@ -132,7 +159,7 @@ def _earlier(context: dg.AssetExecutionContext, figure: str) -> list[float]:
     ]
 
 
-def _described(table: pd.DataFrame, champion: str, kind: str, k: int) -> dict[str, Any]:
+def _described(table: pd.DataFrame, champion: str, split: str, k: int) -> dict[str, Any]:
     overall = table[table["slice"] == "all"].set_index(["strategy", "metric"])
     names = list(dict.fromkeys(table["strategy"]))
     figure, recall = f"ndcg@{k}", f"recall@{k}"
@@ -153,7 +180,7 @@ def _described(table: pd.DataFrame, champion: str, kind: str, k: int) -> dict[st
     by_popularity = table[table["metric"] == recall].set_index(["strategy", "slice"])["value"]
     return {
         "strategies": preview(pd.DataFrame(rows), rows=len(rows)),
-        "split": kind,
+        "split": split,
         "users": int(overall.loc[(champion, figure), "users"]),
         # Numbers of the champion: Dagster draws them over runs.
         figure: value(champion, figure),

@@ -7,7 +7,6 @@ import pandas as pd
 
 from recsys_dagster.assets.common import table_assets
 from recsys_dagster.assets.metadata import (
-    STAGE,
     bars,
     column_lineage,
     distribution,
@@ -15,31 +14,31 @@ from recsys_dagster.assets.metadata import (
     preview,
     rejected_because,
 )
-from recsys_dagster.assets.run_context import catalog_of
-from recsys_dagster.catalog.files import Catalogs
-from recsys_dagster.catalog.settings import InteractionsSettings, parse_condition
+from recsys_dagster.catalog.settings import Catalog, InteractionsSettings, parse_condition
 from recsys_dagster.steps.prepare.columns import find_column, own_columns
 from recsys_dagster.steps.prepare.interactions import parse_interactions
 
+TABLES = {
+    "interactions": "Valid interactions, repeats merged: one row a (user, item) with its "
+    "weight, first and last time and count.\n\n"
+    "`rows of raw_interactions = interactions + merged + rejected_interactions`\n\n"
+    "Every pair counts as seen; models learn from the `positive` ones, which "
+    "`interactions: positive` and the minimums of the YAML decide.",
+    "rejected_interactions": "Rows of the source that were not accepted, each with its reason.",
+}
 
-@table_assets(
-    {
-        "interactions": "Valid interactions, repeats merged: one row a (user, item) with its "
-        "weight, first and last time and count.\n\n"
-        "`rows of raw_interactions = interactions + merged + rejected_interactions`\n\n"
-        "Every pair counts as seen; models learn from the `positive` ones, which "
-        "`interactions: positive` and the minimums of the YAML decide.",
-        "rejected_interactions": "Rows of the source that were not accepted, each with its reason.",
-    },
-    tags={STAGE: "interactions"},
-)
+
+def interactions_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The assets interactions and rejected_interactions of a catalog."""
+    return [table_assets(catalog, parse_raw_interactions, tables=TABLES, stage="interactions")]
+
+
 def parse_raw_interactions(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
+    catalog: Catalog,
     raw_interactions: pd.DataFrame,
 ) -> Iterator[dg.Output[pd.DataFrame]]:
     """Type, validate and merge the raw interactions."""
-    catalog = catalog_of(context, recsys_catalogs)
     settings = catalog.interactions
     parsed = parse_interactions(
         raw_interactions, settings, now=pd.Timestamp.now("UTC").tz_localize(None)

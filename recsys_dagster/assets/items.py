@@ -6,33 +6,33 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.common import table_assets
-from recsys_dagster.assets.metadata import STAGE, bars, column_lineage, preview, rejected_because
-from recsys_dagster.assets.run_context import catalog_of
-from recsys_dagster.catalog.files import Catalogs
-from recsys_dagster.catalog.settings import ItemsSettings
+from recsys_dagster.assets.metadata import bars, column_lineage, preview, rejected_because
+from recsys_dagster.catalog.settings import Catalog, ItemsSettings
 from recsys_dagster.schemas import ITEMS
 from recsys_dagster.steps.prepare.columns import find_column, own_columns
 from recsys_dagster.steps.prepare.items import parse_items
 from recsys_dagster.steps.prepare.texts import Template, titles_from_texts
 
+TABLES = {
+    "items": "The catalogue: one row an item with its title and the source's columns; "
+    "the first words of the text, else the id, stand in for a title. Of several rows with one "
+    "id the last counts.\n\n"
+    "`rows of raw_items = items + merged + rejected_items`",
+    "rejected_items": "Rows of the source that were not accepted, each with its reason.",
+}
 
-@table_assets(
-    {
-        "items": "The catalogue: one row an item with its title and the source's columns; "
-        "the first words of the text, else the id, stand in for a title. Of several rows with one "
-        "id the last counts.\n\n"
-        "`rows of raw_items = items + merged + rejected_items`",
-        "rejected_items": "Rows of the source that were not accepted, each with its reason.",
-    },
-    tags={STAGE: "items"},
-)
+
+def items_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The assets items and rejected_items of a catalog."""
+    return [table_assets(catalog, parse_raw_items, tables=TABLES, stage="items")]
+
+
 def parse_raw_items(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
+    catalog: Catalog,
     raw_items: pd.DataFrame,
 ) -> Iterator[dg.Output[pd.DataFrame]]:
     """Validate the raw items and keep one row each."""
-    catalog = catalog_of(context, recsys_catalogs)
     columns = catalog.items.columns
     parsed = parse_items(raw_items, columns=columns)
     items = titles_from_texts(parsed.accepted, catalog.items.text)

@@ -1,5 +1,6 @@
 """The gate's other side: what passed the checks becomes a snapshot that others read."""
 
+import inspect
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -20,22 +21,20 @@ from recsys_dagster.assets.common import (
 )
 from recsys_dagster.assets.gate import GUARDED, Objection, forced_reason, objections, refusal
 from recsys_dagster.assets.metadata import ENCODER, FINGERPRINT, STAGE, first_list, rests_on
-from recsys_dagster.assets.run_context import catalog_of
-from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import DATA_VERSION, Warehouse, to_pandas
+from recsys_dagster.resources.warehouse import ARROW, DATA_VERSION, Warehouse, to_pandas
 from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.snapshots.writer import publish
-from recsys_dagster.steps.lists.reranking import item_ages
 from recsys_dagster.versions import code_version, digest
 
 RESTS_ON = (
     "interactions",
     "items",
     "users",
+    "histories",
     "item_texts",
     "user_texts",
     "item_embeddings",
@@ -48,27 +47,40 @@ RESTS_ON = (
 )
 """What a snapshot is made of, directly or not, in flow order."""
 
+PUBLISHED = ("recommendations", "item_neighbours", "popular_items", "items", "model")
+"""What is in a snapshot."""
+RESOURCES = ("recsys_snapshots", "recsys_warehouse", "recsys_models")
 
-def published_asset(catalog: Catalog) -> dg.AssetsDefinition:
-    """The asset `published` of a catalog."""
+
+def published_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The asset published of a catalog."""
     name = catalog.name
-    tables = ("recommendations", "item_neighbours", "popular_items", "items", "model")
-    return dg.asset(
+
+    def compute(context: dg.AssetExecutionContext, **tables: pa.Table) -> dg.MaterializeResult:
+        resources = {each: getattr(context.resources, each) for each in RESOURCES}
+        return published(context, catalog, **resources, **tables)
+
+    asset = dg.asset(
         name="published",
         key_prefix=name,
         group_name=name,
-        ins={table: dg.AssetIn(dg.AssetKey([name, table])) for table in tables},
+        description=inspect.getdoc(published),
+        ins={
+            table: dg.AssetIn(dg.AssetKey([name, table]), dagster_type=ARROW) for table in PUBLISHED
+        },
+        required_resource_keys=set(RESOURCES),
         kinds={"parquet", "file"},
         owners=OWNERS,
         tags={STAGE: "published"},
         metadata=spec_metadata(catalog, "published", published),
         pool=pool_of(name),
-    )(published)
+    )(compute)
+    return [asset]
 
 
 def published(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
+    catalog: Catalog,
     recsys_snapshots: SnapshotStore,
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
@@ -89,7 +101,6 @@ def published(
     The checks of the next run compare its counts with the last snapshot that passed, and its first
     items with what is published here.
     """
-    catalog = catalog_of(context, recsys_catalogs)
     found = objections(recsys_warehouse, catalog, GUARDED, together=True)
     found += out_of_date(recsys_warehouse, catalog)
     reason = forced_reason(context.run)
@@ -100,9 +111,7 @@ def published(
         "recommendations": recommendations,
         "item_neighbours": item_neighbours,
         "popular_items": popular_items,
-        "items": items.select(["item_id", "title", "category"]).append_column(
-            "age_days", _ages(recsys_warehouse, catalog, items)
-        ),
+        "items": items.select(["item_id", "title", "category"]),
     }
     counts = _counts(recsys_warehouse, catalog.name)
     made_from = digest(
@@ -195,15 +204,6 @@ def _counts(recsys_warehouse: Warehouse, catalog: str) -> dict[str, int]:
         "select count(*), count(distinct user_id), (select count(*) from items) from interactions",
     )
     return {"interactions": interactions, "users": users, "items": items}
-
-
-def _ages(recsys_warehouse: Warehouse, catalog: Catalog, items: pa.Table) -> pa.Array:
-    """How old each item is, as rules of order see it, float64 days; null where no rule asks."""
-    if not catalog.rules.freshness_boost:
-        return pa.nulls(items.num_rows, pa.float64())
-    interactions = to_pandas(recsys_warehouse.read(catalog.name, "interactions"))
-    ids = pd.Index(items["item_id"].to_pandas())
-    return pa.array(item_ages(ids, to_pandas(items), interactions), from_pandas=True)
 
 
 def _is_current(folder: Path, catalog: str, made_from: str) -> bool:

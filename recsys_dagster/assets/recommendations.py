@@ -1,6 +1,7 @@
 """The lists, and the one list for users nobody knows."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -8,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import TABLE, table_asset
+from recsys_dagster.assets.common import TABLE, table_assets
 from recsys_dagster.assets.metadata import (
-    STAGE,
     bars,
     column_lineage,
     counted,
@@ -19,35 +19,54 @@ from recsys_dagster.assets.metadata import (
     preview,
     rests_on,
 )
-from recsys_dagster.assets.model import kept_model
 from recsys_dagster.assets.progress import log_progress
-from recsys_dagster.assets.run_context import catalog_of
-from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.item_lists import named_items, named_items_digest
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.lists import recommendations as step
 from recsys_dagster.steps.lists.candidates import narrowed
-from recsys_dagster.steps.lists.reranking import Reranking
+from recsys_dagster.steps.lists.reranking import Reranking, item_ages
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.base import POSITIVES
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.similarity.tables import to_sparse
 
-TIMES = ["interactions.first_timestamp", "interactions.last_timestamp"]
+TIMES = ["histories.first_timestamps", "histories.last_timestamps"]
 
 
-def _named_in_files(catalog: Catalog, _: Mapping[str, Any]) -> str:
-    """Files of rules are no tables of Dagster's: what is in them is compared here."""
-    return named_items_digest(catalog)
+def recommendations_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The assets popular_items and recommendations of a catalog."""
+
+    def named_in_files(_: Any) -> str:
+        """Files of rules are no tables of Dagster's: what is in them is compared here."""
+        return named_items_digest(catalog)
+
+    return [
+        table_assets(
+            catalog, popular_items, stage="recommendations", also_made_with=named_in_files
+        ),
+        table_assets(
+            catalog,
+            recommendations,
+            stage="recommendations",
+            also_made_with=named_in_files,
+            kinds={*TABLE, "scikitlearn"},
+        ),
+    ]
 
 
-def _with_rules(
-    behaviour: Behaviour, catalog: Catalog, items: pd.DataFrame, log: dg.DagsterLogManager
+def _to_recommend(
+    catalog: Catalog,
+    histories: pa.Table,
+    items: pd.DataFrame,
+    log: dg.DagsterLogManager,
+    item_ids: Sequence[str] | None = None,
 ) -> Behaviour:
     """The matrices, where only what the catalog's rules let into lists can be recommended."""
+    unavailable = items.loc[~items["available"].astype(bool), "item_id"]
+    behaviour = Behaviour.of(histories, items["item_id"], unavailable, item_ids)
     if not catalog.rules.narrow:
         return behaviour
     named = named_items(catalog)
@@ -56,28 +75,20 @@ def _with_rules(
     return narrowed(behaviour, items, catalog.rules, named)
 
 
-@table_asset(also_made_with=_named_in_files, tags={STAGE: "recommendations"})
 def popular_items(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
-    interactions: pd.DataFrame,
+    catalog: Catalog,
+    histories: pa.Table,
     items: pd.DataFrame,
-    users: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
     """Every item by the share of users who like it: what unknown users get.
 
     `p_i = |{u : x_ui = 1}| / |users|`
     """
-    catalog = catalog_of(context, recsys_catalogs)
-    behaviour = Behaviour.of(
-        interactions,
-        users["user_id"],
-        items,
-        catalog.users.half_life_days,
-        catalog.users.half_life_positions,
+    behaviour = _to_recommend(catalog, histories, items, context.log)
+    table = step.popular_items(
+        behaviour, popularity(behaviour.positives), item_ages(behaviour, items)
     )
-    behaviour = _with_rules(behaviour, catalog, items, context.log)
-    table = step.popular_items(behaviour, popularity(behaviour.positives))
     titles = items.set_index("item_id")["title"]
     return dg.Output(
         table,
@@ -90,19 +101,13 @@ def popular_items(
     )
 
 
-@table_asset(
-    also_made_with=_named_in_files,
-    kinds={*TABLE, "scikitlearn"},
-    tags={STAGE: "recommendations"},
-)
 def recommendations(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
+    catalog: Catalog,
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
-    interactions: pd.DataFrame,
+    histories: pa.Table,
     items: pd.DataFrame,
-    users: pd.DataFrame,
     similarity_matrix: pa.Table,
     model: pd.DataFrame,
 ) -> dg.Output[pa.Table]:
@@ -111,20 +116,12 @@ def recommendations(
 
     Where the catalog has rules, they say which items may be in lists, and in which order.
     """
-    catalog = catalog_of(context, recsys_catalogs)
-    fitted_of = kept_model(recsys_models, catalog.name, model)
-    behaviour = Behaviour.of(
-        interactions,
-        users["user_id"],
-        items,
-        catalog.users.half_life_days,
-        catalog.users.half_life_positions,
-        fitted_of.item_ids,
+    (row,) = model.to_dict("records")
+    kept = recsys_models.find(catalog.name, row["fingerprint"]).model(
+        row["strategy"], json.loads(row["settings"])
     )
-    behaviour = _with_rules(behaviour, catalog, items, context.log)
-    reranking = Reranking.of(
-        catalog.rules, behaviour, items, interactions, fitted_of.item_vectors, catalog.centre
-    )
+    behaviour = _to_recommend(catalog, histories, items, context.log, kept.item_ids)
+    reranking = Reranking.of(catalog.rules, behaviour, items, kept.item_vectors, catalog.centre)
     if reranking and reranking.lifts_nothing:
         context.log.warning(
             "rules.freshness_boost lifts no item: none has a created_at or a timed interaction"
@@ -133,7 +130,7 @@ def recommendations(
     item_ids = pa.array(behaviour.item_ids, pa.string())
     table = step.recommendations_table(
         step.recommend(
-            fitted_of.fitted,
+            kept.fitted,
             behaviour,
             to_sparse(similarity_matrix, user_ids, item_ids, ("user_id", "item_id")),
             catalog.list_length,
@@ -141,13 +138,13 @@ def recommendations(
             reranking,
         ),
         behaviour,
-        fitted_of.strategy,
+        kept.strategy,
         context.run.run_id,
         pd.Timestamp.now("UTC").tz_localize(None),
     )
     return dg.Output(
         table,
-        metadata=_described(table, items, len(users))
+        metadata=_described(table, items, histories.num_rows)
         | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, _origins(catalog)),
     )
@@ -158,17 +155,16 @@ def _origins(catalog: Catalog) -> dict[str, list[str]]:
     # Users without a history may be ranked by the matrix, whatever the strategy.
     strategy = STRATEGIES[catalog.strategy]
     profiles = ["similarity_matrix.similarity"] if strategy.needs_history else []
-    scored = list(dict.fromkeys([*strategy.columns, *profiles, *POSITIVES]))
+    histories = [column for column in strategy.columns if column.startswith("histories.")]
+    scored = list(dict.fromkeys(["model.fingerprint", *histories, *profiles, *POSITIVES]))
     rules, ruled = catalog.rules, ["items.item_id", "items.available"]
     if rules.categories or rules.without_categories or rules.max_per_category:
         ruled.append("items.category")
-    if rules.diversity > 0:
-        ruled.append("item_embeddings.embedding")
     if rules.freshness_boost > 0:
         ruled += ["items.created_at", *TIMES]
     chosen = list(dict.fromkeys([*ruled, *scored]))
     return {
-        "user_id": ["users.user_id"],
+        "user_id": ["histories.user_id"],
         "item_id": chosen,
         "score": scored,
         "rank": chosen,

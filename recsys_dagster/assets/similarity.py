@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import table_asset
+from recsys_dagster.assets.common import table_assets
 from recsys_dagster.assets.metadata import (
-    STAGE,
     column_lineage,
     curve,
     distribution,
@@ -15,20 +14,28 @@ from recsys_dagster.assets.metadata import (
     preview,
 )
 from recsys_dagster.assets.progress import log_progress
-from recsys_dagster.assets.run_context import catalog_of
-from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
-from recsys_dagster.resources.warehouse import to_pandas
+from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.warehouse import Warehouse, to_pandas
 from recsys_dagster.steps.similarity import tables as step
 from recsys_dagster.steps.similarity.nearest import Space
 
+PREVIEW_ROWS = 8
 
-@table_asset(tags={STAGE: "similarity"})
+
+def similarity_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The assets similarity_matrix and item_neighbours of a catalog."""
+    return [
+        table_assets(catalog, similarity_matrix, stage="similarity"),
+        table_assets(catalog, item_neighbours, stage="similarity"),
+    ]
+
+
 def similarity_matrix(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
-    interactions: pd.DataFrame,
+    catalog: Catalog,
+    recsys_encoder: TextEncoder,
     user_embeddings: pa.Table,
     item_embeddings: pa.Table,
 ) -> dg.Output[pa.Table]:
@@ -40,19 +47,15 @@ def similarity_matrix(
     - euclidean: `S_ui = 1 / (1 + ‖v_u − v_i‖)`
     - dot: `S_ui = v_u · v_i`
     """
-    catalog = catalog_of(context, recsys_catalogs)
     items, space = _projected_items(item_embeddings, catalog)
-    seen = interactions.loc[
-        interactions["item_id"].isin(item_embeddings["item_id"].to_pandas()), "user_id"
-    ].value_counts()
-    user_ids = user_embeddings["user_id"].to_pandas()
     entries = step.similarity_matrix(
         space.project(_vectors(user_embeddings)),
         items,
-        seen.reindex(user_ids).fillna(0).to_numpy(dtype=np.int64),
+        user_embeddings["seen_count"].to_numpy(),
         catalog.matrix_width,
         catalog.similarity,
         log_progress(context.log, "compared", "users"),
+        recsys_encoder.search_device,
     )
     table = entries.table(
         _ids(user_embeddings, "user_id"), _ids(item_embeddings, "item_id"), ("user_id", "item_id")
@@ -77,35 +80,27 @@ def similarity_matrix(
     )
 
 
-@table_asset(tags={STAGE: "similarity"})
 def item_neighbours(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
-    items: pd.DataFrame,
+    catalog: Catalog,
+    recsys_encoder: TextEncoder,
+    recsys_warehouse: Warehouse,
     item_embeddings: pa.Table,
 ) -> dg.Output[pa.Table]:
     """For each item the nearest other items, by the same similarity in the same space: `S_ij` is
     `S_ui` of the similarity matrix with an item in the user's place.
     """
-    catalog = catalog_of(context, recsys_catalogs)
     vectors, _ = _projected_items(item_embeddings, catalog)
     entries = step.item_neighbours(
         vectors,
         catalog.neighbours,
         catalog.similarity,
         log_progress(context.log, "compared", "items"),
+        recsys_encoder.search_device,
     )
     ids = _ids(item_embeddings, "item_id")
     table = entries.table(ids, ids, ("item_id", "neighbour_item_id"))
-    titles = items.set_index("item_id")["title"]
-    first = to_pandas(table.slice(0, 8))
-    readable = pd.DataFrame(
-        {
-            "item": first["item_id"].map(titles),
-            "neighbour": first["neighbour_item_id"].map(titles),
-            "similarity": first["similarity"],
-        }
-    )
+    readable = _readable(recsys_warehouse, catalog.name, to_pandas(table.slice(0, PREVIEW_ROWS)))
     nearest = entries.similarities[entries.ranks == 1]
     return dg.Output(
         table,
@@ -152,6 +147,23 @@ def _projected_items(embeddings: pa.Table, catalog: Catalog) -> tuple[np.ndarray
 
 def _vectors(embeddings: pa.Table) -> np.ndarray:
     return vectors_from_arrow(embeddings["embedding"])
+
+
+def _readable(warehouse: Warehouse, catalog: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Neighbours by their titles; no input, because the neighbours do not rest on them."""
+    named = rows[["item_id", "neighbour_item_id"]].astype("str")
+    titles = {}
+    if warehouse.has(catalog, "items"):
+        ids = pd.unique(named.to_numpy().ravel()).tolist()
+        sql = "select item_id, title from items where list_contains($ids, item_id)"
+        titles = dict(warehouse.query(catalog, sql, {"ids": ids}))
+    return pd.DataFrame(
+        {
+            "item": [titles.get(item, item) for item in named["item_id"]],
+            "neighbour": [titles.get(item, item) for item in named["neighbour_item_id"]],
+            "similarity": rows["similarity"],
+        }
+    )
 
 
 def _ids(table: pa.Table, name: str) -> pa.Array:

@@ -3,17 +3,23 @@
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.common import table_asset
-from recsys_dagster.assets.metadata import STAGE, column_lineage, distribution, histogram, preview
-from recsys_dagster.assets.run_context import catalog_of
-from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.assets.common import table_assets
+from recsys_dagster.assets.metadata import column_lineage, distribution, histogram, preview
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.steps.prepare import texts as step
 
 
-@table_asset(tags={STAGE: "texts"})
+def texts_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """The assets item_texts and user_texts of a catalog."""
+    return [
+        table_assets(catalog, item_texts, stage="texts"),
+        table_assets(catalog, user_texts, stage="texts"),
+    ]
+
+
 def item_texts(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
+    catalog: Catalog,
     items: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
     """The text that stands for an item: markup and entities to text, Unicode NFKC, controls out,
@@ -22,7 +28,6 @@ def item_texts(
     `text` is the template of `items: text` in the YAML; where nothing is left of it, the title,
     else the id (`is_fallback`). `text_hash = SHA-256(text)`: a text is encoded once, ever.
     """
-    catalog = catalog_of(context, recsys_catalogs)
     template = catalog.items.text
     table = step.item_texts(items, template)
     used = step.Template.parse(template).columns
@@ -37,14 +42,13 @@ def item_texts(
     )
 
 
-@table_asset(tags={STAGE: "texts"})
 def user_texts(
     context: dg.AssetExecutionContext,
-    recsys_catalogs: dg.ResourceParam[Catalogs],
+    catalog: Catalog,
     users: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
     """The profile text of a user, cleaned as item texts are; none where there is no profile."""
-    table = step.user_texts(users, catalog_of(context, recsys_catalogs).users.text)
+    table = step.user_texts(users, catalog.users.text)
     # Profile texts speak of persons: their lengths may be shown, they themselves may not.
     metadata = _described(table, "Length of profile texts", "users")
     return dg.Output(table, metadata={k: v for k, v in metadata.items() if k != "preview"})

@@ -13,16 +13,26 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
-import pyarrow as pa
 
-from recsys_dagster.assets.common import OWNERS, TABLE, pool_of, spec_metadata
+from recsys_dagster.assets.common import (
+    AS_ARROW,
+    IO_MANAGER,
+    OWNERS,
+    TABLE,
+    pool_of,
+    quality_group,
+    spec_metadata,
+)
+from recsys_dagster.assets.evaluation import train_versions
 from recsys_dagster.assets.gate import require_passed
-from recsys_dagster.assets.held_back import held_back_of, kind_of, known_of, split_of
+from recsys_dagster.assets.held_back import evaluation_split, known_of, known_tables
 from recsys_dagster.assets.metadata import STAGE, named_curves, preview
 from recsys_dagster.assets.progress import Narrator, spoken
+from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
     Warehouse,
@@ -31,20 +41,11 @@ from recsys_dagster.resources.warehouse import (
     with_comment,
 )
 from recsys_dagster.schemas import TUNING
+from recsys_dagster.steps.evaluation.comparison import HeldBack
 from recsys_dagster.steps.evaluation.tuning import Trial, in_words, tune
 from recsys_dagster.steps.models import SEARCHED
+from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.versions import code_version, content_digest
-
-LOOKED_AT = (
-    "interactions",
-    "items",
-    "users",
-    "user_texts",
-    "item_texts",
-    "item_embeddings",
-    "item_neighbours",
-)
-AS_ARROW = {"item_embeddings", "item_neighbours"}
 
 
 class TuningConfig(dg.Config):
@@ -56,18 +57,13 @@ class TuningConfig(dg.Config):
 
 def search(
     context: dg.OpExecutionContext,
-    config: TuningConfig,
     catalog: Catalog,
+    config: TuningConfig,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
-    interactions: pd.DataFrame,
-    items: pd.DataFrame,
-    users: pd.DataFrame,
-    user_texts: pd.DataFrame,
-    item_texts: pd.DataFrame,
-    item_embeddings: pa.Table,
-    item_neighbours: pa.Table,
-    evaluation_split: pd.DataFrame,
+    recsys_models: ModelStore,
+    split: pd.DataFrame,
+    tables: Mapping[str, Any],
 ) -> dg.Output[pd.DataFrame]:
     """Settings of the catalog's strategy and of those it is compared with, the same number of
     trials for each, fitted on train and judged by NDCG on validation; test is not looked at.
@@ -83,7 +79,7 @@ def search(
         reason = f"{', '.join(asked)} have no settings to search for"
         context.log.warning(f"not tuned: {reason}")
         return dg.Output(nothing, metadata={"not_tuned": reason})
-    if not (evaluation_split["part"] == "valid").any():
+    if not (split["part"] == "valid").any():
         context.log.warning("not tuned: nothing was held back for validation")
         return dg.Output(nothing, metadata={"not_tuned": "nothing was held back for validation"})
 
@@ -93,22 +89,16 @@ def search(
             f"{in_words(trial.settings)}, in {spoken(trial.seconds)}"
         )
 
-    known = known_of(
-        context,
-        catalog,
-        recsys_encoder,
-        recsys_warehouse,
-        items,
-        users,
-        user_texts,
-        item_texts,
-        item_embeddings,
-        item_neighbours,
-    )
+    known = known_of(context, catalog, recsys_encoder, recsys_warehouse, split, tables)
+    versions = train_versions(catalog, split, tables)
+
+    def learn(strategy: Strategy[Any], settings: Settings, evidence: Evidence) -> Arrays:
+        return recsys_models.learned(catalog.name, strategy, settings, evidence, versions)
+
     with Narrator(context.log) as narrator:
         table = tune(
             catalog,
-            held_back_of(catalog, interactions, evaluation_split),
+            HeldBack.of(split),
             known,
             strategies,
             max(catalog.evaluation.k),
@@ -116,13 +106,14 @@ def search(
             progress,
             narrator.doing,
             time.monotonic,
+            learn,
         )
     table = table.assign(settings=table["settings"].map(json.dumps))
     metric = table["metric"].iloc[0]
     return dg.Output(
         table,
         metadata={
-            "split": kind_of(catalog, interactions),
+            "split": str(split["split"].iloc[0]),
             "metric": metric,
             "preview": preview(_shown(table[table["chosen"]]), rows=len(strategies)),
             "trials": preview(_shown(table), rows=len(table)),
@@ -143,14 +134,15 @@ def tuning_spec(catalog: Catalog) -> dg.AssetSpec:
     """The table `tuning` in the graph: shown there, made by its own job alone."""
     return dg.AssetSpec(
         key=dg.AssetKey([catalog.name, TUNING.name]),
-        group_name=catalog.name,
+        deps=[dg.AssetKey([catalog.name, "evaluation_split"])],
+        group_name=quality_group(catalog.name),
         description=inspect.getdoc(search),
         owners=OWNERS,
         kinds={*TABLE, "scikitlearn"},
         tags={STAGE: "evaluation"},
         metadata=spec_metadata(catalog, TUNING.name, search),
         code_version=code_version(TUNING.name, catalog),
-    )
+    ).with_io_manager_key(IO_MANAGER)
 
 
 def tuning_job(
@@ -166,26 +158,29 @@ def tuning_job(
         recsys_catalogs: dg.ResourceParam[Catalogs],
         recsys_encoder: TextEncoder,
         recsys_warehouse: Warehouse,
+        recsys_models: ModelStore,
     ) -> None:
         # The catalog as it is now: the YAML may have changed since the definitions were loaded.
         own = recsys_catalogs[name]
-        require_passed(context.run, recsys_warehouse, own, TUNING.name, LOOKED_AT)
-        tables: dict[str, Any] = {
-            table: recsys_warehouse.read(name, table) for table in ("raw_interactions", *LOOKED_AT)
-        }
-        for table in tables.keys() - AS_ARROW:
-            tables[table] = to_pandas(tables[table])
-        parts, _ = split_of(
-            own, tables.pop("raw_interactions"), tables["interactions"], context.log
-        )
+        looked_at = ("interactions", *known_tables(own))
+        require_passed(context.run, recsys_warehouse, own, TUNING.name, looked_at)
+
+        def read(table: str) -> Any:
+            rows = recsys_warehouse.read(name, table)
+            return rows if table in AS_ARROW else to_pandas(rows)
+
+        raw = read("raw_interactions") if own.evaluation.split == "column" else None
+        # Made here, because a refresh may have left it out.
+        split = evaluation_split(context, own, read("interactions"), raw).value
         output = search(
             context,
-            config,
             own,
+            config,
             recsys_encoder,
             recsys_warehouse,
-            **tables,
-            evaluation_split=parts,
+            recsys_models,
+            split,
+            {table: read(table) for table in known_tables(own)},
         )
         rows = to_arrow(output.value)
         version = content_digest(rows)

@@ -6,6 +6,7 @@ The other way to refresh is a run through all stages, which is what a catalog do
 
 import dagster as dg
 
+from recsys_dagster.assets.common import quality_group
 from recsys_dagster.assets.sources import source_key
 from recsys_dagster.automation.jobs import STAGES
 from recsys_dagster.catalog.files import Catalogs
@@ -53,7 +54,7 @@ def condition_sensor(catalogs: Catalogs) -> dg.AutomationConditionSensorDefiniti
         return None
     return dg.AutomationConditionSensorDefinition(
         name="automation_conditions",
-        target=dg.AssetSelection.groups(*names),
+        target=dg.AssetSelection.groups(*names, *map(quality_group, names)),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         description="Makes each stage when what it is made from has changed and passed its checks, "

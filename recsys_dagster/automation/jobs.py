@@ -15,7 +15,14 @@ HOST_TAG = "recsys/host"
 
 STAGES: dict[str, tuple[str, ...]] = {
     "read": ("raw_interactions", "raw_items", "raw_users"),
-    "clean": ("interactions", "rejected_interactions", "items", "rejected_items", "users"),
+    "clean": (
+        "interactions",
+        "rejected_interactions",
+        "items",
+        "rejected_items",
+        "users",
+        "histories",
+    ),
     "compose": ("item_texts", "user_texts"),
     "embed": ("item_embeddings", "user_embeddings"),
     "compare": ("similarity_matrix", "item_neighbours"),

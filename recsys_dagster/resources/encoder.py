@@ -74,6 +74,13 @@ class TextEncoder(dg.ConfigurableResource):
         "out; nobody waits where it is empty",
     )
 
+    @property
+    def search_device(self) -> str:
+        """Where vectors are compared: on the GPU that encodes, where that is CUDA; else the CPU."""
+        if self.device in ("cpu", "mps") or not may_have_cuda():
+            return "cpu"
+        return "cuda" if resolve_device(self.device) == "cuda" else "cpu"
+
     @contextmanager
     def turn(self, holder: Holder, waiting: Callable[[str], None]) -> Generator[None]:
         """Be the one who encodes, waiting until it is one's turn.

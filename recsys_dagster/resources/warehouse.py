@@ -28,6 +28,9 @@ MANY_ROWS = 1_000_000
 """Writing so many takes long enough to say so."""
 INTEGERS = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
 LAST_EXACT_FLOAT = 2**53
+FRAME = dg.PythonObjectDagsterType(pd.DataFrame, name="pandas_table")
+ARROW = dg.PythonObjectDagsterType(pa.Table, name="arrow_table")
+"""What an asset's input is typed as, and so read as."""
 DATA_VERSION = "data_version"
 """What a table's content is known by; kept with it."""
 
@@ -256,11 +259,17 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         )
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table:
-        """The table as Arrow or as a pandas frame, whichever the asset's parameter asks for."""
+        """The table as Arrow or as a pandas frame, whichever the asset asks for.
+
+        A table that is made only when somebody asks for it is empty until then.
+        """
         catalog, name = context.asset_key.path
-        data = self.warehouse.read(catalog, name)
-        wants_arrow = context.dagster_type.typing_type is pa.Table
-        if wants_arrow:
+        table = TABLES[name]
+        if table.on_request and not self.warehouse.has(catalog, name):
+            data = pa.table({column: pa.array([], pa.string()) for column in table.column_names})
+        else:
+            data = self.warehouse.read(catalog, name)
+        if context.dagster_type is ARROW:
             return data
         frame = to_pandas(data)
         frame.attrs[DATA_VERSION] = comment_of(data).get(DATA_VERSION)

@@ -56,7 +56,8 @@ class ItemColumns:
         item_ids: object (items,), str.
         titles: object (items,), str.
         categories: object (items,), str, empty where an item has none.
-        age_days: float64 (items,), days before the newest interaction; NaN where unknown.
+        age_days: float64 (items,), days before the newest interaction; NaN where unknown, and
+            where an item cannot be recommended.
     """
 
     item_ids: "np.ndarray"
@@ -186,7 +187,8 @@ class Snapshot:
         """The catalogue."""
         found = self._columns(
             "select item_id, title, coalesce(category, '') as category, "
-            "coalesce(age_days, 'nan'::double) as age_days from read_parquet($items)"
+            "coalesce(age_days, 'nan'::double) as age_days from read_parquet($items) "
+            "left join read_parquet($popular_items) using (item_id)"
         )
         return ItemColumns(*(found[name] for name in ("item_id", "title", "category", "age_days")))
 

@@ -15,11 +15,12 @@ from recsys_dagster.steps.evaluation.intervals import Bootstrap
 from recsys_dagster.steps.evaluation.metrics import catalogue_metrics
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.evaluation.slices import accuracy_by_slice, slices
-from recsys_dagster.steps.evaluation.splits import TEST, TRAIN, VALID, Kind, as_known_at
+from recsys_dagster.steps.evaluation.splits import TEST, TRAIN, VALID
 from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour, align
 from recsys_dagster.steps.models.fitting import Fits, Learn, Tuned, learn, tuned_settings
+from recsys_dagster.steps.prepare.histories import histories_table
 from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.tables import similarity_matrix
 
@@ -53,7 +54,7 @@ class HeldBack:
     """What models learn from, and the pairs that were held back from them.
 
     Attributes:
-        train: rows of the table `interactions` to learn from.
+        train: rows of the table `evaluation_split` to learn from.
         valid: user_id and item_id of the validation pairs.
         test: user_id and item_id of the test pairs.
     """
@@ -63,20 +64,10 @@ class HeldBack:
     test: pd.DataFrame
 
     @classmethod
-    def of(cls, interactions: pd.DataFrame, parts: pd.Series, kind: Kind) -> "HeldBack":
-        """Divide the interactions.
-
-        Args:
-            interactions: table `interactions`.
-            parts: what `split` gave each row.
-            kind: the split; in a split by time, train is what was known when validation began.
-        """
-        pairs = interactions[["user_id", "item_id"]]
-        train = interactions[parts == TRAIN]
-        if kind == "time":
-            began = interactions.loc[parts.isin([VALID, TEST]), "first_timestamp"].min()
-            train = as_known_at(interactions, began)
-        return cls(train, pairs[parts == VALID], pairs[parts == TEST])
+    def of(cls, evaluation_split: pd.DataFrame) -> "HeldBack":
+        """Divide the table `evaluation_split`."""
+        part, pairs = evaluation_split["part"], evaluation_split[["user_id", "item_id"]]
+        return cls(evaluation_split[part == TRAIN], pairs[part == VALID], pairs[part == TEST])
 
 
 @dataclass(frozen=True)
@@ -103,18 +94,15 @@ def train_evidence(
 
     Args:
         catalog: its settings.
-        train: rows of the table `interactions`.
+        train: rows of the table `evaluation_split`.
         known: texts as vectors.
         users: ids of those who will be ranked for.
     """
     settings = catalog.users
-    behaviour = Behaviour.of(
-        train,
-        known.users,
-        known.items,
-        settings.half_life_days,
-        settings.half_life_positions,
+    histories = histories_table(
+        train, known.users, settings.half_life_days, settings.half_life_positions
     )
+    behaviour = Behaviour.of(histories, known.items["item_id"])
     item_vectors = align(behaviour.item_ids, known.items["item_id"], known.item_vectors)
     made = user_vectors(
         behaviour.weights,
@@ -210,7 +198,6 @@ def compare(
         catalog.rules,
         behaviour,
         known.items,
-        held_back.train,
         evidence.item_vectors,
         catalog.centre,
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.schemas import EVALUATION_SPLIT
 
 Kind = Literal["time", "last", "random", "column"]
 
@@ -27,6 +28,22 @@ class Cuts:
 
     valid_from: pd.Timestamp
     test_from: pd.Timestamp
+
+
+def kind_of(interactions: pd.DataFrame) -> Kind:
+    """The strictest split that interactions allow.
+
+    Time where nine in ten positive pairs have one, last where so many have a time or a position,
+    random otherwise.
+
+    Args:
+        interactions: table `interactions`.
+    """
+    liked = interactions[interactions["positive"]]
+    if liked["first_timestamp"].isna().sum() <= MAX_UNORDERED_SHARE * len(liked):
+        return "time"
+    unordered = liked["last_timestamp"].isna() & liked["last_position"].isna()
+    return "last" if unordered.sum() <= MAX_UNORDERED_SHARE * len(liked) else "random"
 
 
 def split(
@@ -148,6 +165,25 @@ def as_known_at(interactions: pd.DataFrame, moment: pd.Timestamp) -> pd.DataFram
     # A user's history is aged from the last time in it.
     known["last_timestamp"] = known["last_timestamp"].where(~went_on, known["first_timestamp"])
     return known
+
+
+def parted(interactions: pd.DataFrame, parts: pd.Series, kind: Kind) -> pd.DataFrame:
+    """The table `evaluation_split`: what models that are measured may learn from, and the rest.
+
+    In a split by time, train is what was known when validation began.
+
+    Args:
+        interactions: table `interactions`.
+        parts: what `split` gave each row.
+        kind: the split.
+    """
+    table = interactions.assign(split=kind, part=parts.astype("str").where(parts.notna()))
+    if kind == "time":
+        began = interactions.loc[parts.isin([VALID, TEST]), "first_timestamp"].min()
+        known = as_known_at(interactions, began)
+        changed = ["positive", "left_out", "last_timestamp"]
+        table.loc[known.index, changed] = known[changed]
+    return table[EVALUATION_SPLIT.column_names]
 
 
 def _by_time(interactions: pd.DataFrame, cuts: Cuts) -> np.ndarray:

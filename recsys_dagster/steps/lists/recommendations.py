@@ -313,8 +313,16 @@ def _because(because: Reasons, item_ids: pa.StringArray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(because.offsets), pairs, type=BECAUSE)
 
 
-def popular_items(behaviour: Behaviour, popularity: np.ndarray) -> pd.DataFrame:
-    """The table `popular_items`: every item that can be recommended, most liked first."""
+def popular_items(
+    behaviour: Behaviour, popularity: np.ndarray, age_days: np.ndarray
+) -> pd.DataFrame:
+    """The table `popular_items`: every item that can be recommended, most liked first.
+
+    Args:
+        behaviour: the matrices that give items their positions.
+        popularity: float32 (items,).
+        age_days: float64 (items,), NaN where unknown.
+    """
     order = np.lexsort((np.arange(len(popularity)), -popularity))
     order = order[behaviour.recommendable[order]]
     return pd.DataFrame(
@@ -322,5 +330,6 @@ def popular_items(behaviour: Behaviour, popularity: np.ndarray) -> pd.DataFrame:
             "item_id": behaviour.item_ids[order],
             "score": popularity[order].astype(np.float64),
             "rank": np.arange(1, len(order) + 1, dtype=np.int32),
+            "age_days": age_days[order],
         }
     )

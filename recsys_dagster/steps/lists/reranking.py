@@ -52,7 +52,6 @@ class Reranking:
         rules: RuleSettings,
         behaviour: Behaviour,
         items: pd.DataFrame,
-        interactions: pd.DataFrame,
         item_vectors: np.ndarray,
         centre: bool,
     ) -> Self | None:
@@ -62,16 +61,17 @@ class Reranking:
             rules: the catalog's.
             behaviour: the matrices that give items their positions.
             items: table `items`; its item_id, category and created_at are read.
-            interactions: table `interactions`, or what is known of it.
             item_vectors: float32 (items × d), in the order of `behaviour.item_ids`.
             centre: subtract the mean item vector before a cosine.
         """
+        if not rules.reorder:
+            return None
         item_ids = behaviour.item_ids
         categories = np.full(len(item_ids), NO_CATEGORY)
         categories[item_ids.get_indexer(items["item_id"])] = pd.factorize(items["category"])[0]
         ages = np.full(len(item_ids), np.nan)
         if rules.freshness_boost > 0:
-            ages = item_ages(item_ids, items, interactions)
+            ages = item_ages(behaviour, items)
         return cls.over(rules, categories, ages, item_vectors, behaviour.in_catalogue, centre)
 
     @classmethod
@@ -113,19 +113,23 @@ class Reranking:
         return self.freshness is not None and not self.freshness.any()
 
 
-def item_ages(item_ids: pd.Index, items: pd.DataFrame, interactions: pd.DataFrame) -> np.ndarray:
+def item_ages(behaviour: Behaviour, items: pd.DataFrame) -> np.ndarray:
     """Days from each item's making to the newest interaction of all.
 
     Never to now: the same tables are to give the same lists. An item was made when `created_at`
     says, or else when somebody first interacted with it. What was made after the newest
     interaction is of age 0.
 
+    Args:
+        behaviour: when items were first seen.
+        items: table `items`; its item_id and created_at are read.
+
     Returns:
-        float64 (items,), NaN where nothing is known.
+        float64 (items,), in the order of `behaviour.item_ids`; NaN where nothing is known.
     """
-    created = pd.Series(items["created_at"].to_numpy(), index=items["item_id"]).reindex(item_ids)
-    first = interactions.groupby("item_id")["first_timestamp"].min().reindex(item_ids)
-    ages = interactions["last_timestamp"].max() - created.fillna(first)
+    created = pd.Series(items["created_at"].to_numpy(), index=items["item_id"])
+    first = pd.Series(behaviour.first_seen, index=behaviour.item_ids)
+    ages = behaviour.newest - created.reindex(behaviour.item_ids).fillna(first)
     return (ages.dt.total_seconds() / 86_400).clip(lower=0).to_numpy(dtype=np.float64)
 
 

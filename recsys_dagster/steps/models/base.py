@@ -26,8 +26,8 @@ MAX_NUMBER = 1e9
 Arrays = dict[str, np.ndarray]
 """What was learned, by name: all that is kept of a fit."""
 
-POSITIVES = ("interactions.user_id", "interactions.item_id", "interactions.positive")
-ORDER = ("interactions.last_timestamp", "interactions.last_position")
+POSITIVES = ("histories.item_ids", "histories.positives")
+ORDER = ("histories.recencies",)
 VECTORS = ("item_embeddings.embedding",)
 
 

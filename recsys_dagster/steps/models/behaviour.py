@@ -1,33 +1,35 @@
 """Tables as matrices: positions of ids, sparse user × item matrices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from scipy import sparse
 
-MAX_HALF_LIVES = 100
-"""Nothing decays further: in float32 a weight would become 0, and its user have no history."""
+from recsys_dagster.steps.prepare.histories import MAX_HALF_LIVES
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Interactions as sparse matrices over fixed user and item positions.
+    """Histories as sparse matrices over fixed user and item positions.
 
     Attributes:
         user_ids: user of each row, sorted.
         item_ids: item of each column, sorted: the catalogue's and those only interacted with.
         seen: bool csr (users × items), every pair.
         weights: float32 csr (users × items), recency-decayed weights of the positive pairs.
-        recency: float32 csr of the same pairs, 1 / (1 + how many of the user's positive pairs came
-            later), by time, by position where there is no time; 1 where there is neither.
+        recency: float32 csr (users × items), `recencies` of the same pairs.
         ages: float32 csr of the same pairs, days before the newest interaction of all; NaN where
             a pair has no time.
-        in_catalogue: bool (items,), whether the items table has the item.
+        in_catalogue: bool (items,), whether the catalogue has the item.
         recommendable: bool (items,), whether an item of the catalogue is available.
         cold: bool (items,), items that no interaction says anything of: there is none, or all
             were left out of learning by a minimum.
+        first_seen: datetime64[us] (items,), when somebody first interacted with each item; NaT
+            where that is not known.
+        newest: the last time of all, naive UTC; NaT where no pair has a time.
     """
 
     user_ids: pd.Index
@@ -39,70 +41,86 @@ class Behaviour:
     in_catalogue: np.ndarray
     recommendable: np.ndarray
     cold: np.ndarray
+    first_seen: np.ndarray
+    newest: pd.Timestamp
 
     @property
     def positives(self) -> sparse.csr_matrix:
         """Float32 csr (users × items) of ones, where a pair is positive."""
         return ones(self.weights)
 
+    @property
+    def seen_in_catalogue(self) -> np.ndarray:
+        """How many items of the catalogue each user has seen, int64 (users,)."""
+        return np.diff(self.seen[:, np.flatnonzero(self.in_catalogue)].indptr).astype(np.int64)
+
     @classmethod
     def of(
         cls,
-        interactions: pd.DataFrame,
-        user_ids: pd.Series,
-        items: pd.DataFrame,
-        half_life_days: float,
-        half_life_positions: float,
+        histories: pa.Table,
+        catalogue: Iterable[str],
+        unavailable: Iterable[str] = (),
         item_ids: Sequence[str] | None = None,
     ) -> "Behaviour":
         """Build the matrices.
 
-        A weight is halved for every `half_life_days` before the user's own last interaction, or
-        for every `half_life_positions` steps where the interaction has a position and no time, at
-        most 100 times; a pair with neither is not decayed. Positive pairs of weight 0 keep a place
-        with weight 0 in `weights` and 1 in `positives`.
+        Positive pairs of weight 0 keep a place with weight 0 in `weights` and 1 in `positives`.
 
         Args:
-            interactions: table `interactions`.
-            user_ids: all users to serve; every user of `interactions` is among them.
-            items: table `items`; its item_id and available are read.
-            half_life_days: days, > 0.
-            half_life_positions: steps, > 0.
+            histories: table `histories`.
+            catalogue: the item_ids that there are to recommend.
+            unavailable: those of them that may not be recommended now.
             item_ids: of the columns, sorted, where they are given; pairs with others are left
                 out.
         """
-        users = pd.Index(user_ids).sort_values()
-        catalogue = pd.Index(items["item_id"])
+        items = histories["item_ids"].combine_chunks()
+        pairs = pd.DataFrame(
+            {
+                "user": np.repeat(np.arange(len(items)), items.value_lengths().to_numpy()),
+                "item_id": items.flatten().to_pandas().astype("str"),
+                **{
+                    name: histories[name].combine_chunks().flatten().to_pandas()
+                    for name in (
+                        "positives",
+                        "left_out",
+                        "weights",
+                        "recencies",
+                        "first_timestamps",
+                        "last_timestamps",
+                    )
+                },
+            }
+        )
+        own = pd.Index(catalogue, dtype="str")
+        newest = pairs["last_timestamps"].max()
         if item_ids is None:
-            known = catalogue.union(pd.Index(interactions["item_id"].unique())).sort_values()
+            known = own.union(pd.Index(pairs["item_id"].unique(), dtype="str")).sort_values()
         else:
             known = pd.Index(item_ids, dtype="str")
-            interactions = interactions[interactions["item_id"].isin(known)]
-        rows = users.get_indexer(interactions["user_id"])
-        columns = known.get_indexer(interactions["item_id"])
-        shape = (len(users), len(known))
-        half_lives = _half_lives(interactions, half_life_days, half_life_positions)
-        decay = 0.5 ** np.minimum(half_lives, MAX_HALF_LIVES)
-        positive = interactions["positive"].to_numpy(dtype=bool)
-        liked, pairs = interactions[positive], (rows[positive], columns[positive])
-        ages = _days(interactions["last_timestamp"].max() - liked["last_timestamp"])
+            pairs = pairs[pairs["item_id"].isin(known)]
+        rows, columns = pairs["user"].to_numpy(), known.get_indexer(pairs["item_id"])
+        shape = (histories.num_rows, len(known))
+        positive = pairs["positives"].to_numpy(dtype=bool)
+        liked, places = pairs[positive], (rows[positive], columns[positive])
 
-        def of_liked(values: np.ndarray) -> sparse.csr_matrix:
-            return sparse.csr_matrix((values.astype(np.float32), pairs), shape=shape)
+        def of_liked(values: pd.Series) -> sparse.csr_matrix:
+            return sparse.csr_matrix((values.to_numpy(dtype=np.float32), places), shape=shape)
 
-        left_out = interactions["left_out"].to_numpy(dtype=bool)
-        unavailable = items.loc[~items["available"].astype(bool), "item_id"]
-        in_catalogue = known.isin(catalogue)
+        left_out = pairs["left_out"].to_numpy(dtype=bool)
+        in_catalogue = known.isin(own)
+        first = pairs["first_timestamps"].groupby(columns).min().reindex(range(len(known)))
         return cls(
-            users,
+            pd.Index(histories["user_id"].to_pandas(), dtype="str"),
             known,
             sparse.csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape),
-            of_liked((interactions["weight"].to_numpy() * decay)[positive]),
-            of_liked(1 / (1 + _later(liked))),
-            of_liked(ages.to_numpy()),
+            of_liked(liked["weights"]),
+            of_liked(liked["recencies"]),
+            of_liked((newest - liked["last_timestamps"]).dt.total_seconds() / 86_400),
             in_catalogue,
-            in_catalogue & ~known.isin(unavailable),
+            in_catalogue & ~known.isin(pd.Index(unavailable, dtype="str")),
             np.bincount(columns[~left_out], minlength=len(known)) == 0,
+            first.to_numpy(dtype="datetime64[us]"),
+            newest,
         )
 
 
@@ -152,31 +170,6 @@ def ones(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     same = matrix.copy()
     same.data = np.ones_like(same.data)
     return same
-
-
-def _half_lives(
-    interactions: pd.DataFrame, half_life_days: float, half_life_positions: float
-) -> np.ndarray:
-    """How many half-lives each interaction lies before the user's last one, float64."""
-    by_user = interactions["user_id"]
-    time = interactions["last_timestamp"]
-    days = _days(time.groupby(by_user).transform("max") - time)
-    steps = interactions["last_position"].groupby(by_user).rank("dense", ascending=False) - 1
-    return (days / half_life_days).fillna(steps / half_life_positions).fillna(0.0).to_numpy()
-
-
-def _later(pairs: pd.DataFrame) -> np.ndarray:
-    """How many of a user's pairs came after each one, float64; ties came together."""
-    by_user = pairs["user_id"]
-    by_time, by_position = (
-        pairs[order].groupby(by_user).rank("min", ascending=False) - 1
-        for order in ("last_timestamp", "last_position")
-    )
-    return by_time.fillna(by_position).fillna(0.0).to_numpy()
-
-
-def _days(durations: pd.Series) -> pd.Series:
-    return durations.dt.total_seconds() / 86_400
 
 
 def align(ids: pd.Index, table_ids: pd.Series, vectors: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ STRATEGY = Strategy(
     name="content",
     settings=ContentSettings,
     formula="the similarity matrix: `r_ui = S_ui`",
-    columns=("similarity_matrix.similarity", *VECTORS, "interactions.weight"),
+    columns=("similarity_matrix.similarity", *VECTORS, "histories.weights"),
     learn=learn,
     load=load,
 )

@@ -1,7 +1,10 @@
 """Which settings a catalog's strategies are fitted with, and fits that need not be made again."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import pandas as pd
 
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.settings import Catalog
@@ -14,6 +17,17 @@ Tuned = Mapping[str, Mapping[str, float]]
 """What the search for settings found: strategy → setting → value."""
 Learn = Callable[[Strategy[Any], Settings, Evidence], Arrays]
 """What learns, or knows what was learned before."""
+
+
+def tuned_of(tuning: pd.DataFrame) -> Tuned:
+    """What the table `tuning` says to use; nothing where nothing was ever searched for."""
+    if tuning.empty:
+        return {}
+    chosen = tuning[tuning["chosen"]]
+    return {
+        strategy: json.loads(settings)
+        for strategy, settings in zip(chosen["strategy"], chosen["settings"], strict=True)
+    }
 
 
 def settings_of(catalog: Catalog, strategy: str) -> Settings:

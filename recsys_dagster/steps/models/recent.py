@@ -43,7 +43,7 @@ STRATEGY = Strategy(
     name="recent",
     settings=RecentSettings,
     formula="popular, of the positives of the last days: `r_ui = p_i`",
-    columns=(*POSITIVES, "interactions.last_timestamp"),
+    columns=(*POSITIVES, "histories.last_timestamps"),
     learn=learn,
     load=load,
     needs_history=False,

@@ -48,6 +48,7 @@ def similarity_matrix(
     width: int,
     similarity: Similarity,
     progress: Progress = None,
+    device: str = "cpu",
 ) -> Entries:
     """For each user the nearest `width` + (items seen) items.
 
@@ -60,6 +61,7 @@ def similarity_matrix(
         width: unseen items to keep.
         similarity: of the space the vectors were projected into.
         progress: called with (users done, users).
+        device: where vectors are compared, see `top_k`.
     """
     needed = np.minimum(width + seen_counts, len(items)).astype(np.int64)
     # Users who need about as many items go together, so that nobody pays for the widest.
@@ -69,7 +71,7 @@ def similarity_matrix(
     for size in np.unique(classes):
         members = np.flatnonzero(classes == size)
         widest = max(1, int(needed[members].max()))  # 0 where there are no items
-        near = top_k(users[members], items, widest, similarity)
+        near = top_k(users[members], items, widest, similarity, device=device)
         parts.append(_entries(members, near, needed[members]))
         done += len(members)
         if progress:
@@ -89,7 +91,11 @@ def similarity_matrix(
 
 
 def item_neighbours(
-    items: np.ndarray, count: int, similarity: Similarity, progress: Progress = None
+    items: np.ndarray,
+    count: int,
+    similarity: Similarity,
+    progress: Progress = None,
+    device: str = "cpu",
 ) -> Entries:
     """For each item the nearest `count` other items.
 
@@ -98,9 +104,12 @@ def item_neighbours(
         count: neighbours to keep.
         similarity: of the space the vectors were projected into.
         progress: called with (items done, items).
+        device: where vectors are compared, see `top_k`.
     """
     positions = np.arange(len(items))
-    near = top_k(items, items, count, similarity, exclude=positions, progress=progress)
+    near = top_k(
+        items, items, count, similarity, exclude=positions, device=device, progress=progress
+    )
     return _entries(positions, near, np.full(len(items), near.positions.shape[1]))
 
 
