@@ -210,6 +210,7 @@ POPULAR_ITEMS = Table(
         ITEM_ID,
         Column("score", "DOUBLE", "share of the users who like the item"),
         RANK,
+        Column("category", "VARCHAR", "as in items"),
         Column("age_days", "DOUBLE", "from its making to the newest interaction; null if unknown"),
     ),
 )

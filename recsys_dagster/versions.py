@@ -75,7 +75,7 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "popular_items": ("recommendations", NARROWING),
     "recommendations": (
         "recommendations",
-        ("strategy", "list_length", *NARROWING, *ORDERING, *SPACE),
+        ("strategy", "list_length", *ORDERING, *SPACE),
     ),
     "published": ("published", ()),
     "evaluation_split": (

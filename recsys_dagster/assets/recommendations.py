@@ -1,7 +1,6 @@
 """The lists, and the one list for users nobody knows."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import TABLE, table_assets
+from recsys_dagster.assets.common import TABLE, table_assets, titles_of
 from recsys_dagster.assets.metadata import (
     bars,
     column_lineage,
@@ -25,8 +24,8 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.lists import recommendations as step
-from recsys_dagster.steps.lists.candidates import narrowed
-from recsys_dagster.steps.lists.reranking import Reranking, item_ages
+from recsys_dagster.steps.lists.candidates import candidates
+from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.base import POSITIVES
 from recsys_dagster.steps.models.behaviour import Behaviour
@@ -57,43 +56,42 @@ def recommendations_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     ]
 
 
-def _to_recommend(
-    catalog: Catalog,
-    histories: pa.Table,
-    items: pd.DataFrame,
-    log: dg.DagsterLogManager,
-    item_ids: Sequence[str] | None = None,
-) -> Behaviour:
-    """The matrices, where only what the catalog's rules let into lists can be recommended."""
-    unavailable = items.loc[~items["available"].astype(bool), "item_id"]
-    behaviour = Behaviour.of(histories, items["item_id"], unavailable, item_ids)
-    if not catalog.rules.narrow:
-        return behaviour
-    named = named_items(catalog)
-    for sentence in named.unknown(items):
-        log.warning(sentence)
-    return narrowed(behaviour, items, catalog.rules, named)
-
-
 def popular_items(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
     histories: pa.Table,
     items: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
-    """Every item by the share of users who like it: what unknown users get.
+    """Every item that may be recommended, by the share of users who like it: what unknown users
+    get, and what all lists are filled up with.
+
+    Where the catalog has rules, they say which items may be in lists.
 
     `p_i = |{u : x_ui = 1}| / |users|`
     """
-    behaviour = _to_recommend(catalog, histories, items, context.log)
-    table = step.popular_items(
-        behaviour, popularity(behaviour.positives), item_ages(behaviour, items)
-    )
+    available = items["available"].astype(bool)
+    if catalog.rules.narrow:
+        named = named_items(catalog)
+        for sentence in named.unknown(items):
+            context.log.warning(sentence)
+        available &= candidates(items, catalog.rules, named)
+    behaviour = Behaviour.of(histories, items["item_id"], items.loc[available, "item_id"])
+    table = step.popular_items(behaviour, popularity(behaviour.positives), items)
     titles = items.set_index("item_id")["title"]
     return dg.Output(
         table,
         metadata={
             "preview": preview(table.assign(item_id=table["item_id"].map(titles))),
+            **column_lineage(
+                catalog.name,
+                {
+                    "item_id": ["items.item_id", "items.available"],
+                    "score": list(POSITIVES),
+                    "rank": list(POSITIVES),
+                    "category": ["items.category"],
+                    "age_days": ["items.created_at", *TIMES],
+                },
+            ),
             "plot": curve(
                 table["score"].to_numpy(), "The long tail", "rank", "share of users who like it"
             ),
@@ -107,21 +105,29 @@ def recommendations(
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
     histories: pa.Table,
-    items: pd.DataFrame,
     similarity_matrix: pa.Table,
     model: pd.DataFrame,
+    popular_items: pd.DataFrame,
 ) -> dg.Output[pa.Table]:
     """Every user's list by the catalog's model: seen items left out, ranked, filled up from
     popular items, each row with the history items that contributed most.
 
-    Where the catalog has rules, they say which items may be in lists, and in which order.
+    Where the catalog has rules of order, they put the rows in order.
     """
     (row,) = model.to_dict("records")
     kept = recsys_models.find(catalog.name, row["fingerprint"]).model(
         row["strategy"], json.loads(row["settings"])
     )
-    behaviour = _to_recommend(catalog, histories, items, context.log, kept.item_ids)
-    reranking = Reranking.of(catalog.rules, behaviour, items, kept.item_vectors, catalog.centre)
+    catalogue = pd.Index(kept.item_ids, dtype="str")[kept.in_catalogue]
+    behaviour = Behaviour.of(histories, catalogue, popular_items["item_id"], kept.item_ids)
+    reranking = Reranking.of(
+        catalog.rules,
+        behaviour.item_ids,
+        popular_items,
+        kept.item_vectors,
+        kept.in_catalogue,
+        catalog.centre,
+    )
     if reranking and reranking.lifts_nothing:
         context.log.warning(
             "rules.freshness_boost lifts no item: none has a created_at or a timed interaction"
@@ -144,7 +150,9 @@ def recommendations(
     )
     return dg.Output(
         table,
-        metadata=_described(table, items, histories.num_rows)
+        metadata=_described(
+            table, titles_of(recsys_warehouse, catalog.name), histories.num_rows, len(catalogue)
+        )
         | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, _origins(catalog)),
     )
@@ -157,11 +165,11 @@ def _origins(catalog: Catalog) -> dict[str, list[str]]:
     profiles = ["similarity_matrix.similarity"] if strategy.needs_history else []
     histories = [column for column in strategy.columns if column.startswith("histories.")]
     scored = list(dict.fromkeys(["model.fingerprint", *histories, *profiles, *POSITIVES]))
-    rules, ruled = catalog.rules, ["items.item_id", "items.available"]
-    if rules.categories or rules.without_categories or rules.max_per_category:
-        ruled.append("items.category")
+    rules, ruled = catalog.rules, ["popular_items.item_id"]
+    if rules.max_per_category:
+        ruled.append("popular_items.category")
     if rules.freshness_boost > 0:
-        ruled += ["items.created_at", *TIMES]
+        ruled.append("popular_items.age_days")
     chosen = list(dict.fromkeys([*ruled, *scored]))
     return {
         "user_id": ["histories.user_id"],
@@ -173,15 +181,17 @@ def _origins(catalog: Catalog) -> dict[str, list[str]]:
     }
 
 
-def _described(table: pa.Table, items: pd.DataFrame, users: int) -> dict[str, dg.MetadataValue]:
+def _described(
+    table: pa.Table, titles: pd.DataFrame, users: int, items: int
+) -> dict[str, dg.MetadataValue]:
     item_ids = table["item_id"].to_pandas()
     strategies = table["strategy"].to_pandas().value_counts().to_dict()
     shown = np.sort(item_ids.value_counts().to_numpy())[::-1]
     return {
-        "first_list": first_list(table, items),
+        "first_list": first_list(table, titles),
         "users": dg.MetadataValue.int(users),
         "items_recommended": dg.MetadataValue.int(len(shown)),
-        "catalogue_coverage": dg.MetadataValue.float(len(shown) / max(1, len(items))),
+        "catalogue_coverage": dg.MetadataValue.float(len(shown) / max(1, items)),
         "rows_by_strategy": dg.MetadataValue.text(counted(strategies)),
         "plot_of_strategies": bars(strategies, "What put rows there", "rows"),
         "plot": curve(shown, "How often items are recommended", "items, most shown first", "lists"),

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import table_assets
+from recsys_dagster.assets.common import table_assets, titles_of
 from recsys_dagster.assets.metadata import (
     column_lineage,
     curve,
@@ -100,7 +100,15 @@ def item_neighbours(
     )
     ids = _ids(item_embeddings, "item_id")
     table = entries.table(ids, ids, ("item_id", "neighbour_item_id"))
-    readable = _readable(recsys_warehouse, catalog.name, to_pandas(table.slice(0, PREVIEW_ROWS)))
+    titles = titles_of(recsys_warehouse, catalog.name).set_index("item_id")["title"]
+    first = to_pandas(table.slice(0, PREVIEW_ROWS))
+    readable = pd.DataFrame(
+        {
+            "item": first["item_id"].map(titles),
+            "neighbour": first["neighbour_item_id"].map(titles),
+            "similarity": first["similarity"],
+        }
+    )
     nearest = entries.similarities[entries.ranks == 1]
     return dg.Output(
         table,
@@ -147,23 +155,6 @@ def _projected_items(embeddings: pa.Table, catalog: Catalog) -> tuple[np.ndarray
 
 def _vectors(embeddings: pa.Table) -> np.ndarray:
     return vectors_from_arrow(embeddings["embedding"])
-
-
-def _readable(warehouse: Warehouse, catalog: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """Neighbours by their titles; no input, because the neighbours do not rest on them."""
-    named = rows[["item_id", "neighbour_item_id"]].astype("str")
-    titles = {}
-    if warehouse.has(catalog, "items"):
-        ids = pd.unique(named.to_numpy().ravel()).tolist()
-        sql = "select item_id, title from items where list_contains($ids, item_id)"
-        titles = dict(warehouse.query(catalog, sql, {"ids": ids}))
-    return pd.DataFrame(
-        {
-            "item": [titles.get(item, item) for item in named["item_id"]],
-            "neighbour": [titles.get(item, item) for item in named["neighbour_item_id"]],
-            "similarity": rows["similarity"],
-        }
-    )
 
 
 def _ids(table: pa.Table, name: str) -> pa.Array:

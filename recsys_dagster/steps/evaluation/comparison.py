@@ -16,10 +16,12 @@ from recsys_dagster.steps.evaluation.metrics import catalogue_metrics
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.evaluation.slices import accuracy_by_slice, slices
 from recsys_dagster.steps.evaluation.splits import TEST, TRAIN, VALID
+from recsys_dagster.steps.lists.recommendations import popular_items
 from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour, align
 from recsys_dagster.steps.models.fitting import Fits, Learn, Tuned, learn, tuned_settings
+from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.prepare.histories import histories_table
 from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.tables import similarity_matrix
@@ -194,13 +196,16 @@ def compare(
     if mask == "train+valid":
         masked = ((masked + _pairs(held_back.valid, behaviour)) > 0).tocsr()
     parts = slices(behaviour, users)
-    reranking = Reranking.of(
-        catalog.rules,
-        behaviour,
-        known.items,
-        evidence.item_vectors,
-        catalog.centre,
-    )
+    reranking = None
+    if catalog.rules.reorder:
+        reranking = Reranking.of(
+            catalog.rules,
+            behaviour.item_ids,
+            popular_items(behaviour, popularity(behaviour.positives), known.items),
+            evidence.item_vectors,
+            behaviour.in_catalogue,
+            catalog.centre,
+        )
     counts = np.bincount(behaviour.positives.indices, minlength=behaviour.seen.shape[1])
 
     scores, of_catalogue = {}, []

@@ -1,13 +1,12 @@
 """Which items of the catalogue the rules let into lists, before anything is ranked."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
 from recsys_dagster.catalog.rules import RuleSettings
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.prepare.texts import clean_text
 
 MAX_NAMED = 5
@@ -94,16 +93,3 @@ def _of(key: str, names: Iterable[str], category: pd.Series) -> pd.Series:
     if unknown and len(category):
         raise UserError(f"rules: {key}: {' '.join(unknown)}")
     return category.isin(wanted)
-
-
-def narrowed(
-    behaviour: Behaviour, items: pd.DataFrame, rules: RuleSettings, named: NamedItems
-) -> Behaviour:
-    """The same matrices, where only what the rules let into lists can be recommended.
-
-    Raises:
-        UserError: as `candidates`.
-    """
-    left = items.loc[candidates(items, rules, named), "item_id"]
-    allowed = behaviour.item_ids.isin(left)
-    return replace(behaviour, recommendable=behaviour.recommendable & allowed)

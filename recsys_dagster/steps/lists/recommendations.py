@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from scipy import sparse
 
-from recsys_dagster.steps.lists.reranking import Reranking, fill, rerank
+from recsys_dagster.steps.lists.reranking import Reranking, fill, item_ages, rerank
 from recsys_dagster.steps.models.base import NOT_RANKED, Model, Strategy, UserBlock
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.fitted import Fitted
@@ -314,15 +314,16 @@ def _because(because: Reasons, item_ids: pa.StringArray) -> pa.ListArray:
 
 
 def popular_items(
-    behaviour: Behaviour, popularity: np.ndarray, age_days: np.ndarray
+    behaviour: Behaviour, popularity: np.ndarray, items: pd.DataFrame
 ) -> pd.DataFrame:
     """The table `popular_items`: every item that can be recommended, most liked first.
 
     Args:
         behaviour: the matrices that give items their positions.
         popularity: float32 (items,).
-        age_days: float64 (items,), NaN where unknown.
+        items: table `items`; its item_id, category and created_at are read.
     """
+    categories = pd.Series(items["category"].to_numpy(), index=items["item_id"])
     order = np.lexsort((np.arange(len(popularity)), -popularity))
     order = order[behaviour.recommendable[order]]
     return pd.DataFrame(
@@ -330,6 +331,7 @@ def popular_items(
             "item_id": behaviour.item_ids[order],
             "score": popularity[order].astype(np.float64),
             "rank": np.arange(1, len(order) + 1, dtype=np.int32),
-            "age_days": age_days[order],
+            "category": categories.reindex(behaviour.item_ids[order]).to_numpy(),
+            "age_days": item_ages(behaviour, items)[order],
         }
     )

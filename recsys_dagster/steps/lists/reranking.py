@@ -50,29 +50,30 @@ class Reranking:
     def of(
         cls,
         rules: RuleSettings,
-        behaviour: Behaviour,
-        items: pd.DataFrame,
+        item_ids: pd.Index,
+        listed: pd.DataFrame,
         item_vectors: np.ndarray,
+        in_catalogue: np.ndarray,
         centre: bool,
     ) -> Self | None:
         """Resolve the rules; None where lists are to follow scores alone.
 
         Args:
             rules: the catalog's.
-            behaviour: the matrices that give items their positions.
-            items: table `items`; its item_id, category and created_at are read.
-            item_vectors: float32 (items × d), in the order of `behaviour.item_ids`.
+            item_ids: of each position, as of all that follows.
+            listed: what may be in lists: item_id, category and age_days.
+            item_vectors: float32 (items × d), as the encoder gave them.
+            in_catalogue: bool (items,).
             centre: subtract the mean item vector before a cosine.
         """
         if not rules.reorder:
             return None
-        item_ids = behaviour.item_ids
+        places = item_ids.get_indexer(listed["item_id"])
         categories = np.full(len(item_ids), NO_CATEGORY)
-        categories[item_ids.get_indexer(items["item_id"])] = pd.factorize(items["category"])[0]
+        categories[places] = pd.factorize(listed["category"])[0]
         ages = np.full(len(item_ids), np.nan)
-        if rules.freshness_boost > 0:
-            ages = item_ages(behaviour, items)
-        return cls.over(rules, categories, ages, item_vectors, behaviour.in_catalogue, centre)
+        ages[places] = listed["age_days"]
+        return cls.over(rules, categories, ages, item_vectors, in_catalogue, centre)
 
     @classmethod
     def over(

@@ -24,7 +24,7 @@ class Behaviour:
         ages: float32 csr of the same pairs, days before the newest interaction of all; NaN where
             a pair has no time.
         in_catalogue: bool (items,), whether the catalogue has the item.
-        recommendable: bool (items,), whether an item of the catalogue is available.
+        recommendable: bool (items,), whether an item of the catalogue may be in lists.
         cold: bool (items,), items that no interaction says anything of: there is none, or all
             were left out of learning by a minimum.
         first_seen: datetime64[us] (items,), when somebody first interacted with each item; NaT
@@ -59,7 +59,7 @@ class Behaviour:
         cls,
         histories: pa.Table,
         catalogue: Iterable[str],
-        unavailable: Iterable[str] = (),
+        recommendable: Iterable[str] | None = None,
         item_ids: Sequence[str] | None = None,
     ) -> "Behaviour":
         """Build the matrices.
@@ -68,8 +68,8 @@ class Behaviour:
 
         Args:
             histories: table `histories`.
-            catalogue: the item_ids that there are to recommend.
-            unavailable: those of them that may not be recommended now.
+            catalogue: the item_ids that there are.
+            recommendable: those of them that may be recommended now; all where left out.
             item_ids: of the columns, sorted, where they are given; pairs with others are left
                 out.
         """
@@ -117,7 +117,9 @@ class Behaviour:
             of_liked(liked["recencies"]),
             of_liked((newest - liked["last_timestamps"]).dt.total_seconds() / 86_400),
             in_catalogue,
-            in_catalogue & ~known.isin(pd.Index(unavailable, dtype="str")),
+            in_catalogue
+            if recommendable is None
+            else in_catalogue & known.isin(pd.Index(recommendable, dtype="str")),
             np.bincount(columns[~left_out], minlength=len(known)) == 0,
             first.to_numpy(dtype="datetime64[us]"),
             newest,
