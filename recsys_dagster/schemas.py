@@ -208,9 +208,10 @@ POPULAR_ITEMS = Table(
     ("item_id",),
     (
         ITEM_ID,
-        Column("score", "DOUBLE", "share of the users who like the item"),
-        RANK,
+        Column("title", "VARCHAR", "as in items"),
         Column("category", "VARCHAR", "as in items"),
+        Column("score", "DOUBLE", "share of the users who like the item"),
+        Column("rank", "INTEGER", "1 is the most popular; null: may not be recommended"),
         Column("age_days", "DOUBLE", "from its making to the newest interaction; null if unknown"),
     ),
 )

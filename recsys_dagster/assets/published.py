@@ -47,7 +47,7 @@ RESTS_ON = (
 )
 """What a snapshot is made of, directly or not, in flow order."""
 
-PUBLISHED = ("recommendations", "item_neighbours", "popular_items", "items", "model")
+PUBLISHED = ("recommendations", "item_neighbours", "popular_items", "model")
 """What is in a snapshot."""
 RESOURCES = ("recsys_snapshots", "recsys_warehouse", "recsys_models")
 
@@ -87,7 +87,6 @@ def published(
     recommendations: pa.Table,
     item_neighbours: pa.Table,
     popular_items: pa.Table,
-    items: pa.Table,
     model: pa.Table,
 ) -> dg.MaterializeResult:
     """A snapshot folder of lists, neighbours, popular items, titles and the model that made the
@@ -110,8 +109,8 @@ def published(
     tables = {
         "recommendations": recommendations,
         "item_neighbours": item_neighbours,
-        "popular_items": popular_items,
-        "items": items.select(["item_id", "title", "category"]),
+        "popular_items": popular_items.filter(popular_items["rank"].is_valid()),
+        "items": popular_items.select(["item_id", "title", "category"]),
     }
     counts = _counts(recsys_warehouse, catalog.name)
     made_from = digest(
@@ -154,7 +153,7 @@ def published(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made_from),
         metadata={
-            "first_list": first_list(recommendations, to_pandas(items)),
+            "first_list": first_list(recommendations, to_pandas(popular_items)),
             **counts,
             "snapshot": dg.MetadataValue.path(str(path)),
             "dagster/row_count": recommendations.num_rows,

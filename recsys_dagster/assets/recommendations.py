@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import TABLE, table_assets, titles_of
+from recsys_dagster.assets.common import TABLE, table_assets
 from recsys_dagster.assets.metadata import (
     bars,
     column_lineage,
@@ -62,10 +62,10 @@ def popular_items(
     histories: pa.Table,
     items: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
-    """Every item that may be recommended, by the share of users who like it: what unknown users
-    get, and what all lists are filled up with.
+    """Every item by the share of users who like it: what unknown users get, and what all lists are
+    filled up with.
 
-    Where the catalog has rules, they say which items may be in lists.
+    What has a rank may be recommended: it is available, and let in by the catalog's rules.
 
     `p_i = |{u : x_ui = 1}| / |users|`
     """
@@ -77,23 +77,25 @@ def popular_items(
         available &= candidates(items, catalog.rules, named)
     behaviour = Behaviour.of(histories, items["item_id"], items.loc[available, "item_id"])
     table = step.popular_items(behaviour, popularity(behaviour.positives), items)
-    titles = items.set_index("item_id")["title"]
+    ranked = table[table["rank"].notna()]
     return dg.Output(
         table,
         metadata={
-            "preview": preview(table.assign(item_id=table["item_id"].map(titles))),
+            "recommendable": len(ranked),
+            "preview": preview(ranked.drop(columns="item_id")),
             **column_lineage(
                 catalog.name,
                 {
-                    "item_id": ["items.item_id", "items.available"],
+                    "item_id": ["items.item_id"],
+                    "title": ["items.title"],
                     "score": list(POSITIVES),
-                    "rank": list(POSITIVES),
+                    "rank": [*POSITIVES, "items.available", "items.category"],
                     "category": ["items.category"],
                     "age_days": ["items.created_at", *TIMES],
                 },
             ),
             "plot": curve(
-                table["score"].to_numpy(), "The long tail", "rank", "share of users who like it"
+                ranked["score"].to_numpy(), "The long tail", "rank", "share of users who like it"
             ),
         },
     )
@@ -119,11 +121,12 @@ def recommendations(
         row["strategy"], json.loads(row["settings"])
     )
     catalogue = pd.Index(kept.item_ids, dtype="str")[kept.in_catalogue]
-    behaviour = Behaviour.of(histories, catalogue, popular_items["item_id"], kept.item_ids)
+    listed = popular_items[popular_items["rank"].notna()]
+    behaviour = Behaviour.of(histories, catalogue, listed["item_id"], kept.item_ids)
     reranking = Reranking.of(
         catalog.rules,
         behaviour.item_ids,
-        popular_items,
+        listed,
         kept.item_vectors,
         kept.in_catalogue,
         catalog.centre,
@@ -150,9 +153,7 @@ def recommendations(
     )
     return dg.Output(
         table,
-        metadata=_described(
-            table, titles_of(recsys_warehouse, catalog.name), histories.num_rows, len(catalogue)
-        )
+        metadata=_described(table, popular_items, histories.num_rows)
         | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, _origins(catalog)),
     )
@@ -181,17 +182,15 @@ def _origins(catalog: Catalog) -> dict[str, list[str]]:
     }
 
 
-def _described(
-    table: pa.Table, titles: pd.DataFrame, users: int, items: int
-) -> dict[str, dg.MetadataValue]:
+def _described(table: pa.Table, items: pd.DataFrame, users: int) -> dict[str, dg.MetadataValue]:
     item_ids = table["item_id"].to_pandas()
     strategies = table["strategy"].to_pandas().value_counts().to_dict()
     shown = np.sort(item_ids.value_counts().to_numpy())[::-1]
     return {
-        "first_list": first_list(table, titles),
+        "first_list": first_list(table, items),
         "users": dg.MetadataValue.int(users),
         "items_recommended": dg.MetadataValue.int(len(shown)),
-        "catalogue_coverage": dg.MetadataValue.float(len(shown) / max(1, items)),
+        "catalogue_coverage": dg.MetadataValue.float(len(shown) / max(1, len(items))),
         "rows_by_strategy": dg.MetadataValue.text(counted(strategies)),
         "plot_of_strategies": bars(strategies, "What put rows there", "rows"),
         "plot": curve(shown, "How often items are recommended", "items, most shown first", "lists"),

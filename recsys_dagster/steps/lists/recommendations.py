@@ -316,22 +316,26 @@ def _because(because: Reasons, item_ids: pa.StringArray) -> pa.ListArray:
 def popular_items(
     behaviour: Behaviour, popularity: np.ndarray, items: pd.DataFrame
 ) -> pd.DataFrame:
-    """The table `popular_items`: every item that can be recommended, most liked first.
+    """The table `popular_items`: the catalogue, what can be recommended first, most liked first.
 
     Args:
         behaviour: the matrices that give items their positions.
         popularity: float32 (items,).
-        items: table `items`; its item_id, category and created_at are read.
+        items: table `items`; its item_id, title, category and created_at are read.
     """
-    categories = pd.Series(items["category"].to_numpy(), index=items["item_id"])
-    order = np.lexsort((np.arange(len(popularity)), -popularity))
-    order = order[behaviour.recommendable[order]]
+    ages = item_ages(behaviour, items)
+    order = np.lexsort((np.arange(len(popularity)), -popularity, ~behaviour.recommendable))
+    order = order[behaviour.in_catalogue[order]]
+    ranked = behaviour.recommendable[order]
+    shown = items.set_index("item_id").reindex(behaviour.item_ids[order])
+    ranks = pd.Series(np.arange(1, len(order) + 1), dtype="Int32").where(ranked)
     return pd.DataFrame(
         {
             "item_id": behaviour.item_ids[order],
+            "title": shown["title"].to_numpy(),
+            "category": shown["category"].to_numpy(),
             "score": popularity[order].astype(np.float64),
-            "rank": np.arange(1, len(order) + 1, dtype=np.int32),
-            "category": categories.reindex(behaviour.item_ids[order]).to_numpy(),
-            "age_days": item_ages(behaviour, items)[order],
+            "rank": ranks,
+            "age_days": ages[order],
         }
     )
