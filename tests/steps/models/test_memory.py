@@ -56,7 +56,8 @@ def test_a_fit_takes_the_memory_it_states(monkeypatch, strategy, cold_items):
     F = texts(learned + cold_items, 4)
     cold = np.arange(learned + cold_items) >= learned
     # What it imports is not its own.
-    learn(strategy, evidence_of(positives[:, :3], F[:3], cold[:3]))
+    few = [0, 1, 2, -1]
+    learn(strategy, evidence_of(positives[:, few], F[few], cold[few]))
     evidence = evidence_of(positives, F, cold)
     tracemalloc.start()
     learn(strategy, evidence)
