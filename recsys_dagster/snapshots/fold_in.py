@@ -62,6 +62,8 @@ class FoldIn:
         n: int,
     ) -> list[Row]:
         """The list of somebody with a history, a text, or both; see `Snapshot.fold_in`."""
+        if n < 1:
+            raise UserError(f"n: expected at least 1; found {n}.")
         if not history and text is None:
             return self._snapshot.popular(n)
         known = self._history(history, weights, times)

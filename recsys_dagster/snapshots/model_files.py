@@ -53,7 +53,7 @@ def write_model(
     try:
         hidden.mkdir(parents=True)
         file = hidden / ARRAYS
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, file)
         with file.open("rb") as written:
             os.fsync(written.fileno())
             digest = hashlib.file_digest(written, "sha256").hexdigest()
@@ -62,13 +62,27 @@ def write_model(
             written.write(json.dumps(manifest, indent=2) + "\n")
             written.flush()
             os.fsync(written.fileno())
-        shutil.rmtree(home / fingerprint, ignore_errors=True)
-        hidden.rename(home / fingerprint)
+        _put_in_place(hidden, home / fingerprint)
     except OSError as error:
         raise unwritten(home, error) from None
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return home / fingerprint
+
+
+def _put_in_place(hidden: Path, folder: Path) -> None:
+    """Rename a whole folder to its own name; what was there before goes when that is done."""
+    before = hidden.with_name(hidden.name + "-before")
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():
+        folder.rename(before)
+    try:
+        hidden.rename(folder)
+    except BaseException:
+        if before.exists():
+            before.rename(folder)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -79,7 +93,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     again = "recsys run fits it again"
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = _mapping((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder}: there is no model here: {again}.") from None
     except ValueError:
@@ -94,6 +108,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def _mapping(text: str | bytes) -> dict[str, Any]:
+    """JSON that is an object; a ValueError where it is something else."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"expected a mapping; found {type(found).__name__}")
+    return found
+
+
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:
     """The arrays of a model, mapped from the file: read-only, and read when they are used.
 
@@ -104,7 +126,7 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
     try:
         mapped = np.memmap(file, mode="r", dtype=np.uint8)
         start = 8 + int.from_bytes(mapped[:8].tobytes(), "little")
-        described = json.loads(mapped[8:start].tobytes())
+        described = _mapping(mapped[8:start].tobytes())
         described.pop("__metadata__", None)
         return {
             name: mapped[start + first : start + end].view(DTYPES[dtype]).reshape(shape)

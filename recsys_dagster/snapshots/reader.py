@@ -157,14 +157,20 @@ class Snapshot:
         """The list of somebody whom no run has seen: the rows that a run would give them.
 
         The model is loaded at the first call. A text alone gives what it is similar to, and
-        neither gives what is popular.
+        neither gives what is popular. What they saw and did not like cannot be told: a run leaves
+        it out, and here it may be in the list. What is in the history never is.
 
         Args:
-            history: what they like, item_ids or else titles.
+            history: what they like, item_ids or else titles. The weights of an item that is
+                repeated add up, and its newest time counts.
             weights: how much each counts, as in the table interactions; all alike where left out.
             times: when each was, UTC where there is no zone; the order is not known where left out.
             text: who they are or what they look for, in words; it is encoded as profiles are.
-            n: rows, at least 1.
+            n: rows, at least 1; fewer are given where nothing is left.
+
+        Returns:
+            best first; a row says which strategy ranked it: the model's own, `content` for a text,
+            or `popular` for what was filled in, and up to three items of the history as reasons.
 
         Raises:
             UserError: an item that is not known, numbers that do not fit, a snapshot without its

@@ -79,7 +79,10 @@ def test_settings_do_not_change(tmp_path):
         ("list_length: 0", "list_length: .*greater than 0"),
         ("users: {text_share: 1.5}", r"users\.text_share: .*less than or equal to 1"),
         ("users: {half_life: 3}", r"users\.half_life: unknown key.*'half_life_days'"),
-        ("models: {cold_bost: 3}", r"models\.cold_bost: unknown key.*'cold_boost'"),
+        (
+            "models: {hybrid: {cold_bost: 3}}",
+            r"models\.hybrid\.cold_bost: unknown key.*'cold_boost'",
+        ),
         ("encoder: {modle: tfidf}", r"encoder\.modle: unknown key.*'model'"),
         ("interactions: {}", r"interactions\.source: this field is required"),
         ("users: {half_life_position: 3}", r"unknown key.*'half_life_positions'"),
@@ -116,9 +119,9 @@ def test_a_fault_is_named_with_the_nearest_right_name(tmp_path, line, message):
         "matrix_width: 1000000000",
         "neighbours: 1000000000",
         "list_length: 1000000000",
-        "models: {knn_neighbours: 1000000000}",
-        "models: {als_factors: 1000000000}",
-        "models: {recent_days: 1e300}",
+        "models: {item_knn: {neighbours: 1000000000}}",
+        "models: {als: {factors: 1000000000}}",
+        "models: {recent: {days: 1e300}}",
         "evaluation: {k: [1000000000]}",
         "refresh: {every_seconds: 100000000000}",
         "refresh: {fresh_within_hours: 1e300}",
@@ -134,7 +137,11 @@ def test_a_number_that_would_take_all_memory_or_time_is_refused(tmp_path, line):
 @pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
 @pytest.mark.parametrize(
     "line",
-    ["models: {cold_boost: NUMBER}", "checks: {row_fall: NUMBER}", "rules: {diversity: NUMBER}"],
+    [
+        "models: {hybrid: {cold_boost: NUMBER}}",
+        "checks: {row_fall: NUMBER}",
+        "rules: {diversity: NUMBER}",
+    ],
 )
 def test_a_number_is_finite(tmp_path, line, number):
     with pytest.raises(UserError, match=r":4: .*finite number"):

@@ -102,12 +102,11 @@ class TestEstimate:
             "On this machine: under a minute and 0.1 GiB: hybrid over 900 items under a minute."
         )
 
-    def test_what_a_run_would_refuse_is_refused_before(self, monkeypatch):
-        monkeypatch.setattr("recsys_dagster.steps.models.memory.available_bytes", lambda: GIB)
+    def test_what_a_run_would_refuse_is_refused_before(self):
         with pytest.raises(UserError, match=r"180,000 of 190,000 items, which needs 248\.1 GiB"):
-            require_fit(catalog(), LARGE)
+            require_fit(catalog(), LARGE, GIB)
         for strategy in ("l3ae", "ease", "gfcf"):
             with pytest.raises(UserError, match=rf"strategy: {strategy} would learn from"):
-                require_fit(catalog(strategy=strategy), LARGE)
-        require_fit(catalog(strategy="item_knn"), LARGE)
-        require_fit(catalog(), SMALL)
+                require_fit(catalog(strategy=strategy), LARGE, GIB)
+        require_fit(catalog(strategy="item_knn"), LARGE, GIB)
+        require_fit(catalog(), SMALL, GIB)

@@ -2,12 +2,14 @@
 
 import errno
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.snapshots import writer
+from recsys_dagster.snapshots.model_files import write_model
 from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot, served
 from recsys_dagster.snapshots.writer import make_current, publish
 from recsys_dagster.steps.lists.recommendations import BECAUSE
@@ -76,7 +78,10 @@ FILMS = [("1", "Toy Story"), ("2", "Heat"), ("3", "Alien"), ("4", "Heat")]
 
 def put(folder, run_id="run-one", items=FILMS, users=("ann",), day=1):
     made_at = pd.Timestamp(2024, 1, day)
-    return publish(folder, "films", run_id, made_at, tables(items, list(users)), {"strategy": "x"})
+    models = folder.with_name(folder.name + "-models")
+    model = write_model(models, "f1", {"popularity": np.ones(3, np.float32)}, {"strategy": "x"})
+    made = tables(items, list(users))
+    return publish(folder, "films", run_id, made_at, made, {"strategy": "x"}, model, {"power": 0.5})
 
 
 def names(folder) -> set[str]:

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from recsys_dagster.catalog.rules import RuleSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.steps.lists.candidates import NamedItems, candidates, narrowed
 from recsys_dagster.steps.lists.recommendations import popular_items, recommend
+from recsys_dagster.steps.models import STRATEGIES
+from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.popular import popularity
 
 
@@ -90,8 +93,6 @@ def test_ranked_filled_and_popular_rows_follow_the_rules(behaviour_of, items_of)
     assert popular_items(ruled, popular)["item_id"].tolist() == ["a", "c"]
 
     class RanksB:
-        strategy = "b alone"
-
         def score(self, block):
             scores = np.full(block.positives.shape, -np.inf, dtype=np.float32)
             scores[:, 1:3] = 1
@@ -100,7 +101,9 @@ def test_ranked_filled_and_popular_rows_follow_the_rules(behaviour_of, items_of)
         def contributions(self, block, rows, items):
             return np.zeros(block.lengths[rows].sum(), dtype=np.float32)
 
-    (lists,) = recommend(RanksB(), popular, ruled, 4)
+    fitted = Fitted(STRATEGIES["popular"], RanksB(), popular)
+    nothing_similar = sparse.csr_matrix(ruled.seen.shape, dtype=np.float32)
+    (lists,) = recommend(fitted, ruled, nothing_similar, 4)
     found = list(zip(ruled.user_ids[lists.users], ruled.item_ids[lists.items], strict=True))
     assert found == [("new", "c"), ("new", "a"), ("u", "c"), ("v", "a"), ("w", "c"), ("w", "a")]
     assert lists.filled.tolist() == [False, True, False, True, False, True]

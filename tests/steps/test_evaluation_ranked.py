@@ -8,10 +8,12 @@ from scipy import sparse
 
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.lists.recommendations import recommend
-from recsys_dagster.steps.models.base import ItemWeightsModel
-from recsys_dagster.steps.models.ease import fit_ease
-from recsys_dagster.steps.models.popular import PopularModel, popularity
-from recsys_dagster.steps.models.similar_items import fit_similar_items
+from recsys_dagster.steps.models import STRATEGIES
+from recsys_dagster.steps.models.base import Evidence
+from recsys_dagster.steps.models.fitted import Fitted
+from recsys_dagster.steps.models.item_weights import ItemWeightsModel
+from recsys_dagster.steps.models.popular import popularity
+from recsys_dagster.steps.similarity.nearest import Space
 
 USERS = ["u1", "u2", "u3", "u4", "u5"]
 CATALOGUE = "abcdefg"
@@ -27,19 +29,31 @@ def behaviour_from(behaviour_of, liked, **settings):
     return behaviour_of(pairs, USERS, CATALOGUE, **settings)
 
 
-def models_of(behaviour):
+def fitted(name, behaviour, **settings):
     items = behaviour.seen.shape[1]
     near = sparse.random(items, items, 0.3, format="csr", dtype=np.float32, random_state=0)
+    vectors = np.zeros((items, 1), dtype=np.float32)
+    evidence = Evidence(behaviour, vectors, Space("cosine", None), lambda: near)
+    strategy = STRATEGIES[name]
+    model = strategy.fit(evidence, strategy.settings.model_validate(settings))
+    return Fitted(strategy, model, popularity(behaviour.positives))
+
+
+def models_of(behaviour):
     return [
-        PopularModel(popularity(behaviour.positives)),
-        fit_ease(behaviour.positives, 2),
-        fit_similar_items(near),
+        fitted("popular", behaviour),
+        fitted("ease", behaviour, regularisation=2, dropout=0),
+        fitted("similar_items", behaviour),
     ]
 
 
-def published(model, behaviour, k):
+def nothing_similar(behaviour):
+    return sparse.csr_matrix(behaviour.seen.shape, dtype=np.float32)
+
+
+def published(fitted, behaviour, k):
     ranked = np.full((behaviour.seen.shape[0], k), -1)
-    for lists in recommend(model, popularity(behaviour.positives), behaviour, k):
+    for lists in recommend(fitted, behaviour, nothing_similar(behaviour), k):
         ranked[lists.users, lists.ranks - 1] = lists.items
     return ranked
 
@@ -49,7 +63,9 @@ def test_equals_what_would_be_published(behaviour_of, liked, k, block):
     behaviour = behaviour_from(behaviour_of, liked)
     users = np.array([4, 0, 2])
     for model in models_of(behaviour):
-        ranked = rank_for_evaluation(model, behaviour, users, behaviour.seen, k, block)
+        ranked = rank_for_evaluation(
+            model, behaviour, nothing_similar(behaviour), users, behaviour.seen, k, block
+        )
         assert ranked.dtype == np.int64
         assert ranked.shape == (3, k)
         np.testing.assert_array_equal(ranked, published(model, behaviour, k)[users])
@@ -65,7 +81,12 @@ def test_what_is_masked_is_never_in_a_list_and_all_else_is(behaviour_of, liked, 
     k = seen.shape[1]
     for model in models_of(behaviour):
         ranked = rank_for_evaluation(
-            model, behaviour, np.arange(len(USERS)), sparse.csr_matrix(seen), k
+            model,
+            behaviour,
+            nothing_similar(behaviour),
+            np.arange(len(USERS)),
+            sparse.csr_matrix(seen),
+            k,
         )
         for row, items in enumerate(ranked):
             listed = items[items >= 0]
@@ -77,16 +98,29 @@ def test_what_is_sold_out_today_could_be_had_then(behaviour_of):
     behaviour = behaviour_from(
         behaviour_of, {("u1", "a"): True, ("u2", "b"): True}, unavailable=["b"]
     )
-    model = PopularModel(popularity(behaviour.positives))
-    ranked = rank_for_evaluation(model, behaviour, np.array([0]), behaviour.seen, 1)
+    ranked = rank_for_evaluation(
+        fitted("popular", behaviour),
+        behaviour,
+        nothing_similar(behaviour),
+        np.array([0]),
+        behaviour.seen,
+        1,
+    )
     assert behaviour.item_ids[ranked[0, 0]] == "b"
 
 
 @pytest.mark.parametrize("block", [None, 1])
 def test_nobody_to_test(behaviour_of, block):
     behaviour = behaviour_from(behaviour_of, {("u1", "a"): True})
-    model = ItemWeightsModel("none", np.zeros((7, 7), dtype=np.float32), np.arange(7))
+    model = ItemWeightsModel(np.zeros((7, 7), dtype=np.float32), np.arange(7))
+    nobody, similar = np.empty(0, dtype=np.int64), nothing_similar(behaviour)
     ranked = rank_for_evaluation(
-        model, behaviour, np.empty(0, dtype=np.int64), behaviour.seen, 3, block
+        Fitted(STRATEGIES["ease"], model, popularity(behaviour.positives)),
+        behaviour,
+        similar,
+        nobody,
+        behaviour.seen,
+        3,
+        block,
     )
     assert ranked.shape == (0, 3)

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.schemas import RECOMMENDATIONS
 from recsys_dagster.steps.lists import recommendations as module
 from recsys_dagster.steps.lists.recommendations import (
@@ -16,11 +15,12 @@ from recsys_dagster.steps.lists.recommendations import (
     recommend,
     recommendations_table,
 )
-from recsys_dagster.steps.models.base import NOT_RANKED, ItemWeightsModel, UserBlock
+from recsys_dagster.steps.models import STRATEGIES as REGISTRY
+from recsys_dagster.steps.models.base import NOT_RANKED, Evidence, UserBlock
 from recsys_dagster.steps.models.content import ContentModel
-from recsys_dagster.steps.models.hybrid import fit_hybrid
+from recsys_dagster.steps.models.fitted import Fitted
+from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.popular import PopularModel, popularity
-from recsys_dagster.steps.models.strategies import Evidence, fit, without_history
 from recsys_dagster.steps.similarity.nearest import Space, pairwise
 from recsys_dagster.steps.similarity.tables import item_neighbours, similarity_matrix
 
@@ -28,13 +28,16 @@ STRATEGIES = ("popular", "content", "similar_items", "ease", "hybrid")
 MADE_AT = pd.Timestamp("2024-01-01 12:00")
 
 
-def lists_of(model, behaviour, n):
+def lists_of(fitted, behaviour, similar, n):
     """The table as a frame."""
-    blocks = recommend(model, popularity(behaviour.positives), behaviour, n)
-    other = without_history(model.strategy)
-    table = recommendations_table(blocks, behaviour, model.strategy, other, "run", MADE_AT)
+    blocks = recommend(fitted, behaviour, similar, n)
+    table = recommendations_table(blocks, behaviour, fitted.strategy, "run", MADE_AT)
     assert table.column_names == RECOMMENDATIONS.column_names
     return pd.DataFrame(table.to_pylist(), columns=table.column_names)
+
+
+def nothing_similar(behaviour):
+    return sparse.csr_matrix(behaviour.seen.shape, dtype=np.float32)
 
 
 def by_user(frame):
@@ -46,33 +49,31 @@ def sparse_of(entries, shape):
 
 
 def fitted(strategy, behaviour, seed=0, *, profiles=False):
-    """A strategy fitted on random item vectors; with profiles new users have a vector too."""
+    """A strategy fitted on random item vectors, and the similarity matrix; with profiles new users
+    have a vector too."""
     users, items = behaviour.seen.shape
     rng = np.random.default_rng(seed)
     space = Space("cosine", None)
     things = space.project(rng.standard_normal((items, 4)))
     people = space.project(rng.standard_normal((users, 4)))
-    catalog = Catalog.model_validate(
-        {
-            "name": "shop",
-            "interactions": {"source": "x.csv"},
-            "items": {"source": "y.csv", "text": "{title}"},
-            "strategy": strategy,
-            "centre": False,
-            "models": {"ease_regularisation": 5, "hybrid_regularisation": 5, "semantic_share": 0.4},
-        }
-    )
     seen = np.diff(behaviour.seen.indptr)
     near = sparse_of(similarity_matrix(people, things, seen, 2, "cosine"), (users, items))
     if not profiles:
         near = near.multiply((np.diff(behaviour.positives.indptr) > 0)[:, None]).tocsr()
         near.eliminate_zeros()  # an entry of 0 would be ranked
     alike = sparse_of(item_neighbours(things, 2, "cosine"), (items, items))
-    return fit(catalog, Evidence(behaviour, things, near, alike))
+    own = REGISTRY[strategy]
+    wanted = {"regularisation": 5, "semantic_share": 0.4}
+    settings = own.settings.model_validate(
+        {name: value for name, value in wanted.items() if name in own.settings.model_fields}
+    )
+    model = own.fit(Evidence(behaviour, things, space, lambda: alike), settings)
+    return Fitted(own, model, popularity(behaviour.positives)), near
 
 
-def item_weights(B):
-    return ItemWeightsModel("weights", B, np.arange(len(B)))
+def item_weights(B, behaviour):
+    model = ItemWeightsModel(B, np.arange(len(B)))
+    return Fitted(REGISTRY["ease"], model, popularity(behaviour.positives))
 
 
 USERS = ["u1", "u2", "u3", "u4"]
@@ -99,7 +100,8 @@ pairs_of_users = st.dictionaries(
 def test_every_list_is_right(behaviour_of, strategy, pairs, unavailable, n, seed):
     rows = [(user, item, 1.0, positive) for (user, item), positive in pairs.items()]
     behaviour = behaviour_of(rows, USERS, CATALOGUE, unavailable=unavailable)
-    frame = lists_of(fitted(strategy, behaviour, seed, profiles=True), behaviour, n)
+    model, similar = fitted(strategy, behaviour, seed, profiles=True)
+    frame = lists_of(model, behaviour, similar, n)
     score = dict(zip(behaviour.item_ids, popularity(behaviour.positives), strict=True))
     for user in USERS:
         seen = {item for owner, item in pairs if owner == user}
@@ -110,7 +112,7 @@ def test_every_list_is_right(behaviour_of, strategy, pairs, unavailable, n, seed
         assert set(items) <= left
         assert len(items) == len(set(items)) == min(n, len(left))
         assert own["rank"].tolist() == list(range(1, len(items) + 1))
-        ranking = strategy if liked else without_history(strategy)
+        ranking = strategy if liked else REGISTRY[strategy].without_history
         assert set(own["strategy"]) <= {ranking, "popular"}
         assert np.isfinite(own["score"].astype("float64")).all()
 
@@ -132,19 +134,20 @@ def test_every_list_is_right(behaviour_of, strategy, pairs, unavailable, n, seed
             assert {reason["item_id"] for reason in because} <= liked
 
 
-def plain_list(model, behaviour, user, n):
+def plain_list(fitted, behaviour, similar, user, n):
     """(item, score, filled, [(history item, share)]) of one user, as one would write it first."""
-    positives, weights, seen = behaviour.positives, behaviour.weights, behaviour.seen
-    popular = popularity(positives)
+    positives, seen, popular = behaviour.positives, behaviour.seen, fitted.popularity
     row = np.array([user])
-    block = UserBlock(row, positives[row], weights[row])
-    scores = model.score(block)[0]
+    block = UserBlock.of(behaviour, similar, row)
+    scores = fitted.score(block)[0]
     left = [i for i in np.flatnonzero(behaviour.recommendable) if not seen[user, i]]
     ranked = sorted((i for i in left if scores[i] > NOT_RANKED), key=lambda i: (-scores[i], i))[:n]
     fills = sorted((i for i in left if i not in ranked), key=lambda i: (-popular[i], i))
     rows = []
     for item in ranked:
-        parts = model.contributions(block, np.array([0]), np.array([item])).astype(np.float64)
+        parts = fitted.model.contributions(block, np.array([0]), np.array([item])).astype(
+            np.float64
+        )
         total = parts[parts > 0].sum()
         order = [h for h in np.argsort(-parts, kind="stable") if parts[h] > 0][:3]
         history = positives[row].indices
@@ -166,15 +169,15 @@ def test_blocks_of_users_get_what_each_user_alone_would_get(behaviour_of, monkey
     behaviour = behaviour_of(rows, users, items[:65], unavailable=items[10:15])
     if strategy == "ties":
         B = rng.integers(-2, 3, (len(behaviour.item_ids),) * 2).astype(np.float32)
-        model = item_weights(B)
+        model, similar = item_weights(B, behaviour), nothing_similar(behaviour)
     else:
-        model = fitted(strategy, behaviour)
+        model, similar = fitted(strategy, behaviour)
     monkeypatch.setattr(module, "BLOCK_CELLS", 1500)
-    frame = lists_of(model, behaviour, n)
+    frame = lists_of(model, behaviour, similar, n)
     found = dict(iter(frame.groupby("user_id")))
     assert (frame["strategy"] == "popular").any()
     for user, name in enumerate(users):
-        expected = plain_list(model, behaviour, user, n)
+        expected = plain_list(model, behaviour, similar, user, n)
         if not expected:
             assert name not in found
             continue
@@ -183,7 +186,7 @@ def test_blocks_of_users_get_what_each_user_alone_would_get(behaviour_of, monkey
         assert own["item_id"].tolist() == behaviour.item_ids[list(wanted)].tolist()
         np.testing.assert_allclose(own["score"], scores, rtol=1e-5)
         assert own["strategy"].tolist() == [
-            "popular" if fill else model.strategy for fill in filled
+            "popular" if fill else model.strategy.name for fill in filled
         ]
         for reasons, pairs in zip(own["because"], because, strict=True):
             ids = [behaviour.item_ids[item] for item, _ in pairs]
@@ -196,12 +199,12 @@ def test_blocks_do_not_change_the_lists(behaviour_of, monkeypatch):
     rng = np.random.default_rng(0)
     rows = [(f"u{u:02}", f"i{i}") for u in range(17) for i in range(20) if rng.random() < 0.2]
     behaviour = behaviour_of(rows, [f"u{u:02}" for u in range(17)], [f"i{i}" for i in range(20)])
-    model = fitted("hybrid", behaviour)
-    whole = lists_of(model, behaviour, 5)
+    model, similar = fitted("hybrid", behaviour)
+    whole = lists_of(model, behaviour, similar, 5)
     monkeypatch.setattr(module, "BLOCK_CELLS", 120)
-    pd.testing.assert_frame_equal(lists_of(model, behaviour, 5), whole)
+    pd.testing.assert_frame_equal(lists_of(model, behaviour, similar, 5), whole)
     calls = []
-    list(recommend(model, np.zeros(20), behaviour, 5, lambda *done: calls.append(done)))
+    list(recommend(model, behaviour, similar, 5, lambda *done: calls.append(done)))
     done = [users for users, _ in calls]
     assert done == sorted(set(done))
     assert len(done) > 2
@@ -212,7 +215,8 @@ def test_what_is_not_available_is_neither_ranked_nor_filled_in(behaviour_of):
     rows = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "c"), ("v", "d"), ("w", "a")]
     users = ["new", "u", "v", "w"]
     behaviour = behaviour_of(rows, users, list("abcd"), unavailable=["b", "c"])
-    frame = lists_of(fitted("ease", behaviour), behaviour, 4)
+    model, similar = fitted("ease", behaviour)
+    frame = lists_of(model, behaviour, similar, 4)
     assert by_user(frame) == {"new": ["a", "d"], "u": ["d"], "w": ["d"]}
     # It still speaks for others: what u had is a reason.
     (because,) = frame.loc[frame["user_id"] == "u", "because"]
@@ -221,7 +225,8 @@ def test_what_is_not_available_is_neither_ranked_nor_filled_in(behaviour_of):
 
 def test_users_without_anything_get_popular_items(behaviour_of):
     behaviour = behaviour_of([("u", "b"), ("v", "b"), ("v", "c")], ["new", "u", "v"], list("abcd"))
-    frame = lists_of(fitted("ease", behaviour), behaviour, 3)
+    model, similar = fitted("ease", behaviour)
+    frame = lists_of(model, behaviour, similar, 3)
     new = frame[frame["user_id"] == "new"]
     assert new["item_id"].tolist() == ["b", "c", "a"]
     assert new["score"].tolist() == [1, 0.5, 0]
@@ -230,15 +235,18 @@ def test_users_without_anything_get_popular_items(behaviour_of):
 
 def test_a_list_is_short_only_when_the_catalogue_is_exhausted(behaviour_of):
     rows = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "b"), ("v", "c")]
-    frame = lists_of(fitted("hybrid", b := behaviour_of(rows, ["u", "v", "w"], list("abc"))), b, 5)
+    behaviour = behaviour_of(rows, ["u", "v", "w"], list("abc"))
+    model, similar = fitted("hybrid", behaviour)
+    frame = lists_of(model, behaviour, similar, 5)
     assert {user: len(items) for user, items in by_user(frame).items()} == {"u": 1, "w": 3}
 
 
-def test_no_users_and_no_items(behaviour_of):
-    model = PopularModel(np.zeros(1, dtype=np.float32))
-    assert len(lists_of(model, behaviour_of([], [], ["a"]), 3)) == 0
-    nothing = PopularModel(np.zeros(0, dtype=np.float32))
-    assert len(lists_of(nothing, behaviour_of([], ["u"], []), 3)) == 0
+@pytest.mark.parametrize(("users", "items"), [([], ["a"]), (["u"], [])], ids=str)
+def test_no_users_and_no_items(behaviour_of, users, items):
+    behaviour = behaviour_of([], users, items)
+    shares = np.zeros(len(items), dtype=np.float32)
+    model = Fitted(REGISTRY["popular"], PopularModel(shares), shares)
+    assert len(lists_of(model, behaviour, nothing_similar(behaviour), 3)) == 0
 
 
 # Reasons
@@ -248,7 +256,9 @@ def test_shares_are_positive_contributions_over_their_sum(behaviour_of):
     behaviour = behaviour_of([("u", item) for item in "abcde"], ["u"], list("abcdef"))
     B = np.zeros((6, 6), dtype=np.float32)
     B[:5, 5] = [1, 4, -2, 3, 2]
-    (because,) = lists_of(item_weights(B), behaviour, 1)["because"]
+    (because,) = lists_of(item_weights(B, behaviour), behaviour, nothing_similar(behaviour), 1)[
+        "because"
+    ]
     assert because == [
         {"item_id": "b", "share": 0.4},
         {"item_id": "d", "share": pytest.approx(0.3)},
@@ -259,7 +269,7 @@ def test_shares_are_positive_contributions_over_their_sum(behaviour_of):
 def test_what_only_has_contributions_against_it_has_no_reasons(behaviour_of):
     behaviour = behaviour_of([("u", "a")], ["u"], ["a", "b"])
     B = np.array([[0, -1], [0, 0]], dtype=np.float32)
-    frame = lists_of(item_weights(B), behaviour, 1)
+    frame = lists_of(item_weights(B, behaviour), behaviour, nothing_similar(behaviour), 1)
     assert frame["item_id"].tolist() == ["b"]
     assert frame["because"].tolist() == [[]]
 
@@ -268,7 +278,9 @@ def test_equal_contributions_keep_the_order_of_the_history(behaviour_of):
     behaviour = behaviour_of([("u", item) for item in "abcde"], ["u"], list("abcdef"))
     B = np.zeros((6, 6), dtype=np.float32)
     B[:5, 5] = [1, 2, 1, 2, 1]
-    (because,) = lists_of(item_weights(B), behaviour, 1)["because"]
+    (because,) = lists_of(item_weights(B, behaviour), behaviour, nothing_similar(behaviour), 1)[
+        "because"
+    ]
     assert [reason["item_id"] for reason in because] == ["b", "d", "a"]
 
 
@@ -287,7 +299,8 @@ def test_content_from_the_matrix_equals_the_dense_computation(behaviour_of):
     things = space.project(rng.standard_normal((60, 8)))
     # No wider than a list: the items seen are on top of it.
     entries = similarity_matrix(people, things, np.diff(behaviour.seen.indptr), n, "cosine")
-    frame = lists_of(ContentModel(sparse_of(entries, (25, 60)), things), behaviour, n)
+    model = Fitted(REGISTRY["content"], ContentModel(things), popularity(behaviour.positives))
+    frame = lists_of(model, behaviour, sparse_of(entries, (25, 60)), n)
     dense = pairwise(people, things, "cosine")
     dense[behaviour.seen.nonzero()] = -np.inf
     lists = by_user(frame)
@@ -305,16 +318,20 @@ def test_a_cold_item_can_be_recommended_first(behaviour_of):
     catalogue = ["crime1", "crime2", "crime3", "love1", "love2", "love3"]
     behaviour = behaviour_of(rows, list("uvwx"), catalogue)
     vectors = np.array([[1, 0], [1, 0.1], [1, 0.05], [0, 1], [0.1, 1], [0.05, 1]], np.float32)
-    model = fit_hybrid(
-        behaviour.positives,
-        Space("cosine", None).project(vectors),
-        behaviour.cold,
-        regularisation=10,
-        semantic_weight=1,
-        semantic_regularisation=5,
-        cold_boost=1,
+    own, space = REGISTRY["hybrid"], Space("cosine", None)
+    settings = own.settings.model_validate(
+        {
+            "regularisation": 10,
+            "semantic_share": 0.1,
+            "dropout": 0,
+            "gfcf_weight": 0,
+            "popularity_weight": 0,
+        }
     )
-    frame = lists_of(model, behaviour, 1)
+    nothing = nothing_similar(behaviour)
+    evidence = Evidence(behaviour, space.project(vectors), space, lambda: nothing)
+    model = Fitted(own, own.fit(evidence, settings), popularity(behaviour.positives))
+    frame = lists_of(model, behaviour, nothing, 1)
     assert by_user(frame)["u"] == ["crime3"]
     assert by_user(frame)["w"] == ["love3"]
     (because,) = frame.loc[frame["user_id"] == "u", "because"]
@@ -326,8 +343,9 @@ def test_a_cold_item_can_be_recommended_first(behaviour_of):
 
 def test_the_table_has_the_types_of_the_schema(behaviour_of):
     behaviour = behaviour_of([("u", "a")], ["u"], ["a", "b"])
-    blocks = recommend(fitted("popular", behaviour), np.zeros(2), behaviour, 2)
-    table = recommendations_table(blocks, behaviour, "popular", "popular", "run-1", MADE_AT)
+    model, similar = fitted("popular", behaviour)
+    blocks = recommend(model, behaviour, similar, 2)
+    table = recommendations_table(blocks, behaviour, model.strategy, "run-1", MADE_AT)
     assert table.schema.field("because").type == pa.list_(
         pa.struct([("item_id", pa.string()), ("share", pa.float64())])
     )

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_dagster.catalog.settings import Catalog, ModelSettings
-from recsys_dagster.steps.evaluation.tuning import KNOBS, VALUES, Trial, chosen, free_knobs, search
-from recsys_dagster.steps.models.strategies import with_tuned
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.steps.evaluation.tuning import Trial, chosen, free_settings, search
+from recsys_dagster.steps.models import SEARCHED, STRATEGIES
+from recsys_dagster.steps.models.fitting import settings_of, tuned_settings
 
 LADDER = {"a": (1, 2, 3, 4), "b": (10, 20)}
 
@@ -83,21 +84,23 @@ def test_a_gain_within_its_standard_error_is_not_chosen():
     assert chosen([first]) is first
 
 
-def test_a_knob_that_the_yaml_names_is_left_alone():
-    own = catalog(models={"dropout": 0.1})
-    assert "dropout" not in free_knobs(own, "ease")
-    assert free_knobs(own, "ease")["ease_regularisation"] == VALUES["ease_regularisation"]
-    assert free_knobs(own, "content") == {}
+def test_a_setting_that_the_yaml_names_is_left_alone():
+    own = catalog(models={"ease": {"dropout": 0.1}, "hybrid": {"dropout": 0.1}})
+    free = free_settings(own, "ease")
+    assert "dropout" not in free
+    assert free["regularisation"] == STRATEGIES["ease"].searched["regularisation"].values
+    assert free_settings(own, "content") == {}
     tuned = {"hybrid": {"dropout": 0.8, "semantic_share": 0.5}, "ease": {"dropout": 0.8}}
-    used = with_tuned(own, tuned).models
+    used = tuned_settings(own, "hybrid", tuned)
     assert (used.dropout, used.semantic_share) == (0.1, 0.5)
     untouched = catalog(models={"tuned": False})
-    assert with_tuned(untouched, tuned).models == untouched.models
+    assert tuned_settings(untouched, "hybrid", tuned) == settings_of(untouched, "hybrid")
 
 
-@pytest.mark.parametrize("strategy", KNOBS)
+@pytest.mark.parametrize("strategy", SEARCHED)
 def test_every_value_is_one_that_the_catalog_accepts(strategy):
-    for knob in KNOBS[strategy]:
-        assert list(VALUES[knob]) == sorted(VALUES[knob])
-        for value in VALUES[knob]:
-            assert getattr(ModelSettings.model_validate({knob: value}), knob) == value
+    for name, mark in STRATEGIES[strategy].searched.items():
+        assert list(mark.values) == sorted(mark.values)
+        for value in mark.values:
+            own = catalog(models={strategy: {name: value}})
+            assert getattr(settings_of(own, strategy), name) == value
