@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from scipy import sparse
 
@@ -14,6 +13,9 @@ from recsys_dagster.steps.models.base import NOT_RANKED, Model, Strategy, UserBl
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.similarity.ranking import top_n
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BLOCK_CELLS = 4_000_000
 """Scores and contributions of a block of users: 100 to 300 MB while they are worked on."""
@@ -258,7 +260,7 @@ def recommendations_table(
     behaviour: Behaviour,
     strategy: Strategy[Any],
     run_id: str,
-    made_at: pd.Timestamp,
+    made_at: "pd.Timestamp",
 ) -> pa.Table:
     """The table `recommendations` of all blocks.
 
@@ -313,8 +315,10 @@ def _because(because: Reasons, item_ids: pa.StringArray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(because.offsets), pairs, type=BECAUSE)
 
 
-def popular_items(behaviour: Behaviour, popularity: np.ndarray) -> pd.DataFrame:
+def popular_items(behaviour: Behaviour, popularity: np.ndarray) -> "pd.DataFrame":
     """The table `popular_items`: every item that can be recommended, most liked first."""
+    import pandas as pd
+
     order = np.lexsort((np.arange(len(popularity)), -popularity))
     order = order[behaviour.recommendable[order]]
     return pd.DataFrame(

@@ -10,16 +10,18 @@ diversity-based reranking for reordering documents and producing summaries", SIG
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import pandas as pd
 
 from recsys_dagster.catalog.rules import RuleSettings
 from recsys_dagster.steps.models.base import NOT_RANKED
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.ranking import top_n
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 POOL_PER_PLACE, MIN_POOL = 5, 100
 """Candidates of a list: what is far down a model's ranking is no better for being different."""
@@ -51,8 +53,8 @@ class Reranking:
         cls,
         rules: RuleSettings,
         behaviour: Behaviour,
-        items: pd.DataFrame,
-        interactions: pd.DataFrame,
+        items: "pd.DataFrame",
+        interactions: "pd.DataFrame",
         item_vectors: np.ndarray,
         centre: bool,
     ) -> Self | None:
@@ -66,6 +68,8 @@ class Reranking:
             item_vectors: float32 (items × d), in the order of `behaviour.item_ids`.
             centre: subtract the mean item vector before a cosine.
         """
+        import pandas as pd
+
         item_ids = behaviour.item_ids
         categories = np.full(len(item_ids), NO_CATEGORY)
         categories[item_ids.get_indexer(items["item_id"])] = pd.factorize(items["category"])[0]
@@ -113,7 +117,9 @@ class Reranking:
         return self.freshness is not None and not self.freshness.any()
 
 
-def item_ages(item_ids: pd.Index, items: pd.DataFrame, interactions: pd.DataFrame) -> np.ndarray:
+def item_ages(
+    item_ids: "pd.Index", items: "pd.DataFrame", interactions: "pd.DataFrame"
+) -> np.ndarray:
     """Days from each item's making to the newest interaction of all.
 
     Never to now: the same tables are to give the same lists. An item was made when `created_at`
@@ -123,6 +129,8 @@ def item_ages(item_ids: pd.Index, items: pd.DataFrame, interactions: pd.DataFram
     Returns:
         float64 (items,), NaN where nothing is known.
     """
+    import pandas as pd
+
     created = pd.Series(items["created_at"].to_numpy(), index=items["item_id"]).reindex(item_ids)
     first = interactions.groupby("item_id")["first_timestamp"].min().reindex(item_ids)
     ages = interactions["last_timestamp"].max() - created.fillna(first)

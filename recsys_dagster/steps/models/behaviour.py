@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_HALF_LIVES = 100
 """Nothing decays further: in float32 a weight would become 0, and its user have no history."""
@@ -30,8 +33,8 @@ class Behaviour:
             were left out of learning by a minimum.
     """
 
-    user_ids: pd.Index
-    item_ids: pd.Index
+    user_ids: "pd.Index"
+    item_ids: "pd.Index"
     seen: sparse.csr_matrix
     weights: sparse.csr_matrix
     recency: sparse.csr_matrix
@@ -48,9 +51,9 @@ class Behaviour:
     @classmethod
     def of(
         cls,
-        interactions: pd.DataFrame,
-        user_ids: pd.Series,
-        items: pd.DataFrame,
+        interactions: "pd.DataFrame",
+        user_ids: "pd.Series",
+        items: "pd.DataFrame",
         half_life_days: float,
         half_life_positions: float,
         item_ids: Sequence[str] | None = None,
@@ -71,6 +74,8 @@ class Behaviour:
             item_ids: of the columns, sorted, where they are given; pairs with others are left
                 out.
         """
+        import pandas as pd
+
         users = pd.Index(user_ids).sort_values()
         catalogue = pd.Index(items["item_id"])
         if item_ids is None:
@@ -155,7 +160,7 @@ def ones(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def _half_lives(
-    interactions: pd.DataFrame, half_life_days: float, half_life_positions: float
+    interactions: "pd.DataFrame", half_life_days: float, half_life_positions: float
 ) -> np.ndarray:
     """How many half-lives each interaction lies before the user's last one, float64."""
     by_user = interactions["user_id"]
@@ -165,7 +170,7 @@ def _half_lives(
     return (days / half_life_days).fillna(steps / half_life_positions).fillna(0.0).to_numpy()
 
 
-def _later(pairs: pd.DataFrame) -> np.ndarray:
+def _later(pairs: "pd.DataFrame") -> np.ndarray:
     """How many of a user's pairs came after each one, float64; ties came together."""
     by_user = pairs["user_id"]
     by_time, by_position = (
@@ -175,12 +180,14 @@ def _later(pairs: pd.DataFrame) -> np.ndarray:
     return by_time.fillna(by_position).fillna(0.0).to_numpy()
 
 
-def _days(durations: pd.Series) -> pd.Series:
+def _days(durations: "pd.Series") -> "pd.Series":
     return durations.dt.total_seconds() / 86_400
 
 
-def align(ids: pd.Index, table_ids: pd.Series, vectors: np.ndarray) -> np.ndarray:
+def align(ids: "pd.Index", table_ids: "pd.Series", vectors: np.ndarray) -> np.ndarray:
     """Vectors in the order of `ids`, float32 (len(ids) × d); zeros where the table has none."""
+    import pandas as pd
+
     positions = pd.Index(table_ids).get_indexer(ids)
     aligned = np.zeros((len(ids), vectors.shape[1]), dtype=np.float32)
     has_vector = positions >= 0
