@@ -91,7 +91,8 @@ class FoldIn:
         numbers, days = _numbers(weights, len(given)), _days(times, len(given))
         places, which = np.unique(given, return_inverse=True)
         newest = np.full(len(places), -np.inf)
-        np.maximum.at(newest, which, days)
+        with np.errstate(invalid="ignore"):  # unknown days stay unknown
+            np.maximum.at(newest, which, days)
         return one_history(
             places,
             np.bincount(which, numbers, minlength=len(places)),
