@@ -30,7 +30,7 @@ MEDIAN_LENGTH, SPREAD, MAX_LENGTH = 30, 1.0, 500
 """Of histories: their logarithm is normal, as in tables of ratings."""
 LISTED_USERS = 500
 """Who gets a list; the model learns from all."""
-RUN_ID, MADE_AT = "00000000", pd.Timestamp("2026-01-01")
+RUN_ID, MADE_AT = "00000000", pd.Timestamp.fromtimestamp(1_767_225_600)
 
 
 def lengths(random: np.random.Generator, users: int) -> np.ndarray:
