@@ -31,6 +31,7 @@ lint: setup  ## style and types
 
 bench: setup  ## the figures of the README
 	$(BIN)/python -m benchmarks.foundation
+	$(BIN)/python -m benchmarks.fold_in
 
 strangers: setup  ## tables of strangers, proposed and run with no edit
 	$(BIN)/python -m benchmarks.strangers

@@ -5,7 +5,7 @@
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks import dagster_overhead, encoding, l3ae, neighbours
+from benchmarks import cli, dagster_overhead, encoding, l3ae, neighbours
 
 PARTS: dict[str, Callable[[], list[dict]]] = {
     "encode": lambda: encoding.measure(encoding.film_texts(), repeats=5),
     "topk": neighbours.measure,
     "l3ae": l3ae.measure,
     "dagster": dagster_overhead.measure,
+    "cli": cli.measure,
 }
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -54,6 +55,7 @@ def aims() -> dict[str, Aim]:
         "l3ae_fit.speedup": Aim(4, at_least=True),
         "l3ae_fit.max_error": Aim(1e-5, at_least=False),
         "second_run.share": Aim(0.1, at_least=False),
+        "cli.recommend_ratio": Aim(3, at_least=False),
     }
 
 
@@ -61,12 +63,11 @@ def _has_avx512_bf16() -> bool:
     return CPUINFO.is_file() and "avx512_bf16" in CPUINFO.read_text("utf-8", "replace").split()
 
 
-def as_table(rows: list[dict]) -> Table:
+def as_table(rows: list[dict], title: str, aimed: Mapping[str, Aim]) -> Table:
     """Rows with their aims, and whether each is met."""
-    table = Table(title="Foundation", title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold")
     for name, right in (("name", 0), ("value", 1), ("unit", 0), ("aim", 1), ("met", 0)):
         table.add_column(name, justify="right" if right else "left")
-    aimed = aims()
     for row in rows:
         name, value, aim = row["name"], row["value"], aimed.get(row["name"])
         met = "" if aim is None else "[green]yes[/]" if aim.met(value) else "[red]no[/]"
@@ -104,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     console = Console()
     rows = run([options.only] if options.only else list(PARTS), console)
-    console.print(as_table(rows))
+    console.print(as_table(rows, "Foundation", aims()))
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

@@ -10,8 +10,9 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from recsys_dagster.catalog.names import NAME
 from recsys_dagster.catalog.renamed import RENAMED
-from recsys_dagster.catalog.settings import NAME, Catalog
+from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.strict_yaml import load_yaml
 from recsys_dagster.errors import UserError, did_you_mean
 

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.catalog.names import NAME
 from recsys_dagster.catalog.operations import (
     AlertSettings,
     CheckSettings,
@@ -30,8 +31,6 @@ from recsys_dagster.errors import did_you_mean
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.base import MAX_ROWS
 
-NAME = r"[a-z][a-z0-9_]{0,39}"
-"""A catalog's name: it is also part of an asset key, a file and a folder."""
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 

@@ -1,21 +1,28 @@
-"""The commands. Reading ones touch the published snapshot alone and never load Dagster."""
+"""The commands. Reading ones touch the published snapshot alone.
+
+What a command needs is imported in its function: who reads a list waits for nothing else.
+"""
 
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from recsys_dagster.catalog.files import Catalogs, catalogs_folder, read_catalog
-from recsys_dagster.catalog.settings import NAME, Catalog
-from recsys_dagster.cli import tables
+from recsys_dagster.catalog.names import NAME
+from recsys_dagster.cli import snapshot_tables
 from recsys_dagster.cli.interrupts import ENDED, INTERRUPTED
 from recsys_dagster.cli.program import as_typed, program
+from recsys_dagster.cli.terminal import console, error_console, plain
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
-from recsys_dagster.snapshots.reader import Snapshot
+from recsys_dagster.snapshots.reader import Row, Snapshot
 from recsys_dagster.writing import reason_of, unwritten
+
+if TYPE_CHECKING:
+    from recsys_dagster.catalog.files import Catalogs
+    from recsys_dagster.catalog.settings import Catalog
 
 app = typer.Typer(
     name="recsys",
@@ -41,8 +48,14 @@ def _snapshot(catalog: str) -> Snapshot:
     Snapshots outlive their YAML file, so a published catalog needs none.
     """
     if not re.fullmatch(NAME, catalog) or not (snapshots_folder() / catalog).is_dir():
-        Catalogs.read(catalogs_folder())[catalog]
+        _catalogs()[catalog]
     return Snapshot.current(snapshots_folder(), catalog)
+
+
+def _catalogs() -> "Catalogs":
+    from recsys_dagster.catalog.files import Catalogs, catalogs_folder
+
+    return Catalogs.read(catalogs_folder())
 
 
 @app.command()
@@ -53,8 +66,8 @@ def demo() -> None:
     run_catalog(DEMO, [])
     snapshot = Snapshot.current(snapshots_folder(), DEMO)
     for user_id in snapshot.some_users(DEMO_USERS):
-        tables.print_recommendations(snapshot, user_id, 5)
-    tables.print_hints(DEMO, snapshot)
+        snapshot_tables.print_recommendations(snapshot, user_id, 5)
+    snapshot_tables.print_hints(DEMO, snapshot)
 
 
 @app.command()
@@ -102,16 +115,60 @@ def publish(
 @app.command()
 def recommend(
     catalog: CatalogName,
-    user: Annotated[str, typer.Argument(help="a user_id", metavar="USER")],
+    user: Annotated[str | None, typer.Argument(help="a user_id", metavar="[USER]")] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--history",
+            help="instead of a user: an item_id or a title that somebody likes; may be repeated",
+            metavar="ITEM",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(help="instead of a user: what somebody looks for, in words", metavar="TEXT"),
+    ] = None,
     n: Count = 10,
     as_json: AsJson = False,
 ) -> None:
-    """A user's recommendations with reasons; popular items for somebody unknown."""
+    """Recommendations with reasons: for a user, or for what somebody likes.
+
+    Popular items for a user whom nobody knows.
+    """
+    likes = history or []
+    if user is not None and (likes or text is not None):
+        raise UserError(
+            f"The user {user!r} and {'--history' if likes else '--text'} do not go together: a "
+            "user's list is made already, of their own history. Give one of the two."
+        )
     snapshot = _snapshot(catalog)
+    if user is not None:
+        if as_json:
+            snapshot_tables.print_json(snapshot.recommend(user, n))
+        else:
+            snapshot_tables.print_recommendations(snapshot, user, n)
+        return
+    rows = _made_for(snapshot, likes, text, n)
     if as_json:
-        tables.print_json(snapshot.recommend(user, n))
+        snapshot_tables.print_json(rows)
     else:
-        tables.print_recommendations(snapshot, user, n)
+        snapshot_tables.print_made_for(snapshot, likes, text, rows)
+
+
+def _made_for(snapshot: Snapshot, likes: list[str], text: str | None, n: int) -> list[Row]:
+    """The list of somebody who likes some items, or looks for something, or both."""
+    name = snapshot.manifest["catalog"]
+    if not likes and text is None:
+        raise UserError(
+            f"Recommendations for whom? For a user: recsys recommend {name} USER; for what "
+            f"somebody likes: recsys recommend {name} --history ITEM, an item_id or a title."
+        )
+    if text is None:
+        return snapshot.fold_in(likes, n=n)
+    if not text.strip():
+        raise UserError("--text: expected words, found none.")
+    with error_console.status("loading the encoder"):
+        return snapshot.fold_in(likes, text=text, n=n)
 
 
 @app.command()
@@ -124,15 +181,15 @@ def similar(
     """The items most like an item."""
     snapshot = _snapshot(catalog)
     if as_json:
-        tables.print_json(snapshot.similar(item, n))
+        snapshot_tables.print_json(snapshot.similar(item, n))
     else:
-        tables.print_similar(snapshot, item, n)
+        snapshot_tables.print_similar(snapshot, item, n)
 
 
 @app.command()
 def status() -> None:
     """What each catalog has published, and when."""
-    tables.print_status(Catalogs.read(catalogs_folder()), snapshots_folder())
+    snapshot_tables.print_status(_catalogs(), snapshots_folder())
 
 
 @app.command()
@@ -146,19 +203,19 @@ def evaluate(
     html: Annotated[Path | None, typer.Option(help="write a page too", metavar="FILE")] = None,
 ) -> None:
     """How good the strategies are on interactions that are held back from them."""
-    from recsys_dagster.cli import evaluating
+    from recsys_dagster.cli import evaluating, measured_tables
 
     if k is not None and not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", k):
         raise UserError(f"--k {k}: expected numbers of at least 1, such as 10,20.")
     ks = [int(number) for number in k.split(",")] if k else []
-    tables.console.stderr = as_json  # the progress of the run, not the figures
+    console.stderr = as_json  # the progress of the run, not the figures
     table, shown = evaluating.measure(catalog, strategy or [], ks)
     if html is not None:
         evaluating.write_page(html, catalog, shown, table)
     if as_json:
         sys.stdout.write(evaluating.as_json(catalog, shown["split"], table) + "\n")
     else:
-        tables.print_evaluation(catalog, shown["split"], table)
+        measured_tables.print_evaluation(catalog, shown["split"], table)
 
 
 @app.command()
@@ -171,14 +228,14 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search for settings on validation; the next run uses what is found."""
-    from recsys_dagster.cli import tuning
+    from recsys_dagster.cli import measured_tables, tuning
 
-    tables.console.stderr = as_json  # the progress of the run, not the figures
+    console.stderr = as_json  # the progress of the run, not the figures
     table = tuning.search_settings(catalog, strategy or [], trials)
     if as_json:
         tuning.print_as_json(table)
     else:
-        tables.print_tuning(catalog, table)
+        measured_tables.print_tuning(catalog, table)
 
 
 @app.command()
@@ -192,22 +249,24 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="replace a catalog file")] = False,
 ) -> None:
     """Look at the tables in a folder and propose a catalog file for them."""
+    from recsys_dagster.catalog.files import read_catalog
+    from recsys_dagster.cli import inspection_tables
     from recsys_dagster.cli.proposing import propose_catalog
 
-    with tables.console.status("looking at the tables"):
+    with console.status("looking at the tables"):
         written = propose_catalog(folder, name, force)
     catalog = read_catalog(written.file)
     faults = _print_inspection(catalog)
-    tables.print_guesses(written.guesses, written.remarks)
+    inspection_tables.print_guesses(written.guesses, written.remarks)
     first = "look through the file: every choice is explained in it"
     if written.guesses:
         first = "look at the guesses above, and at the file: every choice is explained in it"
     if faults:
         first = "mend what is wrong (✗ above) in the file or in the data"
-    tables.console.print(
-        f"\nWrote {tables.plain(str(written.file))}\n\nNext:\n"
+    console.print(
+        f"\nWrote {plain(str(written.file))}\n\nNext:\n"
         f"  {first}\n"
-        f"  {tables.plain(program())} run {catalog.name}\n"
+        f"  {plain(program())} run {catalog.name}\n"
         "  in a Dagster UI that is open already: Reload definitions, on the page Lineage",
         highlight=False,
         soft_wrap=True,
@@ -221,27 +280,33 @@ def validate(
     ] = None,
 ) -> None:
     """Say everything that is wrong with catalog files and the data they name, all at once."""
-    catalogs = Catalogs.read(catalogs_folder()) if file is None else _alone(read_catalog(file))
+    from recsys_dagster.catalog.files import read_catalog
+    from recsys_dagster.cli import inspection_tables
+
+    catalogs = _catalogs() if file is None else _alone(read_catalog(file))
     faults = {name: _print_inspection(catalog) for name, catalog in catalogs.items()}
-    tables.print_faulty(catalogs.faulty)
+    inspection_tables.print_faulty(catalogs.faulty)
     sound = [name for name, count in faults.items() if not count]
     if sound:
-        tables.console.print(f"[green]✓[/] {', '.join(sound)}")
+        console.print(f"[green]✓[/] {', '.join(sound)}")
     found = sum(faults.values()) + sum(each.faults for each in catalogs.faulty)
     if found:
         raise UserError(f"{found} fault{'s' if found > 1 else ''} found.")
 
 
-def _alone(catalog: Catalog) -> Catalogs:
+def _alone(catalog: "Catalog") -> "Catalogs":
+    from recsys_dagster.catalog.files import Catalogs
+
     return Catalogs({catalog.name: catalog})
 
 
-def _print_inspection(catalog: Catalog) -> int:
+def _print_inspection(catalog: "Catalog") -> int:
     """Print what there is to say about a catalog's data; the number of faults."""
+    from recsys_dagster.cli import inspection_tables
     from recsys_dagster.onboarding.inspection import inspect_catalog
 
     inspection = inspect_catalog(catalog)
-    tables.print_inspection(catalog.name, inspection)
+    inspection_tables.print_inspection(catalog.name, inspection)
     return len(inspection.faults)
 
 
@@ -265,13 +330,13 @@ def export_matrix(
     """The dense user-item similarity matrix of a small catalog: a row a user, a column an item."""
     from recsys_dagster.cli.exporting import export_dense_matrix
 
-    users, items = export_dense_matrix(Catalogs.read(catalogs_folder())[catalog], out)
-    tables.console.print(f"Wrote {users:,} users × {items:,} items to {out}", highlight=False)
+    users, items = export_dense_matrix(_catalogs()[catalog], out)
+    console.print(f"Wrote {users:,} users × {items:,} items to {out}", highlight=False)
 
 
 def _end_with(error: UserError) -> NoReturn:
-    said = tables.plain(as_typed(str(error)))
-    tables.error_console.print(f"[bold red]Error[/] {said}", soft_wrap=True)
+    said = plain(as_typed(str(error)))
+    error_console.print(f"[bold red]Error[/] {said}", soft_wrap=True)
     sys.exit(2)
 
 
@@ -288,9 +353,9 @@ def main() -> None:
     except RuntimeError as error:
         if str(error) != QUERY_INTERRUPTED:
             raise
-        tables.error_console.print(ENDED)
+        error_console.print(ENDED)
         sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            tables.error_console.print(ENDED)
+            error_console.print(ENDED)
         raise

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.catalog.files import catalogs_folder, name_in, read_catalog
-from recsys_dagster.catalog.settings import DEFAULT_ENCODER, NAME
+from recsys_dagster.catalog.names import NAME
+from recsys_dagster.catalog.settings import DEFAULT_ENCODER
 from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.onboarding.finding import DATABASES, Found

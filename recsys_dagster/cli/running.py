@@ -22,7 +22,7 @@ from recsys_dagster.automation.settings import gaps
 from recsys_dagster.catalog.files import Catalogs, catalogs_folder
 from recsys_dagster.cli.interrupts import ENDED, ended_by_one_signal
 from recsys_dagster.cli.stages import ASSETS, SEARCHED, StageProgress, live_progress, stage_logger
-from recsys_dagster.cli.tables import console, error_console, plain
+from recsys_dagster.cli.terminal import console, error_console, plain
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.home import (
     locks_folder,

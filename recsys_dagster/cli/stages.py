@@ -14,7 +14,7 @@ from rich.table import Column
 
 from recsys_dagster.assets.gate import BLOCKING
 from recsys_dagster.automation.jobs import STAGES
-from recsys_dagster.cli.tables import console, plain
+from recsys_dagster.cli.terminal import console, plain
 from recsys_dagster.schemas import TUNING
 
 PRINTED_AFTER_SECONDS = 2.0

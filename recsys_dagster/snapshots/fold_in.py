@@ -21,7 +21,6 @@ from recsys_dagster.steps.lists.reranking import NO_CATEGORY, Reranking
 from recsys_dagster.steps.models.base import UserBlock
 from recsys_dagster.steps.models.behaviour import OneHistory, one_history
 from recsys_dagster.steps.models.kept import KeptModel
-from recsys_dagster.steps.prepare.texts import clean_text
 from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.tables import similarity_matrix
 
@@ -94,7 +93,8 @@ class FoldIn:
         numbers, days = _numbers(weights, len(given)), _days(times, len(given))
         places, which = np.unique(given, return_inverse=True)
         newest = np.full(len(places), -np.inf)
-        np.maximum.at(newest, which, days)
+        with np.errstate(invalid="ignore"):  # unknown days stay unknown
+            np.maximum.at(newest, which, days)
         return one_history(
             places,
             np.bincount(which, numbers, minlength=len(places)),
@@ -197,8 +197,9 @@ def query_encoder(manifest: Mapping[str, Any]) -> Encode:
     Raises:
         UserError: the encoder is fitted anew in every run, or is not the one of the snapshot.
     """
-    # Late: it loads torch.
+    # Late: they load torch and pandas.
     from recsys_dagster.resources.encoder import TextEncoder, load_encoder
+    from recsys_dagster.steps.prepare.texts import clean_text
 
     catalog = Catalog.model_validate(manifest["settings"])
     if catalog.encoder.model == "tfidf":

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import duckdb
@@ -11,12 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_dagster.cli import main, tables
+from recsys_dagster.cli import main, terminal
 from recsys_dagster.cli.app import app
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
+from recsys_dagster.snapshots.reader import Snapshot
 
 ROW = ["item_id", "title", "score", "rank", "strategy", "because"]
+
+
+def on_one_line(printed: str) -> str:
+    """A heading without the line breaks that the width of its table makes."""
+    return " ".join(printed.split())
 
 
 @pytest.fixture
@@ -69,6 +76,16 @@ class TestReading:
         assert code == 0
         assert "User [bold]nobody[/] is not known" in err
         assert "popular items" in out
+
+    def test_a_user_or_somebody_who_likes_something(self, finished, recsys):
+        code, out, err = recsys(finished.place, "recommend", "movies")
+        assert (code, out) == (2, "")
+        assert "recsys recommend movies USER" in err
+        assert "recsys recommend movies --history ITEM" in err
+        for option in ("--history", "--text"):
+            code, out, err = recsys(finished.place, "recommend", "movies", "7", option, "1")
+            assert (code, out) == (2, "")
+            assert f"The user '7' and {option} do not go together" in err
 
     def test_similar(self, finished, recsys):
         place = finished.place
@@ -133,6 +150,74 @@ class TestReading:
         assert not place.home.exists()
 
 
+class TestForAHistory:
+    @pytest.fixture
+    def liked(self, finished) -> list[tuple[str, str]]:
+        """The item_id and title of six items of the model, titles that are taken once."""
+        return finished.place.warehouse.query(
+            "movies",
+            "select item_id, title from items join popular_items using (item_id) "
+            "qualify count(*) over (partition by lower(title)) = 1 order by rank limit 6",
+        )
+
+    def test_json_is_what_the_snapshot_answers(self, finished, recsys, liked):
+        (first, title), (second, _), *_ = liked
+        code, out, err = recsys(
+            finished.place, "recommend", "movies", "--history", title, "--history", second,
+            "--json", "-n", "3",
+        )  # fmt: skip
+        assert (code, err) == (0, "")
+        rows = json.loads(out)
+        snapshot = Snapshot.current(finished.place.snapshots, "movies")
+        assert rows == [asdict(row) for row in snapshot.fold_in([first, second], n=3)]
+        assert [row["rank"] for row in rows] == [1, 2, 3]
+        for row in rows:
+            assert list(row) == ROW
+            assert row["item_id"] not in (first, second)
+            assert {reason["item_id"] for reason in row["because"]} <= {first, second}
+
+    def test_the_heading_says_what_it_was_made_for(self, finished, recsys, liked):
+        titles = [title for _, title in liked]
+        options = [word for title in titles[:2] for word in ("--history", title)]
+        code, out, err = recsys(finished.place, "recommend", "movies", *options)
+        assert (code, err) == (0, "")
+        assert (
+            f"movies: recommended to somebody who likes {titles[0]}, {titles[1]} "
+            in on_one_line(out)
+        )
+        assert "%" in out
+        options = [word for title in titles for word in ("--history", title)]
+        code, out, _ = recsys(finished.place, "recommend", "movies", *options)
+        assert code == 0
+        assert f"likes {', '.join(titles[:5])}, 1 more " in on_one_line(out)
+
+    def test_a_text_alone_and_with_a_history(self, finished, recsys, liked):
+        asked = ["recommend", "movies", "--text", "a quiet film about [trains]"]
+        code, out, _ = recsys(finished.place, *asked)
+        assert code == 0
+        assert (
+            "recommended to somebody who looks for “a quiet film about [trains]” "
+            in on_one_line(out)
+        )
+        assert "content" in out
+        (_, title), *_ = liked
+        code, out, _ = recsys(finished.place, *asked, "--history", title)
+        assert code == 0
+        assert f"likes {title} and looks for “a quiet film about [trains]” " in on_one_line(out)
+
+    def test_a_text_without_words(self, finished, recsys):
+        code, out, err = recsys(finished.place, "recommend", "movies", "--text", " ")
+        assert (code, out) == (2, "")
+        assert "--text: expected words, found none." in err
+
+    def test_an_unknown_item_names_the_nearest(self, finished, recsys, liked):
+        (_, title), *_ = liked
+        code, out, err = recsys(finished.place, "recommend", "movies", "--history", title + "x")
+        assert (code, out) == (2, "")
+        assert "Nearest:" in err
+        assert title in err
+
+
 class TestExportMatrix:
     def test_the_dense_matrix_agrees_with_the_table(self, finished, recsys, tmp_path):
         place = finished.place
@@ -181,7 +266,7 @@ class TestRun:
         place = tiny()
         code, out, err = recsys(place, "run", "tiny")
         assert (code, err) == (0, "")
-        assert "tiny: 19 tables made in " in out
+        assert "tiny: 20 tables made in " in out
         assert "unchanged" not in out
         assert "published" in out
         code, out, err = recsys(place, "run", "tiny", "--select", "popular_items")
@@ -289,7 +374,7 @@ class TestFaultyYaml:
         assert err == "Error 7 faults found."
 
     def test_the_status_has_a_row_for_it_with_its_first_fault(self, place, recsys, monkeypatch):
-        monkeypatch.setattr(tables.console, "width", 200)
+        monkeypatch.setattr(terminal.console, "width", 200)
         code, out, err = recsys(place, "status")
         assert (code, err) == (0, "")
         sound, faulty = (line for line in out.splitlines() if "tiny" in line or "bad" in line)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_dagster.cli import main, tables
+from recsys_dagster.cli import main, snapshot_tables, terminal
 from recsys_dagster.cli.program import as_typed, program
 from recsys_dagster.snapshots.reader import Snapshot
 
@@ -84,13 +84,13 @@ class TestPrinted:
             main()
         assert "with: .venv/bin/recsys run tiny" in capsys.readouterr().err
         monkeypatch.setattr(sys, "argv", [script, "status"])
-        monkeypatch.setattr(tables.console, "width", 200)
+        monkeypatch.setattr(terminal.console, "width", 200)
         with pytest.raises(SystemExit):
             main()
         assert ".venv/bin/recsys run tiny" in capsys.readouterr().out
 
     def test_hints_after_the_demo_do(self, project, tmp_path, capsys):
-        tables.print_hints("movies", Snapshot(tmp_path / "snapshot", {}))
+        snapshot_tables.print_hints("movies", Snapshot(tmp_path / "snapshot", {}))
         lines = capsys.readouterr().out.splitlines()
         assert "  .venv/bin/recsys recommend movies 42          somebody else's list" in lines
         assert '  .venv/bin/recsys similar movies "Toy Story"   films most like one' in lines

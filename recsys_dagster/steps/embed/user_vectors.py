@@ -1,18 +1,20 @@
 """Which texts must be encoded, and what a user's vector is."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from recsys_dagster.errors import UserError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 UserVectors = Literal["history", "text", "blend"]
 
 
-def distinct_texts(texts: pd.DataFrame, stored_hashes: set[str]) -> pd.DataFrame:
+def distinct_texts(texts: "pd.DataFrame", stored_hashes: set[str]) -> "pd.DataFrame":
     """The (text_hash, text) pairs not yet encoded, each once, in table order."""
     missing = texts[~texts["text_hash"].isin(stored_hashes)]
     return missing[["text_hash", "text"]].drop_duplicates("text_hash").reset_index(drop=True)

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from scipy import sparse
 
@@ -14,6 +13,9 @@ from recsys_dagster.steps.models.base import NOT_RANKED, Model, Strategy, UserBl
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.similarity.ranking import top_n
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BLOCK_CELLS = 4_000_000
 """Scores and contributions of a block of users: 100 to 300 MB while they are worked on."""
@@ -258,7 +260,7 @@ def recommendations_table(
     behaviour: Behaviour,
     strategy: Strategy[Any],
     run_id: str,
-    made_at: pd.Timestamp,
+    made_at: "pd.Timestamp",
 ) -> pa.Table:
     """The table `recommendations` of all blocks.
 
@@ -314,8 +316,8 @@ def _because(because: Reasons, item_ids: pa.StringArray) -> pa.ListArray:
 
 
 def popular_items(
-    behaviour: Behaviour, popularity: np.ndarray, items: pd.DataFrame
-) -> pd.DataFrame:
+    behaviour: Behaviour, popularity: np.ndarray, items: "pd.DataFrame"
+) -> "pd.DataFrame":
     """The table `popular_items`: the catalogue, what can be recommended first, most liked first.
 
     Args:
@@ -323,6 +325,8 @@ def popular_items(
         popularity: float32 (items,).
         items: table `items`; its item_id, title, category and created_at are read.
     """
+    import pandas as pd
+
     ages = item_ages(behaviour, items)
     order = np.lexsort((np.arange(len(popularity)), -popularity, ~behaviour.recommendable))
     order = order[behaviour.in_catalogue[order]]

@@ -10,16 +10,18 @@ diversity-based reranking for reordering documents and producing summaries", SIG
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import pandas as pd
 
 from recsys_dagster.catalog.rules import RuleSettings
 from recsys_dagster.steps.models.base import NOT_RANKED
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.ranking import top_n
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 POOL_PER_PLACE, MIN_POOL = 5, 100
 """Candidates of a list: what is far down a model's ranking is no better for being different."""
@@ -50,8 +52,8 @@ class Reranking:
     def of(
         cls,
         rules: RuleSettings,
-        item_ids: pd.Index,
-        listed: pd.DataFrame,
+        item_ids: "pd.Index",
+        listed: "pd.DataFrame",
         item_vectors: np.ndarray,
         in_catalogue: np.ndarray,
         centre: bool,
@@ -68,6 +70,8 @@ class Reranking:
         """
         if not rules.reorder:
             return None
+        import pandas as pd
+
         places = item_ids.get_indexer(listed["item_id"])
         categories = np.full(len(item_ids), NO_CATEGORY)
         categories[places] = pd.factorize(listed["category"])[0]
@@ -114,7 +118,7 @@ class Reranking:
         return self.freshness is not None and not self.freshness.any()
 
 
-def item_ages(behaviour: Behaviour, items: pd.DataFrame) -> np.ndarray:
+def item_ages(behaviour: Behaviour, items: "pd.DataFrame") -> np.ndarray:
     """Days from each item's making to the newest interaction of all.
 
     Never to now: the same tables are to give the same lists. An item was made when `created_at`
@@ -128,6 +132,8 @@ def item_ages(behaviour: Behaviour, items: pd.DataFrame) -> np.ndarray:
     Returns:
         float64 (items,), in the order of `behaviour.item_ids`; NaN where nothing is known.
     """
+    import pandas as pd
+
     created = pd.Series(items["created_at"].to_numpy(), index=items["item_id"])
     first = pd.Series(behaviour.first_seen, index=behaviour.item_ids)
     ages = behaviour.newest - created.reindex(behaviour.item_ids).fillna(first)

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from scipy import sparse
 
 from recsys_dagster.steps.prepare.histories import MAX_HALF_LIVES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Behaviour:
         newest: the last time of all, naive UTC; NaT where no pair has a time.
     """
 
-    user_ids: pd.Index
-    item_ids: pd.Index
+    user_ids: "pd.Index"
+    item_ids: "pd.Index"
     seen: sparse.csr_matrix
     weights: sparse.csr_matrix
     recency: sparse.csr_matrix
@@ -42,7 +45,7 @@ class Behaviour:
     recommendable: np.ndarray
     cold: np.ndarray
     first_seen: np.ndarray
-    newest: pd.Timestamp
+    newest: "pd.Timestamp"
 
     @property
     def positives(self) -> sparse.csr_matrix:
@@ -73,6 +76,8 @@ class Behaviour:
             item_ids: of the columns, sorted, where they are given; pairs with others are left
                 out.
         """
+        import pandas as pd
+
         items = histories["item_ids"].combine_chunks()
         pairs = pd.DataFrame(
             {
@@ -103,7 +108,7 @@ class Behaviour:
         positive = pairs["positives"].to_numpy(dtype=bool)
         liked, places = pairs[positive], (rows[positive], columns[positive])
 
-        def of_liked(values: pd.Series) -> sparse.csr_matrix:
+        def of_liked(values: "pd.Series") -> sparse.csr_matrix:
             return sparse.csr_matrix((values.to_numpy(dtype=np.float32), places), shape=shape)
 
         left_out = pairs["left_out"].to_numpy(dtype=bool)
@@ -174,8 +179,10 @@ def ones(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     return same
 
 
-def align(ids: pd.Index, table_ids: pd.Series, vectors: np.ndarray) -> np.ndarray:
+def align(ids: "pd.Index", table_ids: "pd.Series", vectors: np.ndarray) -> np.ndarray:
     """Vectors in the order of `ids`, float32 (len(ids) × d); zeros where the table has none."""
+    import pandas as pd
+
     positions = pd.Index(table_ids).get_indexer(ids)
     aligned = np.zeros((len(ids), vectors.shape[1]), dtype=np.float32)
     has_vector = positions >= 0

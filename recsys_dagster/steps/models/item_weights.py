@@ -70,10 +70,18 @@ class ItemWeightsModel:
         items = np.repeat(items, block.lengths[rows])
         known = history >= 0
         parts = np.zeros(len(history), dtype=np.float32)
-        if known.any():  # of a csr matrix, no entries would come as a matrix
-            parts[known] = np.asarray(self.weights[history[known], items[known]]).ravel()
+        if known.any():
+            parts[known] = self._weights_of(history[known], items[known])
             parts *= block.discounted(self.recency_power).data[entries]
         return parts
+
+    def _weights_of(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Single weights, float32 (e,): those at rows int64 (e,) and columns int64 (e,), e > 0."""
+        if isinstance(self.weights, np.ndarray):
+            return self.weights[rows, columns]
+        # SciPy goes through all of a matrix before it picks from it: for one history, its own rows.
+        own, place = np.unique(rows, return_inverse=True)
+        return np.asarray(self.weights[own][place, columns]).ravel()
 
 
 def kept(weights: np.ndarray, columns: np.ndarray, items: int) -> Weights:

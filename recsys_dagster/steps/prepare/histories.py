@@ -1,16 +1,20 @@
 """Interactions → one row a user: what models learn from and are asked about."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_HALF_LIVES = 100
 """Nothing decays further: in float32 a weight would become 0, and its user have no history."""
 
 
 def histories_table(
-    interactions: pd.DataFrame,
-    user_ids: pd.Series,
+    interactions: "pd.DataFrame",
+    user_ids: "pd.Series",
     half_life_days: float,
     half_life_positions: float,
 ) -> pa.Table:
@@ -33,6 +37,9 @@ def histories_table(
         the columns of `schemas.HISTORIES`, sorted by user_id; within a list by last time, then
         position, then item_id.
     """
+    # Late: whoever asks for one history needs no pandas.
+    import pandas as pd
+
     users = pd.Index(user_ids).sort_values()
     rows = users.get_indexer(interactions["user_id"])
     order = _oldest_first(interactions, rows)
@@ -69,8 +76,10 @@ def histories_table(
     )
 
 
-def _oldest_first(interactions: pd.DataFrame, users: np.ndarray) -> np.ndarray:
+def _oldest_first(interactions: "pd.DataFrame", users: np.ndarray) -> np.ndarray:
     """Positions of the rows by user, then time, then position, then item; unknown comes first."""
+    import pandas as pd
+
     items, _ = pd.factorize(interactions["item_id"], sort=True)
     # NaT is the smallest int64.
     times = interactions["last_timestamp"].to_numpy(dtype="datetime64[us]").astype(np.int64)
@@ -79,7 +88,7 @@ def _oldest_first(interactions: pd.DataFrame, users: np.ndarray) -> np.ndarray:
 
 
 def _half_lives(
-    interactions: pd.DataFrame, half_life_days: float, half_life_positions: float
+    interactions: "pd.DataFrame", half_life_days: float, half_life_positions: float
 ) -> np.ndarray:
     """How many half-lives each interaction lies before the user's last one, float64."""
     by_user = interactions["user_id"]
@@ -89,7 +98,7 @@ def _half_lives(
     return (days / half_life_days).fillna(steps / half_life_positions).fillna(0.0).to_numpy()
 
 
-def _later(pairs: pd.DataFrame) -> np.ndarray:
+def _later(pairs: "pd.DataFrame") -> np.ndarray:
     """How many of a user's pairs came after each one, float64; ties came together."""
     by_user = pairs["user_id"]
     by_time, by_position = (
