@@ -8,9 +8,10 @@ import pandas as pd
 from scipy import sparse
 
 from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour
-from recsys_dagster.steps.models.strategies import Evidence
 from recsys_dagster.steps.prepare.texts import item_texts
+from recsys_dagster.steps.similarity.nearest import Space
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -206,6 +207,6 @@ def evidence_of(task: Task, train: sparse.csr_matrix, *, in_order: bool = False)
     )
     items = pd.DataFrame({"item_id": task.items, "available": True})
     behaviour = Behaviour.of(interactions, pd.Series(task.users), items, 180.0, 50.0)
-    empty = sparse.csr_matrix(train.shape, dtype=np.float32)
-    square = sparse.csr_matrix((train.shape[1],) * 2, dtype=np.float32)
-    return Evidence(behaviour, task.item_vectors, empty, square)
+    space = Space.of(task.item_vectors, "cosine", centre=True)
+    no_neighbours = sparse.csr_matrix((train.shape[1],) * 2, dtype=np.float32)
+    return Evidence(behaviour, task.item_vectors, space, lambda: no_neighbours)
