@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test faults ui lint bench strangers live results published peers reference setup clean
+.PHONY: demo test faults ui lint bench strangers live results published peers model-size reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -47,6 +47,9 @@ published: setup  ## published tables beside ours; RECSYS_DATA names the folder 
 
 peers: setup .venv-peers/installed  ## other libraries beside ours; RECSYS_DATA names the folder of the data sets
 	$(BIN)/python -m benchmarks.peers --data $(RECSYS_DATA)
+
+model-size: setup  ## how large fitted models are; RECSYS_DATA names the folder of the data sets
+	$(BIN)/python -m benchmarks.model_size --data $(RECSYS_DATA)
 
 reference: setup  ## the YAML reference in the README, made again from the catalog model
 	$(BIN)/python -m recsys_dagster.catalog.reference README.md

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from recsys_dagster.steps.models.strategies import Evidence
 from scipy import sparse
 
 from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.prepare.histories import histories_table
 from recsys_dagster.steps.prepare.texts import item_texts
+from recsys_dagster.steps.similarity.nearest import Space
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -207,6 +208,6 @@ def evidence_of(task: Task, train: sparse.csr_matrix, *, in_order: bool = False)
     )
     histories = histories_table(interactions, pd.Series(task.users), 180.0, 50.0)
     behaviour = Behaviour.of(histories, task.items)
-    empty = sparse.csr_matrix(train.shape, dtype=np.float32)
-    square = sparse.csr_matrix((train.shape[1],) * 2, dtype=np.float32)
-    return Evidence(behaviour, task.item_vectors, empty, square)
+    space = Space.of(task.item_vectors, "cosine", centre=True)
+    no_neighbours = sparse.csr_matrix((train.shape[1],) * 2, dtype=np.float32)
+    return Evidence(behaviour, task.item_vectors, space, lambda: no_neighbours)

@@ -2,20 +2,18 @@
 
 import hashlib
 import json
-import re
 from functools import cache
-from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.code_digest import WHOLE, code_digest, names_of
+from recsys_dagster.schemas import TABLES
 
-PACKAGE = Path(__file__).parent
-IMPORT = re.compile(rf"^\s*from ({PACKAGE.name}[\w.]*) import (?:\(([^)]*)\)|(.+))$", re.MULTILINE)
-CODE_ROOMS = ("recsys_dagster.steps", "recsys_dagster.resources", "recsys_dagster.snapshots")
-"""Code whose change may change a table; what is drawn and logged may not."""
+WRITTEN_BY = ("recsys_dagster.resources.warehouse", "WarehouseIOManager")
+"""What writes every table, and reads the inputs of what makes it."""
 PROVENANCE = ("run_id", "made_at", "seconds", "peak_memory_bytes")
 PLACE = "place of the row"
 HISTORY = ("users.half_life_days", "users.half_life_positions")
@@ -91,10 +89,12 @@ TOGETHER = {"rejected_interactions": "interactions", "rejected_items": "items"}
 
 def code_version(table: str, catalog: Catalog) -> str:
     """A short fingerprint of the code and the settings that make a table."""
-    module, settings = MADE_WITH[TOGETHER.get(table, table)]
+    maker = TOGETHER.get(table, table)
+    module, settings = MADE_WITH[maker]
     values = catalog.model_dump(mode="json")
     chosen = {path: _value(values, path) for path in settings}
-    return digest(_code_digest(f"recsys_dagster.assets.{module}"), json.dumps(chosen))
+    code = _code_of(maker, f"recsys_dagster.assets.{module}")
+    return digest(code, _schema_of(table), json.dumps(chosen))
 
 
 def fit_version(catalog: Catalog) -> str:
@@ -136,38 +136,16 @@ def _value(values: object, path: str) -> object:
 
 
 @cache
-def _code_digest(module: str) -> str:
-    """Of a module's source and all sources that it uses, directly or not."""
-    reached: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting += [used for used in _imports(name) if used.startswith(CODE_ROOMS)]
-    return digest(*(f"{name}\n{_source(name)}" for name in sorted(reached)))
+def _code_of(table: str, module: str) -> str:
+    """A fingerprint of the code that makes a table, named as the table or as what it parses."""
+    own = names_of(module)
+    makers = [name for name in (table, f"parse_raw_{table}") if name in own]
+    return code_digest([*((module, name) for name in makers or [WHOLE]), WRITTEN_BY])
 
 
-@cache
-def _imports(module: str) -> frozenset[str]:
-    """The modules of this package that a module imports, those named in `from a import b` too."""
-    names = set()
-    for origin, in_brackets, on_the_line in IMPORT.findall(_source(module)):
-        names.add(origin)
-        names |= {f"{origin}.{name}" for name in re.findall(r"\w+", in_brackets or on_the_line)}
-    return frozenset(name for name in names if _file(name) is not None)
-
-
-def _source(module: str) -> str:
-    file = _file(module)
-    return file.read_text(encoding="utf-8") if file is not None else ""
-
-
-@cache
-def _file(module: str) -> Path | None:
-    first, *parts = module.split(".")
-    if first != PACKAGE.name:
-        return None
-    stem = PACKAGE.joinpath(*parts)
-    files = (stem.with_suffix(".py"), stem / "__init__.py")
-    return next((file for file in files if file.is_file()), None)
+def _schema_of(table: str) -> str:
+    """What a table's key and columns are, not what is said of them."""
+    if table not in TABLES:
+        return ""
+    schema = TABLES[table]
+    return repr((schema.key, schema.open, [(each.name, each.type) for each in schema.columns]))

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,21 @@ OUTSIDE = (
     "recsys_dagster.cli",
     "recsys_dagster.definitions",
     "recsys_dagster.snapshots",
+)
+
+
+ROOMS = ("schemas", "catalog", "steps", "assets", "automation", "build")
+"""In flow order: none imports from a later one."""
+STAGES = ("prepare", "embed", "similarity", "models", "lists", "evaluation")
+STRATEGIES_DECLARE_THEMSELVES = {
+    ("recsys_dagster.catalog.settings", "recsys_dagster.steps.models"),
+    ("recsys_dagster.catalog.item_lists", "recsys_dagster.steps.lists.candidates"),
+}
+"""What a strategy's settings are is said in its own file, and what names items where rules are."""
+CLOCKS_AND_FILES = {"time", "os", "io", "pathlib", "shutil", "tempfile", "subprocess", "glob"}
+ASKED_OF_THE_WORLD = re.compile(
+    r"(^|\.)(open|now|today|utcnow|read_(text|bytes|csv|parquet|json)|write_(text|bytes|table)"
+    r"|to_(csv|parquet|pickle))$|^np\.(save|savez|load|memmap)$"
 )
 
 
@@ -42,6 +58,41 @@ def module_name(file: Path) -> str:
 def test_steps_are_pure(file):
     for name in imported(file):
         assert not any(name == room or name.startswith(room + ".") for room in OUTSIDE), name
+
+
+@pytest.mark.parametrize("file", STEPS, ids=module_name)
+def test_steps_ask_neither_the_clock_nor_the_disk(file):
+    assert {name.partition(".")[0] for name in imported(file)} & CLOCKS_AND_FILES == set()
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert [name for name in called if ASKED_OF_THE_WORLD.search(name)] == []
+
+
+def later_imports(package: str, order: tuple[str, ...]) -> set[tuple[str, str]]:
+    """Which modules of a package import something from a part of it that comes later."""
+    found = set()
+    for file in ROOT.joinpath(*package.split(".")).rglob("*.py"):
+        own = module_name(file).removeprefix(f"{package}.").partition(".")[0]
+        for name in imported(file):
+            other = name.removeprefix(f"{package}.").partition(".")[0]
+            within = name.startswith(f"{package}.") and {own, other} <= set(order)
+            if within and order.index(other) > order.index(own):
+                found.add((module_name(file), name))
+    return found
+
+
+def test_rooms_are_in_flow_order():
+    for module, name in later_imports("recsys_dagster", ROOMS):
+        allowed = [room for own, room in STRATEGIES_DECLARE_THEMSELVES if own == module]
+        assert any(name == room or name.startswith(f"{room}.") for room in allowed), (module, name)
+
+
+def test_what_is_allowed_against_the_flow_is_still_needed():
+    assert later_imports("recsys_dagster", ROOMS) >= STRATEGIES_DECLARE_THEMSELVES
+
+
+def test_a_step_imports_no_later_one():
+    assert later_imports("recsys_dagster.steps", STAGES) == set()
 
 
 def test_there_are_steps_to_look_at():
@@ -81,5 +132,18 @@ def test_loading_the_definitions_loads_nothing_heavy():
         capture_output=True,
         text=True,
         check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_is_published_is_read_without_dagster_or_torch():
+    folder = ROOT / "recsys_dagster" / "snapshots"
+    modules = ", ".join(module_name(file) for file in sorted(folder.glob("*.py")))
+    code = (
+        f"import sys, {modules}\n"
+        f"print([name for name in {('dagster', *HEAVY)!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"

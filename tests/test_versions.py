@@ -1,18 +1,25 @@
 """What makes a table out of date: its settings, its code, and nothing else."""
 
+import json
+import os
+import shutil
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
-from recsys_dagster import versions
+import recsys_dagster
 from recsys_dagster.catalog.files import settings_of
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.schemas import TABLES
 from recsys_dagster.versions import MADE_WITH, TOGETHER, code_version, content_digest
 
+PACKAGE = Path(recsys_dagster.__file__).parent
 SMALLEST = {
     "name": "shop",
     "interactions": {"source": "i.csv"},
@@ -60,7 +67,7 @@ def test_every_setting_makes_some_table():
 @pytest.mark.parametrize(
     ("settings", "changed"),
     [
-        ({"strategy": "ease"}, {"recommendations", "tuning", "evaluation"}),
+        ({"strategy": "ease"}, {"model", "recommendations", "tuning", "evaluation"}),
         ({"encoder": "tfidf"}, {"item_embeddings", "user_embeddings", "tuning", "evaluation"}),
         ({"neighbours": 7}, {"item_neighbours"}),
         ({"items": {"source": "m.csv", "text": "name"}}, {"items", "rejected_items", "item_texts"}),
@@ -85,30 +92,112 @@ def test_a_setting_changes_the_version_of_what_it_decides(settings, changed):
     }
 
 
+ASK = """
+import json, sys
+from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.schemas import TABLES
+from recsys_dagster.versions import code_version
+catalog = Catalog.model_validate(json.loads(sys.argv[1]))
+print(json.dumps({table: code_version(table, catalog) for table in [*TABLES, "published"]}))
+"""
+
+
+def versions_of(root: Path) -> dict[str, str]:
+    """The versions that a copy of the package says."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, json.dumps(SMALLEST)],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def as_it_is() -> dict[str, str]:
+    return versions_of(PACKAGE.parent)
+
+
+@pytest.fixture
+def changed_by(tmp_path, as_it_is):
+    """Which tables change where one text of a file is another."""
+
+    def changed(file: str, old: str, new: str) -> set[str]:
+        shutil.copytree(
+            PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+        edited = tmp_path / PACKAGE.name / file
+        before = edited.read_text(encoding="utf-8")
+        assert before.count(old) == 1, f"{file} has {before.count(old)} times {old!r}"
+        edited.write_text(before.replace(old, new), encoding="utf-8")
+        versions = versions_of(tmp_path)
+        return {table for table in as_it_is if versions[table] != as_it_is[table]}
+
+    return changed
+
+
+MEASURED_TABLES = {"tuning", "evaluation"}
+RAW = {"raw_interactions", "raw_items", "raw_users"}
+LISTS = {"recommendations", *MEASURED_TABLES}
+MADE_BY_PARSING = {"interactions", "rejected_interactions"}
+
+
 @pytest.mark.parametrize(
-    ("module", "changed"),
+    ("file", "old", "new", "changed"),
     [
-        ("recsys_dagster.steps.similarity.tables", {"similarity_matrix", "item_neighbours"}),
-        ("recsys_dagster.steps.models.l3ae", {"popular_items", "recommendations"}),
-        ("recsys_dagster.steps.lists.reranking", {"recommendations", "evaluation"}),
-        ("recsys_dagster.catalog.item_lists", {"popular_items", "recommendations"}),
-        ("recsys_dagster.assets.metadata", set()),
-        ("recsys_dagster.cli.app", set()),
+        (
+            "steps/similarity/tables.py",
+            "def item_neighbours(",
+            "def item_neighbours(*_,",
+            {"item_neighbours"},
+        ),
+        (
+            "catalog/settings.py",
+            'CONDITION = re.compile(r"^',
+            'CONDITION = re.compile(r"',
+            MADE_BY_PARSING,
+        ),
+        (
+            "assets/held_back.py",
+            "Known(user_ids, items,",
+            "Known(user_ids, items[:],",
+            MEASURED_TABLES,
+        ),
+        ("steps/lists/reranking.py", "NO_CATEGORY = -1", "NO_CATEGORY = -2", LISTS),
+        ("steps/models/item_weights.py", "MAX_KEPT = 500", "MAX_KEPT = 499", {"model", *LISTS}),
+        ("resources/sources/delimited.py", "CELLS_KNOWN = 5_000", "CELLS_KNOWN = 4_000", RAW),
+        ("schemas.py", '"to_champion", "DOUBLE"', '"to_champion", "FLOAT"', {"evaluation"}),
+        (
+            "resources/warehouse.py",
+            "create or replace table",
+            "create table",
+            {*TABLES, "published"},
+        ),
     ],
 )
-def test_code_changes_the_version_of_what_uses_it(monkeypatch, module, changed):
-    before = {table: code_version(table, catalog()) for table in MADE_WITH}
-    source = versions._source
-    monkeypatch.setattr(
-        versions, "_source", lambda name: source(name) + ("# other" if name == module else "")
-    )
-    versions._code_digest.cache_clear()
-    after = {table: code_version(table, catalog()) for table in MADE_WITH}
-    versions._code_digest.cache_clear()
-    assert {table for table in MADE_WITH if before[table] != after[table]} >= changed
-    assert ({"raw_items"} & {t for t in MADE_WITH if before[t] != after[t]}) == set()
-    if not changed:
-        assert before == after
+def test_code_changes_the_versions_of_the_tables_that_use_it_and_no_other(
+    changed_by, file, old, new, changed
+):
+    assert changed_by(file, old, new) == changed
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("steps/similarity/tables.py", "def item_neighbours(", "# why\ndef item_neighbours("),
+        ("steps/models/ease.py", "P = (XᵀX + diag λ)⁻¹", "P is the inverse"),
+        ("steps/models/ease.py", "settings: EaseSettings) -> Arrays", "settings: None) -> dict"),
+        ("schemas.py", "difference to the catalog's own strategy", "how far ahead"),
+        ("catalog/operations.py", "of the schedule, such as Europe/Berlin", "such as Asia/Tokyo"),
+        ("assets/metadata.py", "FINGERPRINT_LENGTH = 12", "FINGERPRINT_LENGTH = 13"),
+        ("assets/common.py", 'OWNERS = ["team:recommendations"]', 'OWNERS = ["team:others"]'),
+        ("cli/app.py", "import typer", "import typer as typer"),
+    ],
+)
+def test_what_is_said_and_shown_changes_no_version(changed_by, file, old, new):
+    assert changed_by(file, old, new) == set()
 
 
 def test_what_lies_under_a_null_is_no_content():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from recsys_dagster.steps.models.base import UserBlock
-from recsys_dagster.steps.models.item_weights import ItemWeightsModel
+from recsys_dagster.steps.models.item_weights import ItemWeightsModel, largest_of_items
 
 
 @given(seed=st.integers(0, 2**16), users=st.integers(1, 4), items=st.integers(1, 12))
@@ -26,3 +26,15 @@ def test_contributions_are_the_same_of_dense_and_of_sparse_weights(seed, users, 
         for weights in (dense[known], sparse.csr_matrix(dense[known]))
     ]
     np.testing.assert_array_equal(*found)
+
+
+def test_the_largest_weights_of_each_item_are_kept_with_their_signs():
+    weights = np.array([[0.0, -5.0], [2.0, -1.0], [1.0, 3.0]], dtype=np.float32)
+    kept = largest_of_items(weights, np.array([0, 2]), items=4, number=2)
+    assert kept.toarray().tolist() == [[0, 0, 0, 0], [2, 0, -1, 0], [1, 0, 3, 0]]
+
+
+def test_as_many_as_there_are_is_all_of_them():
+    weights = np.array([[0.0, 1.0], [-2.0, 0.0]], dtype=np.float32)
+    kept = largest_of_items(weights, np.array([0, 1]), items=2, number=9)
+    assert kept.toarray().tolist() == weights.tolist()

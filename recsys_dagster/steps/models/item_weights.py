@@ -11,7 +11,7 @@ from recsys_dagster.steps.models.base import NOT_RANKED, Arrays, UserBlock
 Weights = np.ndarray | sparse.csr_matrix
 SMALL_CELLS = 1 << 24
 """A matrix of so many weights, 64 MiB, is kept whole."""
-MAX_KEPT = 700
+MAX_KEPT = 500
 """Of a larger one, the weights of an item that are kept: those that speak most for it."""
 COLUMNS = 256
 """Of a dense matrix that are looked at together."""
@@ -51,7 +51,9 @@ class ItemWeightsModel:
         products = histories @ (self._dense if many else self.weights)
         scores = products if isinstance(products, np.ndarray) else products.toarray()
         if self.prior is None:
-            scores[scores == 0] = NOT_RANKED
+            # By bits and without asking for each: zeros come at random, which a mask is slow for.
+            bits = scores.view(np.uint32)
+            bits |= (scores == 0) * NOT_RANKED.view(np.uint32)
         else:
             scores += self.prior / np.maximum(block.lengths, 1).astype(np.float32)[:, None] ** 3
             scores[np.diff(histories.indptr) == 0] = NOT_RANKED
@@ -100,10 +102,27 @@ def kept(weights: np.ndarray, columns: np.ndarray, items: int) -> Weights:
     """
     if len(weights) * items <= SMALL_CELLS:
         return whole(weights, columns, items)
+    return largest_of_items(weights, columns, items, MAX_KEPT)
+
+
+def largest_of_items(
+    weights: np.ndarray, columns: np.ndarray, items: int, number: int
+) -> sparse.csr_matrix:
+    """The largest weights of each item.
+
+    Args:
+        weights: float32 (h × c), dense.
+        columns: int64 (c,), the items that its columns stand for.
+        items: how many items there are; the others have no weights.
+        number: how many of each item, at least 1.
+
+    Returns:
+        float32 csr (h × items) without zeros.
+    """
     values, rows, own = [], [], []
     for start in range(0, len(columns), COLUMNS):
         block = np.ascontiguousarray(weights[:, start : start + COLUMNS].T)
-        of_item = min(MAX_KEPT, block.shape[1])
+        of_item = min(number, block.shape[1])
         largest = np.argpartition(-block, of_item - 1, axis=1)[:, :of_item]
         found = np.take_along_axis(block, largest, axis=1).ravel()
         values.append(found[found != 0])
