@@ -101,7 +101,7 @@ def fit_version(catalog: Catalog) -> str:
     """A short fingerprint of the code that fits models, and of the space where they compare."""
     values = catalog.model_dump(mode="json")
     chosen = {path: _value(values, path) for path in SPACE}
-    return digest(_code_digest("recsys_dagster.steps.models"), json.dumps(chosen))
+    return digest(_fitting(), json.dumps(chosen))
 
 
 def digest(*parts: str) -> str:
@@ -141,6 +141,17 @@ def _code_of(table: str, module: str) -> str:
     own = names_of(module)
     makers = [name for name in (table, f"parse_raw_{table}") if name in own]
     return code_digest([*((module, name) for name in makers or [WHOLE]), WRITTEN_BY])
+
+
+@cache
+def _fitting() -> str:
+    """A fingerprint of the code that fits, be it for lists or to be measured."""
+    return code_digest(
+        [
+            ("recsys_dagster.assets.model", "model"),
+            ("recsys_dagster.steps.evaluation.comparison", "train_evidence"),
+        ]
+    )
 
 
 def _schema_of(table: str) -> str:
