@@ -12,11 +12,11 @@ from recsys_dagster.assets.checks import (
     similarity,
     texts,
 )
-from recsys_dagster.assets.checks.common import TableCheck
+from recsys_dagster.assets.checks.common import TableChecks
 
-CHECKS: tuple[TableCheck, ...] = tuple(
+CHECKS: tuple[TableChecks, ...] = tuple(
     value
     for module in (interactions, items, texts, embeddings, similarity, recommendations)
     for value in vars(module).values()
-    if isinstance(value, TableCheck)
+    if isinstance(value, TableChecks)
 )

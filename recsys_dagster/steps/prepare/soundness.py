@@ -44,7 +44,7 @@ def keys_unique(rows: int, repeated: int, key: Sequence[str]) -> Finding:
     )
 
 
-def accepted_share(table: str, raw: int, faulty: int, by_setting: int, least: float) -> Finding:
+def accepted_share(table: str, raw: int, faulty: int, by_setting: int, min_share: float) -> Finding:
     """Most rows of the source are accepted; what a setting leaves out is no fault of a row.
 
     Args:
@@ -52,14 +52,15 @@ def accepted_share(table: str, raw: int, faulty: int, by_setting: int, least: fl
         raw: rows of the source.
         faulty: those rejected for a fault.
         by_setting: those left out by a setting.
-        least: share of the others that must be accepted.
+        min_share: share of the others that must be accepted.
     """
     judged = raw - by_setting
     share = 1 - faulty / judged if judged else 0.0
     said = (
-        f"{percent(share, least)} of {judged:,} rows accepted, at least {expected(least)} expected"
+        f"{percent(share, min_share)} of {judged:,} rows accepted, "
+        f"at least {expected(min_share)} expected"
     )
-    if share < least:
+    if share < min_share:
         said += (
             f"; the reasons are in rejected_{table}: mend the source or {table}: columns in the "
             "YAML, or lower checks: accepted_share"
@@ -67,11 +68,11 @@ def accepted_share(table: str, raw: int, faulty: int, by_setting: int, least: fl
     if raw and not judged:
         said += f"; all {raw:,} rows are left out by interactions: events in the YAML"
     return Finding(
-        share >= least,
+        share >= min_share,
         said,
         {
             "accepted_share": share,
-            "expected_share": least,
+            "expected_share": min_share,
             "rejected_rows": faulty,
             "left_out_by_settings": by_setting,
         },
@@ -126,7 +127,7 @@ def some_available(items: int, available: int) -> Finding:
 
 
 def known_share(
-    pairs: int, unknown: int, unknown_items: int, least: float, explanation: Explanation | None
+    pairs: int, unknown: int, unknown_items: int, min_share: float, explanation: Explanation | None
 ) -> Finding:
     """Interactions are with items of the catalogue: otherwise the tables write ids differently.
 
@@ -139,16 +140,16 @@ def known_share(
         pairs: interactions.
         unknown: those with items that the catalogue lacks.
         unknown_items: how many items these are.
-        least: share of the interactions that should be with known ones.
+        min_share: share of the interactions that should be with known ones.
         explanation: what ids differ by, where they do.
     """
     share = 1 - unknown / pairs if pairs else 0.0
     none_known = 0 < pairs == unknown
-    passed = share >= least and not none_known
+    passed = share >= min_share and not none_known
     said = (
-        f"{percent(share, least)} of {pairs:,} interactions are with items of the catalogue, at "
-        f"least {expected(least)} expected; {unknown_items:,} items are only in interactions: "
-        "never recommended"
+        f"{percent(share, min_share)} of {pairs:,} interactions are with items of the catalogue, "
+        f"at least {expected(min_share)} expected; {unknown_items:,} items are only in "
+        "interactions: never recommended"
     )
     if explanation is not None:
         would = percent((pairs - unknown + explanation.matched) / pairs)
@@ -168,7 +169,7 @@ def known_share(
         said,
         {
             "known_share": share,
-            "expected_share": least,
+            "expected_share": min_share,
             "unknown_interactions": unknown,
             "unknown_items": unknown_items,
         },
