@@ -10,21 +10,29 @@ EMBEDDING = "FLOAT[d]"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, its DuckDB type (`FLOAT[d]` takes d from the data), its meaning."""
+    """A column: its name, its DuckDB type (`FLOAT[d]` takes d from the data), its meaning.
+
+    Where it is `nullable` a row may say nothing; everywhere else a null is a fault.
+    """
 
     name: str
     type: str
     description: str
+    nullable: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: one row a `key`; `open` tables also keep the source's own columns."""
+    """A table: one row a `key`; `open` tables also keep the source's own columns.
+
+    It may have no row at all only where it is said to be `may_be_empty`.
+    """
 
     name: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     open: bool = False
+    may_be_empty: bool = False
 
     @property
     def column_names(self) -> list[str]:
@@ -36,9 +44,19 @@ USER_ID = Column("user_id", "VARCHAR", "the user")
 ITEM_ID = Column("item_id", "VARCHAR", "the item")
 SOURCE_ROW = Column("source_row", "BIGINT", "row of the file or source, the first data row being 1")
 SOURCE = (
-    Column("source_file", "VARCHAR", "the file; null where the source is not made of files"),
+    Column(
+        "source_file",
+        "VARCHAR",
+        "the file; null where the source is not made of files",
+        nullable=True,
+    ),
     SOURCE_ROW,
-    Column("source_error", "VARCHAR", "why the row could not be read; null where it could"),
+    Column(
+        "source_error",
+        "VARCHAR",
+        "why the row could not be read; null where it could",
+        nullable=True,
+    ),
 )
 """What every raw table adds to the columns of its source."""
 SOURCE_NAMES = tuple(column.name for column in SOURCE)
@@ -51,9 +69,9 @@ REJECTION = (
     Column("by_setting", "BOOLEAN", "left out by a setting of the catalog, not for a fault"),
 )
 
-RAW_INTERACTIONS = Table("raw_interactions", SOURCE_KEY, SOURCE, open=True)
-RAW_ITEMS = Table("raw_items", SOURCE_KEY, SOURCE, open=True)
-RAW_USERS = Table("raw_users", SOURCE_KEY, SOURCE, open=True)
+RAW_INTERACTIONS = Table("raw_interactions", SOURCE_KEY, SOURCE, open=True, may_be_empty=True)
+RAW_ITEMS = Table("raw_items", SOURCE_KEY, SOURCE, open=True, may_be_empty=True)
+RAW_USERS = Table("raw_users", SOURCE_KEY, SOURCE, open=True, may_be_empty=True)
 
 INTERACTIONS = Table(
     "interactions",
@@ -63,9 +81,13 @@ INTERACTIONS = Table(
         ITEM_ID,
         Column("weight", "DOUBLE", "strength of the interaction, repeats merged"),
         Column("positive", "BOOLEAN", "whether models learn from it; it counts as seen anyway"),
-        Column("first_timestamp", "TIMESTAMP", "first time, UTC; null where unknown"),
-        Column("last_timestamp", "TIMESTAMP", "last time, UTC; null where unknown"),
-        Column("last_position", "DOUBLE", "largest position; null where there is none"),
+        Column(
+            "first_timestamp", "TIMESTAMP", "first time, UTC; null where unknown", nullable=True
+        ),
+        Column("last_timestamp", "TIMESTAMP", "last time, UTC; null where unknown", nullable=True),
+        Column(
+            "last_position", "DOUBLE", "largest position; null where there is none", nullable=True
+        ),
         Column("interaction_count", "BIGINT", "accepted source rows merged into this one"),
         Column("left_out", "BOOLEAN", "not learned from: its user or item is below a minimum"),
     ),
@@ -75,12 +97,13 @@ REJECTED_INTERACTIONS = Table(
     SOURCE_KEY,
     (
         *REJECTION,
-        Column("user_id", "VARCHAR", "as found"),
-        Column("item_id", "VARCHAR", "as found"),
-        Column("weight", "VARCHAR", "as found"),
-        Column("timestamp", "VARCHAR", "as found"),
-        Column("event", "VARCHAR", "as found"),
+        Column("user_id", "VARCHAR", "as found", nullable=True),
+        Column("item_id", "VARCHAR", "as found", nullable=True),
+        Column("weight", "VARCHAR", "as found", nullable=True),
+        Column("timestamp", "VARCHAR", "as found", nullable=True),
+        Column("event", "VARCHAR", "as found", nullable=True),
     ),
+    may_be_empty=True,
 )
 ITEMS = Table(
     "items",
@@ -93,9 +116,14 @@ ITEMS = Table(
             "VARCHAR",
             "what it is made of: title, or the first words of the text, or item_id",
         ),
-        Column("category", "VARCHAR", "null where the source has none"),
+        Column("category", "VARCHAR", "null where the source has none", nullable=True),
         Column("available", "BOOLEAN", "whether it may be recommended; true where nothing is said"),
-        Column("created_at", "TIMESTAMP", "since when there is the item, UTC; null where unknown"),
+        Column(
+            "created_at",
+            "TIMESTAMP",
+            "since when there is the item, UTC; null where unknown",
+            nullable=True,
+        ),
     ),
     open=True,
 )
@@ -104,9 +132,10 @@ REJECTED_ITEMS = Table(
     SOURCE_KEY,
     (
         *REJECTION,
-        Column("item_id", "VARCHAR", "as found"),
-        Column("title", "VARCHAR", "as found"),
+        Column("item_id", "VARCHAR", "as found", nullable=True),
+        Column("title", "VARCHAR", "as found", nullable=True),
     ),
+    may_be_empty=True,
 )
 USERS = Table(
     "users",
@@ -115,8 +144,8 @@ USERS = Table(
         USER_ID,
         Column("item_count", "BIGINT", "distinct items the user interacted with"),
         Column("positive_count", "BIGINT", "how many of them are positive"),
-        Column("first_timestamp", "TIMESTAMP", "first interaction, UTC"),
-        Column("last_timestamp", "TIMESTAMP", "last interaction, UTC"),
+        Column("first_timestamp", "TIMESTAMP", "first interaction, UTC", nullable=True),
+        Column("last_timestamp", "TIMESTAMP", "last interaction, UTC", nullable=True),
     ),
     open=True,
 )
@@ -133,7 +162,7 @@ ITEM_TEXTS = Table(
         Column("is_fallback", "BOOLEAN", "nothing was left of the text: title or id stand in"),
     ),
 )
-USER_TEXTS = Table("user_texts", ("user_id",), (USER_ID, *TEXT_COLUMNS))
+USER_TEXTS = Table("user_texts", ("user_id",), (USER_ID, *TEXT_COLUMNS), may_be_empty=True)
 ITEM_EMBEDDINGS = Table(
     "item_embeddings",
     ("item_id",),
@@ -147,11 +176,13 @@ USER_EMBEDDINGS = Table(
         Column("embedding", EMBEDDING, "the user's vector in the space of the items"),
         Column("vector_source", "VARCHAR", "history, text or blend"),
     ),
+    may_be_empty=True,
 )
 SIMILARITY_MATRIX = Table(
     "similarity_matrix",
     ("user_id", "item_id"),
     (USER_ID, ITEM_ID, Column("similarity", "FLOAT", "user to item, higher is nearer"), RANK),
+    may_be_empty=True,
 )
 ITEM_NEIGHBOURS = Table(
     "item_neighbours",
@@ -162,6 +193,7 @@ ITEM_NEIGHBOURS = Table(
         Column("similarity", "FLOAT", "item to item, higher is nearer"),
         RANK,
     ),
+    may_be_empty=True,
 )
 MODEL = Table(
     "model",
@@ -171,7 +203,7 @@ MODEL = Table(
         Column("strategy", "VARCHAR", "whose model it is"),
         Column("settings", "VARCHAR", "JSON: the settings of the strategy"),
         Column("tuned", "VARCHAR", "JSON: those of them that a search found"),
-        Column("newest", "TIMESTAMP", "the newest interaction learned from, UTC"),
+        Column("newest", "TIMESTAMP", "the newest interaction learned from, UTC", nullable=True),
         Column("users", "BIGINT", "users it is fitted for"),
         Column("items", "BIGINT", "items it scores"),
         Column("positives", "BIGINT", "positive pairs learned from"),
@@ -187,6 +219,7 @@ POPULAR_ITEMS = Table(
     "popular_items",
     ("item_id",),
     (ITEM_ID, Column("score", "DOUBLE", "share of the users who like the item"), RANK),
+    may_be_empty=True,
 )
 RECOMMENDATIONS = Table(
     "recommendations",
@@ -205,6 +238,7 @@ RECOMMENDATIONS = Table(
         Column("run_id", "VARCHAR", "the Dagster run that made the row"),
         Column("made_at", "TIMESTAMP", "when it was made, UTC"),
     ),
+    may_be_empty=True,
 )
 
 EVALUATION_SPLIT = Table(
@@ -213,8 +247,14 @@ EVALUATION_SPLIT = Table(
     (
         USER_ID,
         ITEM_ID,
-        Column("part", "VARCHAR", "train, valid or test; null: of no part in the measurement"),
+        Column(
+            "part",
+            "VARCHAR",
+            "train, valid or test; null: of no part in the measurement",
+            nullable=True,
+        ),
     ),
+    may_be_empty=True,
 )
 TUNING = Table(
     "tuning",
@@ -227,10 +267,11 @@ TUNING = Table(
         Column("users", "BIGINT", "validation users who count"),
         Column("value", "DOUBLE", "mean over users"),
         Column("gain", "DOUBLE", "difference to trial 1"),
-        Column("gain_error", "DOUBLE", "its standard error, user by user"),
+        Column("gain_error", "DOUBLE", "its standard error, user by user", nullable=True),
         Column("chosen", "BOOLEAN", "used from then on; ahead by more than its standard error"),
         Column("seconds", "DOUBLE", "of fitting and ranking"),
     ),
+    may_be_empty=True,
 )
 EVALUATION = Table(
     "evaluation",
@@ -240,18 +281,39 @@ EVALUATION = Table(
         Column("slice", "VARCHAR", "all, or the part of users or items that counts"),
         Column("metric", "VARCHAR", "such as recall@20"),
         Column("users", "BIGINT", "users who count"),
-        Column("value", "DOUBLE", "mean over users; of the whole catalogue for coverage and gini"),
-        Column("low", "DOUBLE", "lower end of the 95 % interval, by paired bootstrap over users"),
-        Column("high", "DOUBLE", "its upper end"),
-        Column("to_popular", "DOUBLE", "difference to popular, user by user"),
-        Column("to_popular_low", "DOUBLE", "lower end of its interval"),
-        Column("to_popular_high", "DOUBLE", "upper end of its interval"),
-        Column("to_popular_p_holm", "DOUBLE", "p, corrected for all strategies of the metric"),
-        Column("to_champion", "DOUBLE", "difference to the catalog's own strategy"),
-        Column("to_champion_low", "DOUBLE", "lower end of its interval"),
-        Column("to_champion_high", "DOUBLE", "upper end of its interval"),
-        Column("to_champion_p_holm", "DOUBLE", "p, corrected for all strategies of the metric"),
+        Column(
+            "value",
+            "DOUBLE",
+            "mean over users, null where none counts; of the whole catalogue for coverage and gini",
+            nullable=True,
+        ),
+        Column(
+            "low",
+            "DOUBLE",
+            "lower end of the 95 % interval, by paired bootstrap over users",
+            nullable=True,
+        ),
+        Column("high", "DOUBLE", "its upper end", nullable=True),
+        Column("to_popular", "DOUBLE", "difference to popular, user by user", nullable=True),
+        Column("to_popular_low", "DOUBLE", "lower end of its interval", nullable=True),
+        Column("to_popular_high", "DOUBLE", "upper end of its interval", nullable=True),
+        Column(
+            "to_popular_p_holm",
+            "DOUBLE",
+            "p, corrected for all strategies of the metric",
+            nullable=True,
+        ),
+        Column("to_champion", "DOUBLE", "difference to the catalog's own strategy", nullable=True),
+        Column("to_champion_low", "DOUBLE", "lower end of its interval", nullable=True),
+        Column("to_champion_high", "DOUBLE", "upper end of its interval", nullable=True),
+        Column(
+            "to_champion_p_holm",
+            "DOUBLE",
+            "p, corrected for all strategies of the metric",
+            nullable=True,
+        ),
     ),
+    may_be_empty=True,
 )
 
 TABLES: dict[str, Table] = {

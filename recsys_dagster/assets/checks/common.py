@@ -16,7 +16,6 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.check_results import CheckResult, record
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.schemas import TABLES
 from recsys_dagster.snapshots.reader import Snapshot, last_passed
 from recsys_dagster.sql import quoted
 from recsys_dagster.steps.prepare import soundness
@@ -220,16 +219,6 @@ def said_by(finding: soundness.Finding) -> dg.AssetCheckResult:
     """A rule's finding as the result of a check."""
     result = blocking if finding.blocks else warning
     return result(finding.passed, finding.said, finding.figures)
-
-
-def keys_unique(checked: Checked, table: str) -> dg.AssetCheckResult:
-    """There are rows, one a key."""
-    key = TABLES[table].key
-    rows, repeated = checked.numbers(
-        "select coalesce(sum(n), 0)::bigint, (count(*) filter (n > 1))::bigint from "
-        f"(select count(*) as n from {quoted(table)} group by {', '.join(map(quoted, key))})"
-    )
-    return said_by(soundness.keys_unique(rows, repeated, key))
 
 
 def accepted_share(checked: Checked, table: str) -> dg.AssetCheckResult:

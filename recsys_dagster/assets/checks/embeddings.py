@@ -6,10 +6,11 @@ import numpy as np
 from recsys_dagster.assets.checks.common import (
     Checked,
     blocking,
-    keys_unique,
     table_check,
 )
+from recsys_dagster.assets.checks.schema import held_against_schema
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
+from recsys_dagster.schemas import ITEM_EMBEDDINGS
 from recsys_dagster.steps.embed.user_vectors import mean_cosine, norms_of
 from recsys_dagster.steps.prepare.shares import beside
 
@@ -22,11 +23,11 @@ def one_vector_per_item(checked: Checked) -> dg.AssetCheckResult:
         "(select count(*) from items anti join item_embeddings using (item_id)), "
         "(select count(*) from item_embeddings anti join items using (item_id))"
     )
-    keys = keys_unique(checked, "item_embeddings")
+    keys, _ = held_against_schema(checked, ITEM_EMBEDDINGS)
     return blocking(
         keys.passed and not missing and not unknown,
         f"{vectors:,} vectors, {missing:,} items without one, {unknown:,} of unknown items; "
-        f"{keys.description}",
+        f"{keys.said}",
         {"vectors": vectors, "items_without_vector": missing, "vectors_of_unknown_items": unknown},
     )
 

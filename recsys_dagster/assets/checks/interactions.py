@@ -1,22 +1,15 @@
-"""Interactions: unique, mostly accepted, some positive, not far fewer than those published."""
+"""Interactions: mostly accepted, some positive, not far fewer than those published."""
 
 import dagster as dg
 
 from recsys_dagster.assets.checks.common import (
     Checked,
     accepted_share,
-    keys_unique,
     not_fallen,
     said_by,
     table_check,
 )
 from recsys_dagster.steps.prepare.soundness import needs_positives, some_positive
-
-
-@table_check("interactions")
-def interactions_keys_unique(checked: Checked) -> dg.AssetCheckResult:
-    """There are interactions, one row a (user, item)."""
-    return keys_unique(checked, "interactions")
 
 
 @table_check("interactions")

@@ -1,4 +1,4 @@
-"""Items: unique, mostly accepted, to be had, not far fewer than those published, known of."""
+"""Items: mostly accepted, to be had, not far fewer than those published, known of."""
 
 import dagster as dg
 import pandas as pd
@@ -6,19 +6,12 @@ import pandas as pd
 from recsys_dagster.assets.checks.common import (
     Checked,
     accepted_share,
-    keys_unique,
     not_fallen,
     said_by,
     table_check,
 )
 from recsys_dagster.steps.prepare.id_matching import explain_mismatch
 from recsys_dagster.steps.prepare.soundness import known_share, some_available
-
-
-@table_check("items")
-def items_keys_unique(checked: Checked) -> dg.AssetCheckResult:
-    """There are items, one row each."""
-    return keys_unique(checked, "items")
 
 
 @table_check("items")

@@ -28,19 +28,65 @@ class Finding:
     blocks: bool = True
 
 
-def keys_unique(rows: int, repeated: int, key: Sequence[str]) -> Finding:
+def keys_unique(
+    rows: int, repeated: int, key: Sequence[str], *, may_be_empty: bool = False
+) -> Finding:
     """There are rows, one a key.
 
     Args:
         rows: of the table.
         repeated: keys of more than one row.
         key: its columns.
+        may_be_empty: whether the table may have no row.
     """
+    some = "" if may_be_empty else "at least one row and "
     return Finding(
-        rows > 0 and repeated == 0,
-        f"{rows:,} rows, {repeated:,} repeated keys ({', '.join(key)}); at least one row and no "
+        (rows > 0 or may_be_empty) and repeated == 0,
+        f"{rows:,} rows, {repeated:,} repeated keys ({', '.join(key)}); {some}no "
         "repeated key expected",
         {"rows": rows, "repeated_keys": repeated},
+    )
+
+
+def columns_sound(
+    table: str,
+    columns: int,
+    missing: Sequence[str],
+    mistyped: Mapping[str, tuple[str, str]],
+    nulls: Mapping[str, int],
+) -> Finding:
+    """The declared columns are there, with their types, and no row lacks what none may lack.
+
+    Args:
+        table: its name.
+        columns: how many are declared.
+        missing: those that are not there.
+        mistyped: those of another type: the DuckDB type found, and the one declared.
+        nulls: those that have nulls and may not: in how many rows.
+    """
+    said = (
+        f"{columns:,} columns declared, {len(missing):,} missing, {len(mistyped):,} of another "
+        f"type, {len(nulls):,} with nulls that may have none; none of either expected"
+    )
+    faults = [
+        *(f"{name} is missing" for name in missing),
+        *(f"{name} is {found}, not {declared}" for name, (found, declared) in mistyped.items()),
+        *(f"{name} is null in {rows:,} rows" for name, rows in nulls.items()),
+    ]
+    if faults:
+        said += (
+            f"; {', '.join(faults)}: drop the table {table} from the catalog's DuckDB file and "
+            "run again; if it comes back so, the stage that makes it has a fault"
+        )
+    return Finding(
+        not faults,
+        said,
+        {
+            "columns": columns,
+            "missing_columns": len(missing),
+            "mistyped_columns": len(mistyped),
+            "columns_with_nulls": len(nulls),
+        },
     )
 
 
