@@ -22,7 +22,6 @@ ROOT = PACKAGE.name
 NOT_FOLLOWED = {
     f"{ROOT}.assets.common": "runs what makes a table, and decides whether it must be made",
     f"{ROOT}.assets.gate": "decides whether a table may be made",
-    f"{ROOT}.assets.run_context": "finds the catalog; its settings count by their values",
     f"{ROOT}.assets.metadata": "shown in the UI",
     f"{ROOT}.assets.progress": "shown while a stage works",
     f"{ROOT}.schemas.TABLES": "all tables; the columns of each count by their values",

@@ -10,11 +10,15 @@ EMBEDDING = "FLOAT[d]"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, its DuckDB type (`FLOAT[d]` takes d from the data), its meaning."""
+    """A column: its name, its DuckDB type (`FLOAT[d]` takes d from the data), its meaning.
+
+    Where it is `nullable` a row may say nothing; everywhere else a null is a fault.
+    """
 
     name: str
     type: str
     description: str
+    nullable: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Table:
     """A table: one row a `key`.
 
     `open` tables also keep the source's own columns; those `on_request` are made when somebody asks
-    for them, and by no refresh.
+    for them, and by no refresh. Only those that `may_be_empty` may have no row at all.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Table:
     columns: tuple[Column, ...]
     open: bool = False
     on_request: bool = False
+    may_be_empty: bool = False
 
     @property
     def column_names(self) -> list[str]:
@@ -41,9 +46,19 @@ USER_ID = Column("user_id", "VARCHAR", "the user")
 ITEM_ID = Column("item_id", "VARCHAR", "the item")
 SOURCE_ROW = Column("source_row", "BIGINT", "row of the file or source, the first data row being 1")
 SOURCE = (
-    Column("source_file", "VARCHAR", "the file; null where the source is not made of files"),
+    Column(
+        "source_file",
+        "VARCHAR",
+        "the file; null where the source is not made of files",
+        nullable=True,
+    ),
     SOURCE_ROW,
-    Column("source_error", "VARCHAR", "why the row could not be read; null where it could"),
+    Column(
+        "source_error",
+        "VARCHAR",
+        "why the row could not be read; null where it could",
+        nullable=True,
+    ),
 )
 """What every raw table adds to the columns of its source."""
 SOURCE_NAMES = tuple(column.name for column in SOURCE)
@@ -56,9 +71,9 @@ REJECTION = (
     Column("by_setting", "BOOLEAN", "left out by a setting of the catalog, not for a fault"),
 )
 
-RAW_INTERACTIONS = Table("raw_interactions", SOURCE_KEY, SOURCE, open=True)
-RAW_ITEMS = Table("raw_items", SOURCE_KEY, SOURCE, open=True)
-RAW_USERS = Table("raw_users", SOURCE_KEY, SOURCE, open=True)
+RAW_INTERACTIONS = Table("raw_interactions", SOURCE_KEY, SOURCE, open=True, may_be_empty=True)
+RAW_ITEMS = Table("raw_items", SOURCE_KEY, SOURCE, open=True, may_be_empty=True)
+RAW_USERS = Table("raw_users", SOURCE_KEY, SOURCE, open=True, may_be_empty=True)
 
 INTERACTIONS = Table(
     "interactions",
@@ -68,9 +83,13 @@ INTERACTIONS = Table(
         ITEM_ID,
         Column("weight", "DOUBLE", "strength of the interaction, repeats merged"),
         Column("positive", "BOOLEAN", "whether models learn from it; it counts as seen anyway"),
-        Column("first_timestamp", "TIMESTAMP", "first time, UTC; null where unknown"),
-        Column("last_timestamp", "TIMESTAMP", "last time, UTC; null where unknown"),
-        Column("last_position", "DOUBLE", "largest position; null where there is none"),
+        Column(
+            "first_timestamp", "TIMESTAMP", "first time, UTC; null where unknown", nullable=True
+        ),
+        Column("last_timestamp", "TIMESTAMP", "last time, UTC; null where unknown", nullable=True),
+        Column(
+            "last_position", "DOUBLE", "largest position; null where there is none", nullable=True
+        ),
         Column("interaction_count", "BIGINT", "accepted source rows merged into this one"),
         Column("left_out", "BOOLEAN", "not learned from: its user or item is below a minimum"),
     ),
@@ -80,12 +99,13 @@ REJECTED_INTERACTIONS = Table(
     SOURCE_KEY,
     (
         *REJECTION,
-        Column("user_id", "VARCHAR", "as found"),
-        Column("item_id", "VARCHAR", "as found"),
-        Column("weight", "VARCHAR", "as found"),
-        Column("timestamp", "VARCHAR", "as found"),
-        Column("event", "VARCHAR", "as found"),
+        Column("user_id", "VARCHAR", "as found", nullable=True),
+        Column("item_id", "VARCHAR", "as found", nullable=True),
+        Column("weight", "VARCHAR", "as found", nullable=True),
+        Column("timestamp", "VARCHAR", "as found", nullable=True),
+        Column("event", "VARCHAR", "as found", nullable=True),
     ),
+    may_be_empty=True,
 )
 ITEMS = Table(
     "items",
@@ -98,9 +118,14 @@ ITEMS = Table(
             "VARCHAR",
             "what it is made of: title, or the first words of the text, or item_id",
         ),
-        Column("category", "VARCHAR", "null where the source has none"),
+        Column("category", "VARCHAR", "null where the source has none", nullable=True),
         Column("available", "BOOLEAN", "whether it may be recommended; true where nothing is said"),
-        Column("created_at", "TIMESTAMP", "since when there is the item, UTC; null where unknown"),
+        Column(
+            "created_at",
+            "TIMESTAMP",
+            "since when there is the item, UTC; null where unknown",
+            nullable=True,
+        ),
     ),
     open=True,
 )
@@ -109,9 +134,10 @@ REJECTED_ITEMS = Table(
     SOURCE_KEY,
     (
         *REJECTION,
-        Column("item_id", "VARCHAR", "as found"),
-        Column("title", "VARCHAR", "as found"),
+        Column("item_id", "VARCHAR", "as found", nullable=True),
+        Column("title", "VARCHAR", "as found", nullable=True),
     ),
+    may_be_empty=True,
 )
 USERS = Table(
     "users",
@@ -120,8 +146,8 @@ USERS = Table(
         USER_ID,
         Column("item_count", "BIGINT", "distinct items the user interacted with"),
         Column("positive_count", "BIGINT", "how many of them are positive"),
-        Column("first_timestamp", "TIMESTAMP", "first interaction, UTC"),
-        Column("last_timestamp", "TIMESTAMP", "last interaction, UTC"),
+        Column("first_timestamp", "TIMESTAMP", "first interaction, UTC", nullable=True),
+        Column("last_timestamp", "TIMESTAMP", "last interaction, UTC", nullable=True),
     ),
     open=True,
 )
@@ -152,7 +178,7 @@ ITEM_TEXTS = Table(
         Column("is_fallback", "BOOLEAN", "nothing was left of the text: title or id stand in"),
     ),
 )
-USER_TEXTS = Table("user_texts", ("user_id",), (USER_ID, *TEXT_COLUMNS))
+USER_TEXTS = Table("user_texts", ("user_id",), (USER_ID, *TEXT_COLUMNS), may_be_empty=True)
 ITEM_EMBEDDINGS = Table(
     "item_embeddings",
     ("item_id",),
@@ -167,11 +193,13 @@ USER_EMBEDDINGS = Table(
         Column("vector_source", "VARCHAR", "history, text or blend"),
         Column("seen_count", "BIGINT", "items of the catalogue that the user has seen"),
     ),
+    may_be_empty=True,
 )
 SIMILARITY_MATRIX = Table(
     "similarity_matrix",
     ("user_id", "item_id"),
     (USER_ID, ITEM_ID, Column("similarity", "FLOAT", "user to item, higher is nearer"), RANK),
+    may_be_empty=True,
 )
 ITEM_NEIGHBOURS = Table(
     "item_neighbours",
@@ -182,6 +210,7 @@ ITEM_NEIGHBOURS = Table(
         Column("similarity", "FLOAT", "item to item, higher is nearer"),
         RANK,
     ),
+    may_be_empty=True,
 )
 MODEL = Table(
     "model",
@@ -191,7 +220,7 @@ MODEL = Table(
         Column("strategy", "VARCHAR", "whose model it is"),
         Column("settings", "VARCHAR", "JSON: the settings of the strategy"),
         Column("tuned", "VARCHAR", "JSON: those of them that a search found"),
-        Column("newest", "TIMESTAMP", "the newest interaction learned from, UTC"),
+        Column("newest", "TIMESTAMP", "the newest interaction learned from, UTC", nullable=True),
         Column("users", "BIGINT", "users it is fitted for"),
         Column("items", "BIGINT", "items it scores"),
         Column("positives", "BIGINT", "positive pairs learned from"),
@@ -209,11 +238,17 @@ POPULAR_ITEMS = Table(
     (
         ITEM_ID,
         Column("title", "VARCHAR", "as in items"),
-        Column("category", "VARCHAR", "as in items"),
+        Column("category", "VARCHAR", "as in items", nullable=True),
         Column("score", "DOUBLE", "share of the users who like the item"),
-        Column("rank", "INTEGER", "1 is the most popular; null: may not be recommended"),
-        Column("age_days", "DOUBLE", "from its making to the newest interaction; null if unknown"),
+        Column("rank", "INTEGER", "1 is the most popular; null: not to recommend", nullable=True),
+        Column(
+            "age_days",
+            "DOUBLE",
+            "from its making to the newest interaction; null where unknown",
+            nullable=True,
+        ),
     ),
+    may_be_empty=True,
 )
 RECOMMENDATIONS = Table(
     "recommendations",
@@ -232,6 +267,7 @@ RECOMMENDATIONS = Table(
         Column("run_id", "VARCHAR", "the Dagster run that made the row"),
         Column("made_at", "TIMESTAMP", "when it was made, UTC"),
     ),
+    may_be_empty=True,
 )
 
 EVALUATION_SPLIT = Table(
@@ -241,14 +277,25 @@ EVALUATION_SPLIT = Table(
         USER_ID,
         ITEM_ID,
         Column("split", "VARCHAR", "what it is split by: time, last, random or column"),
-        Column("part", "VARCHAR", "train, valid or test; null: of no part in the measurement"),
+        Column(
+            "part",
+            "VARCHAR",
+            "train, valid or test; null: of no part in the measurement",
+            nullable=True,
+        ),
         Column("weight", "DOUBLE", "as in interactions"),
         Column("positive", "BOOLEAN", "of train: whether it was positive by what was known then"),
         Column("left_out", "BOOLEAN", "of train: seen, but not learned from"),
-        Column("first_timestamp", "TIMESTAMP", "first time, UTC"),
-        Column("last_timestamp", "TIMESTAMP", "of train: last time that was known then, UTC"),
-        Column("last_position", "DOUBLE", "as in interactions"),
+        Column("first_timestamp", "TIMESTAMP", "first time, UTC", nullable=True),
+        Column(
+            "last_timestamp",
+            "TIMESTAMP",
+            "of train: last time that was known then, UTC",
+            nullable=True,
+        ),
+        Column("last_position", "DOUBLE", "as in interactions", nullable=True),
     ),
+    may_be_empty=True,
 )
 TUNING = Table(
     "tuning",
@@ -261,11 +308,12 @@ TUNING = Table(
         Column("users", "BIGINT", "validation users who count"),
         Column("value", "DOUBLE", "mean over users"),
         Column("gain", "DOUBLE", "difference to trial 1"),
-        Column("gain_error", "DOUBLE", "its standard error, user by user"),
+        Column("gain_error", "DOUBLE", "its standard error, user by user", nullable=True),
         Column("chosen", "BOOLEAN", "used from then on; ahead by more than its standard error"),
         Column("seconds", "DOUBLE", "of fitting and ranking"),
     ),
     on_request=True,
+    may_be_empty=True,
 )
 EVALUATION = Table(
     "evaluation",
@@ -276,18 +324,39 @@ EVALUATION = Table(
         Column("slice", "VARCHAR", "all, or the part of users or items that counts"),
         Column("metric", "VARCHAR", "such as recall@20"),
         Column("users", "BIGINT", "users who count"),
-        Column("value", "DOUBLE", "mean over users; of the whole catalogue for coverage and gini"),
-        Column("low", "DOUBLE", "lower end of the 95 % interval, by paired bootstrap over users"),
-        Column("high", "DOUBLE", "its upper end"),
-        Column("to_popular", "DOUBLE", "difference to popular, user by user"),
-        Column("to_popular_low", "DOUBLE", "lower end of its interval"),
-        Column("to_popular_high", "DOUBLE", "upper end of its interval"),
-        Column("to_popular_p_holm", "DOUBLE", "p, corrected for all strategies of the metric"),
-        Column("to_champion", "DOUBLE", "difference to the catalog's own strategy"),
-        Column("to_champion_low", "DOUBLE", "lower end of its interval"),
-        Column("to_champion_high", "DOUBLE", "upper end of its interval"),
-        Column("to_champion_p_holm", "DOUBLE", "p, corrected for all strategies of the metric"),
+        Column(
+            "value",
+            "DOUBLE",
+            "mean over users, null where none counts; of the whole catalogue for coverage and gini",
+            nullable=True,
+        ),
+        Column(
+            "low",
+            "DOUBLE",
+            "lower end of the 95 % interval, by paired bootstrap over users",
+            nullable=True,
+        ),
+        Column("high", "DOUBLE", "its upper end", nullable=True),
+        Column("to_popular", "DOUBLE", "difference to popular, user by user", nullable=True),
+        Column("to_popular_low", "DOUBLE", "lower end of its interval", nullable=True),
+        Column("to_popular_high", "DOUBLE", "upper end of its interval", nullable=True),
+        Column(
+            "to_popular_p_holm",
+            "DOUBLE",
+            "p, corrected for all strategies of the metric",
+            nullable=True,
+        ),
+        Column("to_champion", "DOUBLE", "difference to the catalog's own strategy", nullable=True),
+        Column("to_champion_low", "DOUBLE", "lower end of its interval", nullable=True),
+        Column("to_champion_high", "DOUBLE", "upper end of its interval", nullable=True),
+        Column(
+            "to_champion_p_holm",
+            "DOUBLE",
+            "p, corrected for all strategies of the metric",
+            nullable=True,
+        ),
     ),
+    may_be_empty=True,
 )
 
 TABLES: dict[str, Table] = {

@@ -16,6 +16,7 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources import check_results as gate
 from recsys_dagster.resources.check_results import CheckResult
 from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.schemas import EVALUATION, EVALUATION_SPLIT, SOURCE_KEY, TABLES
 from recsys_dagster.versions import digest
 
 EXPECTED = "checks of the YAML"
@@ -23,15 +24,29 @@ EXPECTED = "checks of the YAML"
 FORCE_TAG = "recsys/force_reason"
 """Tag of a run that goes on past failed checks: why."""
 
-BLOCKING: dict[str, dict[str, tuple[str, ...]]] = {
+SCHEMA_CHECKED = tuple(
+    table
+    for table in TABLES.values()
+    # Rows of a source are judged by the stages after it; a search is no part of any refresh.
+    if table.key != SOURCE_KEY and not table.on_request
+)
+"""The tables that are held against what `schemas.py` declares of them."""
+ONLY_MEASURED = (EVALUATION_SPLIT, EVALUATION)
+"""Those of them that nothing published rests on: a fault of theirs is a warning."""
+
+
+def schema_checks(table: str) -> tuple[str, str]:
+    """The names of the checks that hold a table against its schema: of keys, and of columns."""
+    return f"{table}_keys_unique", f"{table}_columns_sound"
+
+
+OF_STAGES: dict[str, dict[str, tuple[str, ...]]] = {
     "interactions": {
-        "interactions_keys_unique": (),
         "interactions_accepted_share": (),
         "interactions_some_positive": (),
         "interactions_not_fallen": (),
     },
     "items": {
-        "items_keys_unique": (),
         "items_accepted_share": (),
         "items_some_available": (),
         "items_not_fallen": (),
@@ -48,7 +63,13 @@ BLOCKING: dict[str, dict[str, tuple[str, ...]]] = {
         "every_user_served": ("interactions", "items", "users"),
     },
 }
-"""Table → its blocking checks → the other tables that each looks at."""
+"""Table → blocking checks of what its stage must have done → the other tables each looks at."""
+BLOCKING: dict[str, dict[str, tuple[str, ...]]] = {
+    table.name: dict.fromkeys(schema_checks(table.name), ()) | OF_STAGES.get(table.name, {})
+    for table in SCHEMA_CHECKED
+    if table not in ONLY_MEASURED
+}
+"""Table → all of its blocking checks → the other tables that each looks at, in flow order."""
 GUARDED = tuple(BLOCKING)
 
 

@@ -2,12 +2,20 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
 
+from recsys_dagster.assets.checks.common import Checked
+from recsys_dagster.assets.checks.items import items_some_available
+from recsys_dagster.assets.checks.schema import checks_of_schema
+from recsys_dagster.assets.gate import SCHEMA_CHECKED, schema_checks
+from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.resources.snapshot_store import SnapshotStore
+from recsys_dagster.schemas import TABLES, Table
 from recsys_dagster.snapshots.reader import CURRENT, Snapshot
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -40,7 +48,7 @@ def sound(published_tiny, tmp_path_factory) -> Evaluations:
 
 class TestSound:
     def test_all_pass_and_say_what_they_counted(self, sound):
-        assert len(sound) == 24
+        assert len(sound) == 50
         assert [name for name, each in sound.items() if not each.passed] == []
         for name, each in sound.items():
             assert each.description, name
@@ -55,6 +63,10 @@ class TestSound:
             "recommendations_cover_items",
             "recommendations_not_concentrated",
             "lists_not_upset",
+            "evaluation_split_keys_unique",
+            "evaluation_split_columns_sound",
+            "evaluation_keys_unique",
+            "evaluation_columns_sound",
         }
 
     def test_counts_are_compared_with_what_is_published(self, sound):
@@ -278,7 +290,9 @@ STRICT = {"coverage": 0.2, "concentration": 0.85}
 class TestSpoiled:
     def test_every_check_that_can_fail_does_here(self, sound):
         for_people = {"item_texts_scripts", "item_neighbours_to_read"}
-        assert {name for name, *_ in SPOILED.values()} == set(sound) - for_people
+        of_schemas = {name for table in SCHEMA_CHECKED for name in schema_checks(table.name)}
+        spoiled = {name for name, *_ in SPOILED.values()}
+        assert spoiled | of_schemas == set(sound) - for_people
 
     @pytest.mark.parametrize("case", SPOILED)
     def test_it_says_what_is_wrong_and_what_to_do(self, published, case):
@@ -290,6 +304,122 @@ class TestSpoiled:
         assert evaluation.severity == severity
         assert re.search(said, evaluation.description), evaluation.description
         assert "user-zq" not in dg.serialize_value(evaluation)
+
+
+@pytest.fixture(scope="module")
+def run_once(published_tiny, tmp_path_factory) -> Checked:
+    """What checks look at after one run, to be spoiled and mended again."""
+    place = published_tiny.copy(tmp_path_factory.mktemp("run_once") / "place")
+    catalog = Catalogs.read(place.catalogs)["tiny"]
+    return Checked(catalog, place.warehouse, SnapshotStore(folder=str(place.snapshots)))
+
+
+@pytest.fixture
+def checked(run_once) -> Iterator[Checked]:
+    """`run_once`, whatever a test before has spoiled."""
+    file = run_once.warehouse.path("tiny")
+    before = file.read_bytes()
+    yield run_once
+    file.write_bytes(before)
+
+
+@pytest.mark.parametrize("table", SCHEMA_CHECKED, ids=lambda table: table.name)
+class TestASchema:
+    """Every table that a stage makes is held against what is declared of it."""
+
+    @staticmethod
+    def look(checked: Checked, table: Table) -> list[dg.AssetCheckResult]:
+        """What is found of keys, and of columns."""
+        found = checks_of_schema(table).look(checked)
+        return [found[name] for name in schema_checks(table.name)]
+
+    @staticmethod
+    def fill(checked: Checked, table: Table) -> None:
+        """See that there is a row to be spoiled."""
+        if table.name == "user_texts":
+            checked.rows("insert into user_texts values ('user-zq-11', 'space', 'no hash')")
+
+    def test_a_sound_table_passes(self, checked, table):
+        self.fill(checked, table)
+        keys, columns = self.look(checked, table)
+        assert keys.passed
+        assert columns.passed
+        assert ", 0 repeated keys" in keys.description
+        assert "0 missing, 0 of another type, 0 with nulls" in columns.description
+
+    def test_a_key_twice(self, checked, table):
+        self.fill(checked, table)
+        checked.rows(f"insert into {table.name} from (from {table.name} limit 1)")
+        keys, columns = self.look(checked, table)
+        assert not keys.passed
+        assert f"1 repeated keys ({', '.join(table.key)})" in keys.description
+        assert columns.passed
+
+    def test_no_row_passes_only_where_that_is_allowed(self, checked, table):
+        checked.rows(f"delete from {table.name}")
+        keys, columns = self.look(checked, table)
+        assert keys.passed == table.may_be_empty
+        assert "0 rows" in keys.description
+        assert columns.passed
+
+    def test_a_null_in_a_column_that_may_have_none(self, checked, table):
+        self.fill(checked, table)
+        column = [each.name for each in table.columns if not each.nullable][-1]
+        rows = checked.numbers(f"select count(*) from {table.name}")[0]
+        checked.rows(f"update {table.name} set {column} = null")
+        _, columns = self.look(checked, table)
+        assert not columns.passed
+        assert f"{column} is null in {rows:,} rows" in columns.description
+        assert f"drop the table {table.name} from" in columns.description
+        assert "user-zq" not in str(columns)
+
+    def test_nulls_where_they_are_allowed(self, checked, table):
+        self.fill(checked, table)
+        for column in table.columns:
+            if column.nullable:
+                checked.rows(f"update {table.name} set {column.name} = null")
+        assert [each.passed for each in self.look(checked, table)] == [True, True]
+
+    def test_a_column_of_another_type(self, checked, table):
+        column = table.columns[-1]
+        checked.rows(f"alter table {table.name} alter {column.name} type blob using 'x'::blob")
+        _, columns = self.look(checked, table)
+        assert not columns.passed
+        assert f"{column.name} is BLOB, not {column.type}" in columns.description
+
+    def test_a_missing_column(self, checked, table):
+        checked.rows(f"alter table {table.name} drop {table.columns[-1].name}")
+        _, columns = self.look(checked, table)
+        assert not columns.passed
+        assert f"{table.columns[-1].name} is missing" in columns.description
+
+    def test_a_missing_column_of_the_key(self, checked, table):
+        self.fill(checked, table)
+        checked.rows(f"alter table {table.name} drop {table.key[0]}")
+        assert [each.passed for each in self.look(checked, table)] == [False, False]
+
+    def test_no_table(self, checked, table):
+        checked.rows(f"drop table {table.name}")
+        keys, columns = self.look(checked, table)
+        assert keys.passed == table.may_be_empty
+        assert not columns.passed
+        assert f"{len(table.columns)} missing" in columns.description
+
+    def test_it_blocks_where_something_published_rests_on_it(self, checked, table):
+        severities = {each.severity for each in self.look(checked, table)}
+        assert severities == ({WARN} if table.name.startswith("evaluation") else {ERROR})
+
+
+def test_a_check_is_a_function_of_what_it_looks_at(checked):
+    checked.rows("update items set available = false")
+    found = items_some_available(checked)
+    assert not found.passed
+    assert "0 of 10 items are available" in found.description
+
+
+def test_what_people_or_a_search_write_is_not_held_against_a_schema():
+    of_sources = {name for name in TABLES if name.startswith(("raw_", "rejected_"))}
+    assert {table.name for table in SCHEMA_CHECKED} == set(TABLES) - of_sources - {"tuning"}
 
 
 def test_who_only_likes_items_of_unknown_words_needs_no_vector(published):

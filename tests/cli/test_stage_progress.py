@@ -60,12 +60,12 @@ class TestOffATerminal:
 
     def test_a_quick_stage_is_one_line(self, stages):
         handler, lines = stages
-        handler.emit(event("users", "STEP_START"))
-        handler.emit(said("users", "left as it is"))
-        handler.emit(event("users", "STEP_SUCCESS"))
+        handler.emit(event("evaluation", "STEP_START"))
+        handler.emit(said("evaluation", "left as it is"))
+        handler.emit(event("evaluation", "STEP_SUCCESS"))
         time.sleep(0.2)
         (line,) = lines()
-        assert line.startswith("✓ users")
+        assert line.startswith("✓ evaluation")
 
 
 def check(stage: str, name: str, *, passed: bool, severity=dg.AssetCheckSeverity.ERROR):
@@ -97,11 +97,11 @@ class TestUnchanged:
         file = io.StringIO()
         with Progress(TextColumn(""), console=Console(file=file, width=60)) as progress:
             handler = StageProgress(progress)
-            handler.emit(event("shop__users", "STEP_START"))
+            handler.emit(event("shop__evaluation", "STEP_START"))
             for unchanged in tables:
-                handler.emit(materialized("shop__users", unchanged=unchanged))
-            handler.emit(event("shop__users", "STEP_SUCCESS"))
-        (line,) = [line for line in file.getvalue().splitlines() if "users" in line]
+                handler.emit(materialized("shop__evaluation", unchanged=unchanged))
+            handler.emit(event("shop__evaluation", "STEP_SUCCESS"))
+        (line,) = [line for line in file.getvalue().splitlines() if "evaluation" in line]
         assert line.endswith(" s  unchanged") is said
 
 

@@ -23,11 +23,11 @@ def test_rows_and_keys():
 
 
 def test_what_a_setting_leaves_out_is_no_fault():
-    assert accepted_share("interactions", raw=100, faulty=5, by_setting=90, least=0.5).passed
-    some = accepted_share("interactions", raw=100, faulty=6, by_setting=90, least=0.5)
+    assert accepted_share("interactions", raw=100, faulty=5, by_setting=90, min_share=0.5).passed
+    some = accepted_share("interactions", raw=100, faulty=6, by_setting=90, min_share=0.5)
     assert not some.passed
     assert some.said.startswith("40.0% of 10 rows accepted, at least 50% expected; the reasons are")
-    none = accepted_share("interactions", raw=7, faulty=0, by_setting=7, least=0.5)
+    none = accepted_share("interactions", raw=7, faulty=0, by_setting=7, min_share=0.5)
     assert not none.passed
     assert "all 7 rows are left out by interactions: events" in none.said
 

@@ -12,11 +12,17 @@ from recsys_dagster.assets.checks import (
     similarity,
     texts,
 )
-from recsys_dagster.assets.checks.common import TableCheck
+from recsys_dagster.assets.checks.common import TableChecks
+from recsys_dagster.assets.checks.schema import SCHEMA_CHECKS
+from recsys_dagster.schemas import TABLES
 
-CHECKS: tuple[TableCheck, ...] = tuple(
+OF_STAGES = [
     value
     for module in (interactions, items, texts, embeddings, similarity, recommendations)
     for value in vars(module).values()
-    if isinstance(value, TableCheck)
+    if isinstance(value, TableChecks)
+]
+CHECKS: tuple[TableChecks, ...] = tuple(
+    sorted([*SCHEMA_CHECKS, *OF_STAGES], key=lambda checks: list(TABLES).index(checks.table))
 )
+"""All checks, table by table: first those of its schema."""

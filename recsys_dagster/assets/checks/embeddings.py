@@ -4,51 +4,40 @@ import dagster as dg
 import numpy as np
 
 from recsys_dagster.assets.checks.common import (
-    CatalogsParam,
     Checked,
     blocking,
-    keys_unique,
     table_check,
 )
+from recsys_dagster.assets.checks.schema import held_against_schema
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.schemas import ITEM_EMBEDDINGS
 from recsys_dagster.steps.embed.user_vectors import mean_cosine, norms_of
 from recsys_dagster.steps.prepare.shares import beside
 
 
 @table_check("item_embeddings")
-def one_vector_per_item(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def one_vector_per_item(checked: Checked) -> dg.AssetCheckResult:
     """Every item of the catalogue has one vector, and nothing else has."""
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     vectors, missing, unknown = checked.numbers(
         "select (select count(*) from item_embeddings), "
         "(select count(*) from items anti join item_embeddings using (item_id)), "
         "(select count(*) from item_embeddings anti join items using (item_id))"
     )
-    keys = keys_unique(checked, "item_embeddings")
+    keys, _ = held_against_schema(checked, ITEM_EMBEDDINGS)
     return blocking(
         keys.passed and not missing and not unknown,
         f"{vectors:,} vectors, {missing:,} items without one, {unknown:,} of unknown items; "
-        f"{keys.description}",
+        f"{keys.said}",
         {"vectors": vectors, "items_without_vector": missing, "vectors_of_unknown_items": unknown},
     )
 
 
 @table_check("item_embeddings")
-def item_embeddings_sound(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def item_embeddings_sound(checked: Checked) -> dg.AssetCheckResult:
     """Vectors are finite, not all zero, and not collapsed into one direction."""
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
-    most = checked.catalog.checks.mean_cosine
+    max_cosine = checked.catalog.checks.mean_cosine
     vectors = vectors_from_arrow(
-        recsys_warehouse.read(checked.catalog.name, "item_embeddings")["embedding"]
+        checked.warehouse.read(checked.catalog.name, "item_embeddings")["embedding"]
     )
     not_finite = int((~np.isfinite(vectors)).any(axis=1).sum())
     finite = np.nan_to_num(vectors, posinf=0.0, neginf=0.0)
@@ -56,11 +45,11 @@ def item_embeddings_sound(
     zero = int((norms == 0).sum())
     alike = mean_cosine(finite)
     says_nothing = zero == len(vectors)
-    collapsed = len(vectors) > 1 and alike > most
+    collapsed = len(vectors) > 1 and alike > max_cosine
     found = (
         f"{len(vectors):,} vectors of {vectors.shape[1]} numbers, {not_finite:,} not finite, "
-        f"{zero:,} zero; mean cosine of all pairs {beside(alike, (most,), 3)}, at most {most:g} "
-        "expected"
+        f"{zero:,} zero; mean cosine of all pairs {beside(alike, (max_cosine,), 3)}, "
+        f"at most {max_cosine:g} expected"
     )
     if not_finite or says_nothing:
         found += "; the encoder does not work on this machine: see encoder: model in the YAML"
@@ -75,7 +64,7 @@ def item_embeddings_sound(
         {
             "mean_norm": float(norms.mean()) if len(norms) else 0.0,
             "mean_cosine": alike,
-            "allowed_mean_cosine": most,
+            "allowed_mean_cosine": max_cosine,
             "not_finite": not_finite,
             "zero_vectors": zero,
         },
@@ -83,16 +72,12 @@ def item_embeddings_sound(
 
 
 @table_check("user_embeddings")
-def user_embeddings_finite(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def user_embeddings_finite(checked: Checked) -> dg.AssetCheckResult:
     """Every vector is finite, and every user who likes an item with a vector has one.
 
     An item may have a zero vector: TF-IDF knows no rare words.
     """
-    vectors, not_finite, missing = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
+    vectors, not_finite, missing = checked.numbers(
         "select (select count(*) from user_embeddings), "
         "(select count(*) from user_embeddings "
         "where not list_bool_and(list_transform(embedding::float[], lambda x: isfinite(x)))), "

@@ -1,82 +1,48 @@
-"""Items: unique, mostly accepted, to be had, not far fewer than those published, known of."""
+"""Items: mostly accepted, to be had, not far fewer than those published, known of."""
 
 import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.checks.common import (
-    CatalogsParam,
     Checked,
     accepted_share,
-    keys_unique,
     not_fallen,
     said_by,
     table_check,
 )
-from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.prepare.id_matching import explain_mismatch
 from recsys_dagster.steps.prepare.soundness import known_share, some_available
 
 
 @table_check("items")
-def items_keys_unique(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
-    """There are items, one row each."""
-    return keys_unique(Checked.of(context, recsys_catalogs, recsys_warehouse), "items")
-
-
-@table_check("items")
-def items_accepted_share(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def items_accepted_share(checked: Checked) -> dg.AssetCheckResult:
     """Most rows of the source are accepted: otherwise a column was misread."""
-    return accepted_share(Checked.of(context, recsys_catalogs, recsys_warehouse), "items")
+    return accepted_share(checked, "items")
 
 
 @table_check("items")
-def items_some_available(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def items_some_available(checked: Checked) -> dg.AssetCheckResult:
     """Some items are available: otherwise every list is empty."""
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     items, available = checked.numbers("select count(*), count(*) filter (available) from items")
     return said_by(some_available(items, available))
 
 
 @table_check("items")
-def items_not_fallen(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-    recsys_snapshots: SnapshotStore,
-) -> dg.AssetCheckResult:
+def items_not_fallen(checked: Checked) -> dg.AssetCheckResult:
     """Items are not far fewer than those of the published snapshot: otherwise the source was read
     while it was being written, or a part of it is missing.
     """
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     (items,) = checked.numbers("select count(*) from items")
-    return not_fallen(checked, recsys_snapshots, {"items": items})
+    return not_fallen(checked, {"items": items})
 
 
 @table_check("items")
-def interactions_know_items(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def interactions_know_items(checked: Checked) -> dg.AssetCheckResult:
     """Interactions are with items of the catalogue: otherwise the two tables write ids differently.
 
     Items that the catalogue lacks are learned from and never recommended; a few are a warning.
     """
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
-    least = checked.catalog.checks.known_share
+    min_share = checked.catalog.checks.known_share
     if not checked.has("interactions"):
         return dg.AssetCheckResult(passed=True, description="there are no interactions yet")
     (pairs,) = checked.numbers("select count(*) from interactions")
@@ -86,9 +52,9 @@ def interactions_know_items(
     )
     unknown = pd.Series(dict(rows), dtype="int64")
     explanation = None
-    if pairs and 1 - unknown.sum() / pairs < least:
+    if pairs and 1 - unknown.sum() / pairs < min_share:
         known = [item_id for (item_id,) in checked.rows("select item_id from items")]
         explanation = explain_mismatch(
             unknown, pd.Series(known, dtype="str"), none_matches=bool(unknown.sum() == pairs)
         )
-    return said_by(known_share(pairs, int(unknown.sum()), len(unknown), least, explanation))
+    return said_by(known_share(pairs, int(unknown.sum()), len(unknown), min_share, explanation))

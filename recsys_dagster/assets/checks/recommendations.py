@@ -7,28 +7,22 @@ import duckdb
 import numpy as np
 
 from recsys_dagster.assets.checks.common import (
-    CatalogsParam,
     Checked,
     blocking,
     table_check,
     warning,
 )
 from recsys_dagster.catalog.item_lists import named_items
-from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import Warehouse, to_pandas
+from recsys_dagster.resources.warehouse import to_pandas
 from recsys_dagster.steps.lists.candidates import candidates
 from recsys_dagster.steps.lists.statistics import Spread
 from recsys_dagster.steps.prepare.shares import beside, expected, percent
 
 
 @table_check("recommendations")
-def recommendations_ranked(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def recommendations_ranked(checked: Checked) -> dg.AssetCheckResult:
     """Each user's ranks are 1..n without a repeated item."""
-    users, broken = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
+    users, broken = checked.numbers(
         "select count(*), count(*) filter "
         "(first <> 1 or last <> n or distinct_ranks <> n or distinct_items <> n) from ("
         "select count(*) as n, min(rank) as first, max(rank) as last, "
@@ -43,13 +37,9 @@ def recommendations_ranked(
 
 
 @table_check("recommendations")
-def no_seen_item_recommended(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def no_seen_item_recommended(checked: Checked) -> dg.AssetCheckResult:
     """Nobody is recommended an item they had, or one that the catalogue lacks."""
-    seen, unknown = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
+    seen, unknown = checked.numbers(
         "select (select count(*) from recommendations semi join interactions "
         "using (user_id, item_id)), "
         "(select count(*) from recommendations anti join items using (item_id))"
@@ -62,13 +52,8 @@ def no_seen_item_recommended(
 
 
 @table_check("recommendations")
-def every_user_served(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def every_user_served(checked: Checked) -> dg.AssetCheckResult:
     """Every user has a list, unless they have seen all that may be recommended."""
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     condition, parameters = _may_be_recommended(checked)
     users, missing = checked.numbers(
         f"with candidates as (select item_id from items where {condition}) "
@@ -87,32 +72,27 @@ def every_user_served(
 
 
 @table_check("recommendations")
-def recommendations_cover_items(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def recommendations_cover_items(checked: Checked) -> dg.AssetCheckResult:
     """Lists hold a fair part of the items that they have room for: otherwise everybody gets the
     same ones.
     """
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
-    least = checked.catalog.checks.coverage
+    min_coverage = checked.catalog.checks.coverage
     items, spread = _spread(checked)
     found = (
         f"{spread.recommended:,} of {items:,} available items are in some list; of the "
-        f"{spread.reachable:,} that lists have room for {percent(spread.coverage, least)}, "
-        f"at least {expected(least)} expected"
+        f"{spread.reachable:,} that lists have room for {percent(spread.coverage, min_coverage)}, "
+        f"at least {expected(min_coverage)} expected"
     )
-    if spread.coverage < least:
+    if spread.coverage < min_coverage:
         found += (
             "; try another strategy or more recommendations in the YAML, or lower checks: coverage"
         )
     return warning(
-        spread.coverage >= least,
+        spread.coverage >= min_coverage,
         found,
         {
             "coverage": spread.coverage,
-            "expected_coverage": least,
+            "expected_coverage": min_coverage,
             "items_recommended": spread.recommended,
             "items_reachable": spread.reachable,
             "items_available": items,
@@ -121,56 +101,45 @@ def recommendations_cover_items(
 
 
 @table_check("recommendations")
-def recommendations_not_concentrated(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def recommendations_not_concentrated(checked: Checked) -> dg.AssetCheckResult:
     """Lists do not repeat a few items over and over: the Gini coefficient of how often each of the
     items that lists have room for is recommended.
     """
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
-    most = checked.catalog.checks.concentration
+    max_concentration = checked.catalog.checks.concentration
     _, spread = _spread(checked)
     found = (
-        f"Gini coefficient {beside(spread.concentration, (most,), 3)} of how often "
-        f"{spread.reachable:,} items are recommended, at most {most:g} expected "
+        f"Gini coefficient {beside(spread.concentration, (max_concentration,), 3)} of how often "
+        f"{spread.reachable:,} items are recommended, at most {max_concentration:g} expected "
         "(0: all alike, 1: one item is everywhere)"
     )
-    if spread.concentration > most:
+    if spread.concentration > max_concentration:
         found += (
             "; try another strategy or a weaker regularisation under models in the YAML, or raise "
             "checks: concentration"
         )
     return warning(
-        spread.concentration <= most,
+        spread.concentration <= max_concentration,
         found,
         {
             "concentration": spread.concentration,
-            "allowed_concentration": most,
+            "allowed_concentration": max_concentration,
             "items_reachable": spread.reachable,
         },
     )
 
 
 @table_check("recommendations")
-def lists_not_upset(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-    recsys_snapshots: SnapshotStore,
-) -> dg.AssetCheckResult:
+def lists_not_upset(checked: Checked) -> dg.AssetCheckResult:
     """Most users who have a published list keep its first item: if hardly anybody does, data or
     settings changed more than a refresh does.
     """
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
-    most = checked.catalog.checks.changed_lists
-    snapshot = checked.published(recsys_snapshots)
+    max_changed = checked.catalog.checks.changed_lists
+    snapshot = checked.published()
     if snapshot is None:
         return warning(
             True,
             "nothing is published that the lists could be compared with",
-            {"allowed_share": most},
+            {"allowed_share": max_changed},
         )
     file = snapshot.path / "recommendations.parquet"
     try:
@@ -190,25 +159,25 @@ def lists_not_upset(
             False,
             f"{file} could not be read: there is nothing that the lists could be compared with; "
             "the next snapshot takes its place",
-            {"allowed_share": most},
+            {"allowed_share": max_changed},
         )
     share = changed / compared if compared else 0.0
     found = (
-        f"{percent(share, most)} of {compared:,} users have another first item than in the "
-        f"published snapshot, at most {expected(most)} expected; {new:,} users are new, "
+        f"{percent(share, max_changed)} of {compared:,} users have another first item than in the "
+        f"published snapshot, at most {expected(max_changed)} expected; {new:,} users are new, "
         f"{gone:,} are gone"
     )
-    if share > most:
+    if share > max_changed:
         found += (
             "; look at what changed in the sources and the YAML before others do; if it is meant "
             "so, raise checks: changed_lists"
         )
     return warning(
-        share <= most,
+        share <= max_changed,
         found,
         {
             "changed_share": share,
-            "allowed_share": most,
+            "allowed_share": max_changed,
             "users_compared": compared,
             "new_users": new,
             "users_gone": gone,

@@ -4,14 +4,12 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.checks.common import (
-    CatalogsParam,
     Checked,
     blocking,
     table_check,
     warning,
 )
 from recsys_dagster.assets.metadata import preview
-from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.lists.statistics import spaced_ranks
 
 READ_ITEMS = 5
@@ -19,13 +17,9 @@ NEAREST = ("nearest", "second", "third")
 
 
 @table_check("similarity_matrix")
-def similarity_matrix_ranked(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def similarity_matrix_ranked(checked: Checked) -> dg.AssetCheckResult:
     """Each user's ranks are 1..n, and similarity falls with rank."""
-    rows, broken = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
+    rows, broken = checked.numbers(
         "select coalesce(sum(n), 0)::bigint, (count(*) filter (last <> n or rises))::bigint from ("
         "select count(*) as n, max(rank) as last, bool_or(similarity > before) as rises from ("
         "select user_id, rank, similarity, lag(similarity) over (partition by user_id "
@@ -39,13 +33,9 @@ def similarity_matrix_ranked(
 
 
 @table_check("item_neighbours")
-def item_neighbours_known(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def item_neighbours_known(checked: Checked) -> dg.AssetCheckResult:
     """Neighbours are other items of the catalogue."""
-    rows, itself, unknown = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
+    rows, itself, unknown = checked.numbers(
         "select count(*), count(*) filter (item_id = neighbour_item_id), "
         "count(*) filter (neighbour_item_id not in (select item_id from items)) "
         "from item_neighbours"
@@ -59,15 +49,10 @@ def item_neighbours_known(
 
 
 @table_check("item_neighbours", also=("interactions",))
-def item_neighbours_to_read(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def item_neighbours_to_read(checked: Checked) -> dg.AssetCheckResult:
     """For people: a few items from the most to the least liked, each with its nearest neighbours.
     Where they make no sense, look at `items: text` and `encoder` in the YAML.
     """
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
     if not checked.has("interactions"):
         return dg.AssetCheckResult(passed=True, description="there are no interactions yet")
     (items,) = checked.numbers("select count(*) from items")

@@ -4,14 +4,12 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.checks.common import (
-    CatalogsParam,
     Checked,
     blocking,
     table_check,
     warning,
 )
 from recsys_dagster.assets.metadata import preview
-from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.lists.statistics import script_shares
 from recsys_dagster.steps.prepare.shares import expected, percent
 
@@ -22,13 +20,9 @@ LOOKED_AT = 1_000
 
 
 @table_check("item_texts")
-def every_item_has_a_text(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def every_item_has_a_text(checked: Checked) -> dg.AssetCheckResult:
     """One text an item, none of them empty."""
-    items, texts, empty, missing = Checked.of(context, recsys_catalogs, recsys_warehouse).numbers(
+    items, texts, empty, missing = checked.numbers(
         "select (select count(*) from items), (select count(*) from item_texts), "
         "(select count(*) from item_texts where text = ''), "
         "(select count(*) from items anti join item_texts using (item_id))"
@@ -42,16 +36,11 @@ def every_item_has_a_text(
 
 
 @table_check("item_texts")
-def item_texts_own_share(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def item_texts_own_share(checked: Checked) -> dg.AssetCheckResult:
     """Most items have a text of their own: where nothing is left of it the title or the id stands
     in, of which an encoder can make little.
     """
-    checked = Checked.of(context, recsys_catalogs, recsys_warehouse)
-    least = checked.catalog.checks.text_share
+    min_share = checked.catalog.checks.text_share
     texts, own, median, long = checked.numbers(
         "select count(*), count(*) filter (not is_fallback), "
         "coalesce(median(length(text)), 0), coalesce(quantile_cont(length(text), 0.95), 0) "
@@ -59,18 +48,18 @@ def item_texts_own_share(
     )
     share = own / texts if texts else 0.0
     found = (
-        f"{percent(share, least)} of {texts:,} items have a text of their own, at least "
-        f"{expected(least)} expected; half of the texts are longer than {median:,.0f} characters, "
-        f"5 % longer than {long:,.0f}"
+        f"{percent(share, min_share)} of {texts:,} items have a text of their own, at least "
+        f"{expected(min_share)} expected; half of the texts are longer than {median:,.0f} "
+        f"characters, 5 % longer than {long:,.0f}"
     )
-    if share < least:
+    if share < min_share:
         found += "; name more columns under items: text in the YAML, or lower checks: text_share"
     return warning(
-        share >= least,
+        share >= min_share,
         found,
         {
             "text_share": share,
-            "expected_share": least,
+            "expected_share": min_share,
             "median_length": float(median),
             "length_of_95_percent": float(long),
         },
@@ -78,16 +67,12 @@ def item_texts_own_share(
 
 
 @table_check("item_texts")
-def item_texts_scripts(
-    context: dg.AssetCheckExecutionContext,
-    recsys_catalogs: CatalogsParam,
-    recsys_warehouse: Warehouse,
-) -> dg.AssetCheckResult:
+def item_texts_scripts(checked: Checked) -> dg.AssetCheckResult:
     """For people: the scripts that texts are written in. An encoder that does not know one of them
     makes noise of it; a multilingual one is named under `encoder` in the YAML.
     """
     # Ordered by their hash, the first texts are a sample that chance drew, and the same every time.
-    texts = Checked.of(context, recsys_catalogs, recsys_warehouse).rows(
+    texts = checked.rows(
         "select left(text, $characters) from item_texts order by text_hash, item_id limit $texts",
         {"characters": LOOKED_AT, "texts": SAMPLE},
     )

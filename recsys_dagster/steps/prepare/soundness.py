@@ -28,23 +28,69 @@ class Finding:
     blocks: bool = True
 
 
-def keys_unique(rows: int, repeated: int, key: Sequence[str]) -> Finding:
+def keys_unique(
+    rows: int, repeated: int, key: Sequence[str], *, may_be_empty: bool = False
+) -> Finding:
     """There are rows, one a key.
 
     Args:
         rows: of the table.
         repeated: keys of more than one row.
         key: its columns.
+        may_be_empty: whether the table may have no row.
     """
+    some = "" if may_be_empty else "at least one row and "
     return Finding(
-        rows > 0 and repeated == 0,
-        f"{rows:,} rows, {repeated:,} repeated keys ({', '.join(key)}); at least one row and no "
+        (rows > 0 or may_be_empty) and repeated == 0,
+        f"{rows:,} rows, {repeated:,} repeated keys ({', '.join(key)}); {some}no "
         "repeated key expected",
         {"rows": rows, "repeated_keys": repeated},
     )
 
 
-def accepted_share(table: str, raw: int, faulty: int, by_setting: int, least: float) -> Finding:
+def columns_sound(
+    table: str,
+    columns: int,
+    missing: Sequence[str],
+    mistyped: Mapping[str, tuple[str, str]],
+    nulls: Mapping[str, int],
+) -> Finding:
+    """The declared columns are there, with their types, and no row lacks what none may lack.
+
+    Args:
+        table: its name.
+        columns: how many are declared.
+        missing: those that are not there.
+        mistyped: those of another type: the DuckDB type found, and the one declared.
+        nulls: those that have nulls and may not: in how many rows.
+    """
+    said = (
+        f"{columns:,} columns declared, {len(missing):,} missing, {len(mistyped):,} of another "
+        f"type, {len(nulls):,} with nulls that may have none; none of either expected"
+    )
+    faults = [
+        *(f"{name} is missing" for name in missing),
+        *(f"{name} is {found}, not {declared}" for name, (found, declared) in mistyped.items()),
+        *(f"{name} is null in {rows:,} rows" for name, rows in nulls.items()),
+    ]
+    if faults:
+        said += (
+            f"; {', '.join(faults)}: drop the table {table} from the catalog's DuckDB file and "
+            "run again; if it comes back so, the stage that makes it has a fault"
+        )
+    return Finding(
+        not faults,
+        said,
+        {
+            "columns": columns,
+            "missing_columns": len(missing),
+            "mistyped_columns": len(mistyped),
+            "columns_with_nulls": len(nulls),
+        },
+    )
+
+
+def accepted_share(table: str, raw: int, faulty: int, by_setting: int, min_share: float) -> Finding:
     """Most rows of the source are accepted; what a setting leaves out is no fault of a row.
 
     Args:
@@ -52,14 +98,15 @@ def accepted_share(table: str, raw: int, faulty: int, by_setting: int, least: fl
         raw: rows of the source.
         faulty: those rejected for a fault.
         by_setting: those left out by a setting.
-        least: share of the others that must be accepted.
+        min_share: share of the others that must be accepted.
     """
     judged = raw - by_setting
     share = 1 - faulty / judged if judged else 0.0
     said = (
-        f"{percent(share, least)} of {judged:,} rows accepted, at least {expected(least)} expected"
+        f"{percent(share, min_share)} of {judged:,} rows accepted, "
+        f"at least {expected(min_share)} expected"
     )
-    if share < least:
+    if share < min_share:
         said += (
             f"; the reasons are in rejected_{table}: mend the source or {table}: columns in the "
             "YAML, or lower checks: accepted_share"
@@ -67,11 +114,11 @@ def accepted_share(table: str, raw: int, faulty: int, by_setting: int, least: fl
     if raw and not judged:
         said += f"; all {raw:,} rows are left out by interactions: events in the YAML"
     return Finding(
-        share >= least,
+        share >= min_share,
         said,
         {
             "accepted_share": share,
-            "expected_share": least,
+            "expected_share": min_share,
             "rejected_rows": faulty,
             "left_out_by_settings": by_setting,
         },
@@ -126,7 +173,7 @@ def some_available(items: int, available: int) -> Finding:
 
 
 def known_share(
-    pairs: int, unknown: int, unknown_items: int, least: float, explanation: Explanation | None
+    pairs: int, unknown: int, unknown_items: int, min_share: float, explanation: Explanation | None
 ) -> Finding:
     """Interactions are with items of the catalogue: otherwise the tables write ids differently.
 
@@ -139,16 +186,16 @@ def known_share(
         pairs: interactions.
         unknown: those with items that the catalogue lacks.
         unknown_items: how many items these are.
-        least: share of the interactions that should be with known ones.
+        min_share: share of the interactions that should be with known ones.
         explanation: what ids differ by, where they do.
     """
     share = 1 - unknown / pairs if pairs else 0.0
     none_known = 0 < pairs == unknown
-    passed = share >= least and not none_known
+    passed = share >= min_share and not none_known
     said = (
-        f"{percent(share, least)} of {pairs:,} interactions are with items of the catalogue, at "
-        f"least {expected(least)} expected; {unknown_items:,} items are only in interactions: "
-        "never recommended"
+        f"{percent(share, min_share)} of {pairs:,} interactions are with items of the catalogue, "
+        f"at least {expected(min_share)} expected; {unknown_items:,} items are only in "
+        "interactions: never recommended"
     )
     if explanation is not None:
         would = percent((pairs - unknown + explanation.matched) / pairs)
@@ -168,7 +215,7 @@ def known_share(
         said,
         {
             "known_share": share,
-            "expected_share": least,
+            "expected_share": min_share,
             "unknown_interactions": unknown,
             "unknown_items": unknown_items,
         },
