@@ -22,7 +22,7 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.schemas import EVALUATION
+from recsys_dagster.schemas import EVALUATION, MODEL
 from recsys_dagster.steps.evaluation.comparison import BASELINE, RULED, HeldBack, compare
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitting import tuned_of
@@ -114,6 +114,9 @@ def evaluation(
             narrator.doing,
             learn,
         )
+    recsys_models.forget(
+        catalog.name, _measured_before(recsys_warehouse, catalog.name) - set(fingerprints.values())
+    )
     names = table["strategy"].str.removesuffix(RULED.format(""))
     table["model"] = names.map(fingerprints)
     figure = f"ndcg@{max(ks)}"
@@ -130,6 +133,20 @@ def evaluation(
             )
         },
     )
+
+
+def _measured_before(warehouse: Warehouse, catalog: str) -> set[str]:
+    """The fingerprints of the models that the table names, and that lists are not made with.
+
+    There may be ten of a refresh, and the next one measures others.
+    """
+    if not warehouse.has(catalog, EVALUATION.name):
+        return set()
+    sql = "select model from evaluation"
+    if warehouse.has(catalog, MODEL.name):
+        sql += " except select fingerprint from model"
+    found = warehouse.query(catalog, sql)
+    return {fingerprint for (fingerprint,) in found}
 
 
 def train_versions(

@@ -1,4 +1,4 @@
-"""Removing what nobody needs any more: old snapshots, runs and their logs, unused vectors."""
+"""Removing what nobody needs any more: old snapshots, models, runs and logs, unused vectors."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,9 +13,15 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import remove_unused
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
+from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.snapshots.writer import remove_old
+from recsys_dagster.snapshots.model_files import remove_models
+from recsys_dagster.snapshots.writer import models_of, remove_old
+from recsys_dagster.sql import quoted
+
+LATEST_MODELS = timedelta(hours=1)
+"""Models so new stay: the run that fitted one may be about to name it."""
 
 
 @dg.op
@@ -23,6 +29,7 @@ def remove_what_is_old(
     context: dg.OpExecutionContext,
     recsys_catalogs: dg.ResourceParam[Catalogs],
     recsys_warehouse: Warehouse,
+    recsys_models: ModelStore,
     recsys_snapshots: SnapshotStore,
     recsys_encoder: TextEncoder,
 ) -> None:
@@ -51,6 +58,9 @@ def remove_what_is_old(
         keep = catalog.keep
         snapshots, old = Path(recsys_snapshots.folder), now - timedelta(days=keep.encoder_days)
         remove(f"{name}: snapshots", partial(remove_old, snapshots, name, keep.snapshots))
+        named = partial(models_in_use, recsys_warehouse, snapshots, name)
+        models = partial(_remove_models, recsys_models, name, named, now - LATEST_MODELS)
+        remove(f"{name}: models", models)
         before = now - timedelta(days=keep.run_days)
         remove(f"{name}: runs", partial(remove_runs, context.instance, name, before))
         vectors = partial(_remove_vectors, recsys_warehouse, catalog, recsys_encoder, old)
@@ -63,6 +73,22 @@ def _remove_vectors(
     warehouse: Warehouse, catalog: Catalog, encoder: TextEncoder, before: datetime
 ) -> int:
     return remove_unused(warehouse, catalog.name, encoders_in_use(catalog, encoder), before)
+
+
+def _remove_models(
+    models: ModelStore, catalog: str, named: Callable[[], set[str]], before: datetime
+) -> int:
+    return remove_models(models.home(catalog), named(), before)
+
+
+def models_in_use(warehouse: Warehouse, snapshots: Path, catalog: str) -> set[str]:
+    """The fingerprints of the models that snapshots hold, and that tables name."""
+    used = models_of(snapshots, catalog)
+    for table, column in (("model", "fingerprint"), ("evaluation", "model")):
+        if warehouse.has(catalog, table):
+            sql = f"select distinct {quoted(column)} from {quoted(table)}"
+            used |= {fingerprint for (fingerprint,) in warehouse.query(catalog, sql)}
+    return used
 
 
 def encoders_in_use(catalog: Catalog, encoder: TextEncoder) -> set[str]:

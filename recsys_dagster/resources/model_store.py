@@ -1,8 +1,9 @@
 """Where fitted models are kept, and the one way to fit: what was fitted is not fitted again."""
 
 import json
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,11 @@ class ModelStore(dg.ConfigurableResource):
             },
         )
         return self.find(catalog, fingerprint)
+
+    def forget(self, catalog: str, fingerprints: Iterable[str]) -> None:
+        """Remove models that nothing names any more."""
+        for fingerprint in fingerprints:
+            shutil.rmtree(self.home(catalog) / fingerprint, ignore_errors=True)
 
     def learned(
         self,

@@ -7,9 +7,10 @@ import duckdb
 from recsys_dagster.errors import UserError
 from recsys_dagster.sql import quoted
 
-FORMAT = 4
-"""4: items have title_source. 3: items have created_at. 2: sources are numbered by file,
-interactions have positions. 1 had no number written in it."""
+FORMAT = 5
+"""5: what a search found goes by strategy, popular_items are the whole catalogue. 4: items have
+title_source. 3: items have created_at. 2: sources are numbered by file, interactions have
+positions. 1 had no number written in it."""
 
 
 def bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

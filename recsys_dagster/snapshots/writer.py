@@ -114,6 +114,12 @@ def remove_old(folder: Path, catalog: str, keep: int) -> int:
     return len(old)
 
 
+def models_of(folder: Path, catalog: str) -> set[str]:
+    """The fingerprints of the models that the kept snapshots of a catalog hold."""
+    manifests = (folder / catalog).glob(f"*/{MODEL}/{MANIFEST}")
+    return {read_manifest(path.parent)["fingerprint"] for path in manifests}
+
+
 def make_current(home: Path, name: str) -> None:
     """Let readers of a catalog's folder see the snapshot `name` from now on."""
     beside = home / f".{CURRENT}-{name}"

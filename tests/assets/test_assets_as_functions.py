@@ -1,6 +1,5 @@
 """Assets called as the functions they are: their meaning needs no instance and no warehouse."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +8,19 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from recsys_dagster.assets import embeddings, interactions, items, raw, recommendations, texts
-from recsys_dagster.assets.common import Stage
-from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.assets import raw
+from recsys_dagster.assets.embeddings import item_embeddings
+from recsys_dagster.assets.interactions import parse_raw_interactions
+from recsys_dagster.assets.items import parse_raw_items
+from recsys_dagster.assets.recommendations import popular_items
+from recsys_dagster.assets.similarity import item_neighbours
+from recsys_dagster.assets.texts import item_texts
+from recsys_dagster.assets.users import histories
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import SOURCE_NAMES
+from recsys_dagster.steps.similarity import tables
 
 ITEMS = pd.DataFrame(
     {
@@ -31,7 +36,7 @@ ITEMS = pd.DataFrame(
 
 
 @pytest.fixture
-def catalogs(tmp_path):
+def films(tmp_path):
     settings = {
         "name": "films",
         "interactions": {"source": "i.csv", "positive": "rating >= 4"},
@@ -39,23 +44,12 @@ def catalogs(tmp_path):
         "encoder": {"model": "tfidf", "dimension": 4},
         "folder": tmp_path,
     }
-    films = Catalog.model_validate(settings)
-    books = films.model_copy(update={"name": "books"})
-    return Catalogs({"books": books, "films": films})
+    return Catalog.model_validate(settings)
 
 
-@pytest.fixture(autouse=True)
-def films_are_running(catalogs, monkeypatch):
-    """A function called on its own has no asset key to find its catalog by."""
-    for module in (embeddings, interactions, items, recommendations, texts):
-        monkeypatch.setattr(module, "catalog_of", lambda *_: catalogs["films"])
-
-
-def asset(module, name: str) -> Callable[..., Any]:
-    """The function behind an asset, without what compares it with the run before."""
-    stages = [value for value in vars(module).values() if isinstance(value, Stage)]
-    (found,) = [stage for stage in stages if stage.function.__name__ in (name, f"parse_raw_{name}")]
-    return found.function
+@pytest.fixture
+def context():
+    return dg.build_asset_context()
 
 
 @dataclass(frozen=True)
@@ -67,10 +61,10 @@ class Read:
     data_version: str
 
 
-def read(catalogs, tmp_path, name: str) -> Read:
+def read(films, tmp_path, name: str) -> Read:
     """A raw asset materialised: it sets its data version, which takes more than a call."""
     key = dg.AssetKey(["films", name])
-    (found,) = [asset for asset in raw.raw_assets(catalogs["films"]) if asset.key == key]
+    (found,) = [asset for asset in raw.raw_assets(films) if asset.key == key]
     result = dg.materialize(
         [found],
         resources={
@@ -90,9 +84,9 @@ def with_source(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def test_raw_items_numbers_rows(catalogs, tmp_path):
+def test_raw_items_numbers_rows(films, tmp_path):
     (tmp_path / "m.csv").write_text("item_id,title\n7,Heat\n8\n")
-    output = read(catalogs, tmp_path, "raw_items")
+    output = read(films, tmp_path, "raw_items")
     assert output.value.to_pylist() == [
         {
             "source_file": "m.csv",
@@ -114,88 +108,117 @@ def test_raw_items_numbers_rows(catalogs, tmp_path):
     assert output.metadata["unreadable_rows"] == 1
 
 
-def test_the_same_rows_have_the_same_data_version(catalogs, tmp_path):
+def test_the_same_rows_have_the_same_data_version(films, tmp_path):
     (tmp_path / "m.csv").write_text("item_id,title\n7,Heat\n")
-    first = read(catalogs, tmp_path, "raw_items").data_version
-    assert read(catalogs, tmp_path, "raw_items").data_version == first
+    first = read(films, tmp_path, "raw_items").data_version
+    assert read(films, tmp_path, "raw_items").data_version == first
     (tmp_path / "m.csv").write_text("item_id,title\n7,Alien\n")
-    assert read(catalogs, tmp_path, "raw_items").data_version != first
+    assert read(films, tmp_path, "raw_items").data_version != first
 
 
-def test_raw_interactions_shows_no_user(catalogs, tmp_path):
+def test_raw_interactions_shows_no_user(films, tmp_path):
     (tmp_path / "i.csv").write_text("user_id,email,item_id\nann,ann@x.org,7\n")
-    output = read(catalogs, tmp_path, "raw_interactions")
+    output = read(films, tmp_path, "raw_interactions")
     assert output.value.num_rows == 1
     assert [dict(record.data) for record in output.metadata["preview"].records] == [
         {"item_id": "7"}
     ]
 
 
-def test_raw_users_without_a_source_is_empty(catalogs, tmp_path):
-    output = read(catalogs, tmp_path, "raw_users")
+def test_raw_users_without_a_source_is_empty(films, tmp_path):
+    output = read(films, tmp_path, "raw_users")
     assert output.value.num_rows == 0
     assert output.value.column_names == list(SOURCE_NAMES)
 
 
-def test_items_are_parsed_into_two_tables(catalogs):
+def test_items_are_parsed_into_two_tables(context, films):
     source = with_source(ITEMS[["item_id", "title", "genres"]])
     source.loc[1, "item_id"] = None
-    accepted, rejected = asset(items, "items")(dg.build_asset_context(), catalogs, source)
+    accepted, rejected = parse_raw_items(context, films, source)
     assert accepted.value["title"].tolist() == ["Heat"]
     assert rejected.value["reason"].tolist() == ["item_id is missing or blank"]
     assert accepted.metadata["raw_rows"].value == 2
     assert accepted.metadata["rejected_rows"].value == 1
 
 
-def test_interactions_are_parsed_by_the_catalogs_own_condition(catalogs):
+def test_interactions_are_parsed_by_the_catalogs_own_condition(context, films):
     source = with_source(
         pd.DataFrame({"user_id": ["a", "a"], "item_id": ["1", "2"], "rating": ["5", "3"]})
     )
-    accepted, rejected = asset(interactions, "interactions")(
-        dg.build_asset_context(), catalogs, source
-    )
+    accepted, rejected = parse_raw_interactions(context, films, source)
     assert accepted.value["positive"].tolist() == [True, False]
     assert rejected.value.empty
 
 
-def test_item_texts_are_composed(catalogs):
-    output = asset(texts, "item_texts")(dg.build_asset_context(), catalogs, ITEMS)
+def test_item_texts_are_composed(context, films):
+    output = item_texts(context, films, ITEMS)
     assert output.value["text"].tolist() == ["Heat. Crime", "Alien"]
     assert output.metadata["distinct_texts"].value == 2
 
 
-def test_item_embeddings_of_tfidf_need_no_warehouse(catalogs, tmp_path):
-    item_texts = asset(texts, "item_texts")(dg.build_asset_context(), catalogs, ITEMS).value
-    output = asset(embeddings, "item_embeddings")(
-        dg.build_asset_context(),
-        recsys_catalogs=catalogs,
-        recsys_encoder=TextEncoder(),
-        recsys_warehouse=Warehouse(folder=str(tmp_path / "warehouse")),
-        item_texts=item_texts,
-    )
+def test_item_embeddings_of_tfidf_need_no_warehouse(context, films, tmp_path):
+    texts = item_texts(context, films, ITEMS).value
+    warehouse = Warehouse(folder=str(tmp_path / "warehouse"))
+    output = item_embeddings(context, films, TextEncoder(), warehouse, texts)
     assert output.value["item_id"].to_pylist() == ["1", "2"]
     assert output.value.schema.field("embedding").type == pa.list_(pa.float32(), 4)
     assert output.metadata["texts_encoded"].value == 2
     assert not (tmp_path / "warehouse").exists()
 
 
-def test_popular_items_counts_likes(catalogs):
-    liked = pd.DataFrame(
+def interactions() -> pd.DataFrame:
+    return pd.DataFrame(
         {
             "user_id": ["a", "b"],
             "item_id": ["2", "2"],
             "weight": [5.0, 4.0],
             "positive": [True, True],
-            "first_timestamp": pd.NaT,
+            "first_timestamp": pd.to_datetime(["2024-01-01", "2024-01-02"]),
             "last_timestamp": pd.to_datetime(["2024-01-01", "2024-01-02"]),
             "last_position": [float("nan")] * 2,
             "interaction_count": [1, 1],
             "left_out": [False, False],
         }
     )
-    output = asset(recommendations, "popular_items")(
-        dg.build_asset_context(), catalogs, liked, ITEMS, pd.DataFrame({"user_id": ["a", "b"]})
-    )
+
+
+def test_histories_have_a_row_for_everybody(context, films):
+    output = histories(context, films, interactions(), pd.DataFrame({"user_id": ["a", "b", "c"]}))
+    assert output.value["item_ids"].to_pylist() == [["2"], ["2"], []]
+    assert output.metadata["users_without_interactions"].value == 1
+
+
+def test_popular_items_counts_likes(context, films):
+    given = histories(context, films, interactions(), pd.DataFrame({"user_id": ["a", "b"]})).value
+    output = popular_items(context, films, given, ITEMS)
     assert output.value["item_id"].tolist() == ["2", "1"]
     assert output.value["score"].tolist() == [1.0, 0.0]
-    assert output.metadata["preview"].records[0].data["item_id"] == "Alien"
+    assert output.metadata["preview"].records[0].data["title"] == "Alien"
+
+
+def test_what_is_not_available_has_no_rank(context, films):
+    given = histories(context, films, interactions(), pd.DataFrame({"user_id": ["a", "b"]})).value
+    output = popular_items(context, films, given, ITEMS.assign(available=[True, False]))
+    assert output.value["item_id"].tolist() == ["1", "2"]
+    assert output.value["rank"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("encodes_on", ["cpu", "cuda"])
+def test_neighbours_are_searched_where_texts_are_encoded(
+    context, films, tmp_path, monkeypatch, encodes_on
+):
+    searched_on = []
+    search = tables.top_k
+
+    def spy(*arguments, device, **named):
+        searched_on.append(device)
+        return search(*arguments, device="cpu", **named)
+
+    monkeypatch.setattr(tables, "top_k", spy)
+    monkeypatch.setattr(TextEncoder, "search_device", encodes_on)
+    warehouse = Warehouse(folder=str(tmp_path / "warehouse"))
+    texts = item_texts(context, films, ITEMS).value
+    vectors = item_embeddings(context, films, TextEncoder(), warehouse, texts).value
+    output = item_neighbours(context, films, TextEncoder(), warehouse, vectors)
+    assert output.value.num_rows == 2
+    assert searched_on == [encodes_on]

@@ -10,9 +10,9 @@ import pytest
 from recsys_dagster.cli import evaluating
 from recsys_dagster.cli.app import evaluate
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.evaluation import comparison
+from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.steps.evaluation.comparison import HeldBack
-from recsys_dagster.steps.evaluation.splits import split
+from recsys_dagster.steps.evaluation.splits import parted, split
 
 MEASURED = {"split": "last", "k": [2, 3], "strategies": ["content", "ease"]}
 
@@ -88,11 +88,12 @@ def test_the_figures_are_those_of_lists_made_by_hand(measured):
     place, _, table = measured(mask="train")
     parts = place.warehouse.read("tiny", "evaluation_split").to_pandas()
     liked = place.warehouse.read("tiny", "interactions").to_pandas()
-    train = liked[liked["positive"]].merge(parts[parts["part"] == "train"])
+    pairs = ["user_id", "item_id"]
+    train = liked[liked["positive"]].merge(parts.loc[parts["part"] == "train", pairs])
     order = train["item_id"].value_counts()
     items = sorted(place.warehouse.read("tiny", "items")["item_id"].to_pylist())
     ranking = sorted(items, key=lambda item: (-order.get(item, 0), item))
-    seen = liked.merge(parts[parts["part"].eq("train")])[["user_id", "item_id"]]
+    seen = liked.merge(parts.loc[parts["part"] == "train", pairs])[pairs]
     hits = []
     for row in parts[parts["part"] == "test"].itertuples():
         had = set(seen.loc[seen["user_id"] == row.user_id, "item_id"])
@@ -103,14 +104,15 @@ def test_the_figures_are_those_of_lists_made_by_hand(measured):
 
 def test_models_know_nothing_of_what_is_held_back(measured, monkeypatch):
     fitted = []
-    fit = comparison.fit
+    fit_once = ModelStore.fit_once
 
-    def spy(catalog, evidence):
+    def spy(self, catalog, strategy, settings, evidence, *others):
         fitted.append(evidence)
-        return fit(catalog, evidence)
+        return fit_once(self, catalog, strategy, settings, evidence, *others)
 
-    monkeypatch.setattr(comparison, "fit", spy)
-    place, _, _ = measured()
+    monkeypatch.setattr(ModelStore, "fit_once", spy)
+    place, _, table = measured()
+    assert len(fitted) == table["strategy"].nunique()
     parts = place.warehouse.read("tiny", "evaluation_split").to_pandas()
     for evidence in fitted:
         behaviour = evidence.behaviour
@@ -118,6 +120,7 @@ def test_models_know_nothing_of_what_is_held_back(measured, monkeypatch):
             held = parts[parts["part"] == part]
             rows = behaviour.user_ids.get_indexer(held["user_id"])
             columns = behaviour.item_ids.get_indexer(held["item_id"])
+            assert len(columns)
             assert (columns >= 0).all()
             for matrix in (behaviour.seen, behaviour.positives, behaviour.weights):
                 assert not matrix.tocsr()[rows, columns].sum()
@@ -129,8 +132,8 @@ def test_a_leak_is_caught(published, monkeypatch):
     monkeypatch.setattr(
         HeldBack,
         "of",
-        lambda interactions, parts, kind: HeldBack(
-            interactions, *(interactions.loc[parts == part] for part in ("valid", "test"))
+        lambda table: HeldBack(
+            table, *(table.loc[table["part"] == part] for part in ("valid", "test"))
         ),
     )
     result = place.run("tiny", ["evaluation_split", "evaluation"])
@@ -156,7 +159,7 @@ def test_train_of_a_split_by_time_is_what_was_known_then():
     )
     interactions.loc[0, "last_timestamp"] = pd.Timestamp("2024-02-01")
     parts = split(interactions, "time")
-    held = HeldBack.of(interactions, parts, "time")
+    held = HeldBack.of(parted(interactions, parts, "time"))
     assert held.train["last_timestamp"].max() < pd.Timestamp("2024-01-12")
     assert not held.train.set_index("item_id").loc["i00", "positive"]
 

@@ -1,7 +1,6 @@
 """What people see of a run: tables without user ids, where columns come from, what made a list."""
 
 import json
-from typing import get_args
 
 import dagster as dg
 import numpy as np
@@ -21,10 +20,10 @@ from recsys_dagster.assets.metadata import (
     rejected_because,
     rests_on,
 )
-from recsys_dagster.assets.recommendations import LEARNED_FROM
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.schemas import TABLES, TUNING
 from recsys_dagster.snapshots.reader import Snapshot
+from recsys_dagster.steps.models import STRATEGIES
 
 WITH_LINEAGE = {
     "interactions",
@@ -269,9 +268,9 @@ class TestColumnLineage:
         assert "similarity_matrix.similarity" in origins(shown["recommendations"])["score"]
 
     def test_every_strategy_says_which_columns_it_learns_from(self):
-        assert set(LEARNED_FROM) == set(get_args(Catalog.model_fields["strategy"].annotation))
-        for made_of in LEARNED_FROM.values():
-            for table, _, column in (origin.partition(".") for origin in made_of):
+        for strategy in STRATEGIES.values():
+            assert strategy.columns
+            for table, _, column in (origin.partition(".") for origin in strategy.columns):
                 assert column in TABLES[table].column_names
 
     def test_columns_of_other_names_are_found(self, tiny):

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_dagster.assets import recommendations as recommendations_assets
 from recsys_dagster.cli.app import tune
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.steps.evaluation import tuning
-from recsys_dagster.steps.models import strategies
 
 EVALUATION = {"split": "column", "column": "part", "k": [3], "strategies": ["ease"]}
 
@@ -50,14 +49,14 @@ def better(monkeypatch):
 
     def accuracy(ranked, held_back, ks):
         users = np.arange(held_back.shape[0]) / 100
-        return {f"ndcg@{ks[0]}": users + fitted[-1].models.dropout}
+        return {f"ndcg@{ks[0]}": users + fitted[-1].dropout}
 
     fitted = []
     fit = tuning.Fits.fit
 
-    def spy(self, catalog):
-        fitted.append(catalog)
-        return fit(self, catalog)
+    def spy(self, name, settings):
+        fitted.append(settings)
+        return fit(self, name, settings)
 
     monkeypatch.setattr(tuning.Fits, "fit", spy)
     monkeypatch.setattr(tuning, "accuracy", accuracy)
@@ -74,25 +73,29 @@ def test_each_strategy_has_its_trials_and_one_that_is_chosen(place):
     assert table.loc[table["trial"] == 1, "settings"].eq("{}").all()
 
 
-def test_what_is_found_is_used_from_then_on(place, better, monkeypatch, run_facts):
+def test_what_is_found_is_used_from_then_on(place, better, run_facts):
     _, figures = run_facts
-    used = []
-    fit = recommendations_assets.fit
-    monkeypatch.setattr(
-        recommendations_assets, "fit", lambda own, evidence: used.append(own) or fit(own, evidence)
-    )
-    assert place.run("tiny").success
-    assert used == []  # nothing has changed
+    first = fitted_with(place)
+    result = place.run("tiny")
+    assert result.success
+    assert figures(result, "tiny", "model")["unchanged"]
     assert search(place).success
     result = place.run("tiny")
     assert result.success
-    assert [own.models.dropout for own in used] == [0.8]
-    assert figures(result, "tiny", "recommendations")["tuned"] == {"dropout": 0.8}
+    assert fitted_with(place)["dropout"] == 0.8
+    assert figures(result, "tiny", "model")["tuned"] == {"dropout": 0.8}
     place.write_catalog("tiny", place_settings(place) | {"models": {"tuned": False}})
     result = place.run("tiny")
     assert result.success
-    assert [own.models.dropout for own in used] == [0.8, 0.5]
-    assert figures(result, "tiny", "recommendations")["tuned"] == {}
+    assert fitted_with(place) == first
+    assert first["dropout"] == 0.5
+    assert figures(result, "tiny", "model")["tuned"] == {}
+
+
+def fitted_with(place) -> dict:
+    """The settings of the model that lists are made with."""
+    (row,) = place.warehouse.read("tiny", "model").to_pylist()
+    return json.loads(row["settings"])
 
 
 def place_settings(place) -> dict:
@@ -102,12 +105,13 @@ def place_settings(place) -> dict:
 
 def test_a_search_knows_nothing_of_test(place, monkeypatch):
     seen = []
-    learn = strategies.learn
-    monkeypatch.setattr(
-        strategies,
-        "learn",
-        lambda own, evidence: seen.append(evidence.behaviour) or learn(own, evidence),
-    )
+    learned = ModelStore.learned
+
+    def spy(self, catalog, strategy, settings, evidence, versions):
+        seen.append(evidence.behaviour)
+        return learned(self, catalog, strategy, settings, evidence, versions)
+
+    monkeypatch.setattr(ModelStore, "learned", spy)
     assert search(place, trials=2).success
     parts = place.warehouse.read("tiny", "evaluation_split").to_pandas()
     held = parts[parts["part"].isin(["valid", "test"])]
@@ -151,7 +155,7 @@ def test_each_trial_is_named_before_it_begins_and_has_a_figure_after_it(place):
         said = [entry.user_message for entry in instance.all_logs(result.run_id)]
     lines = [line for line in said if "ease, trial" in line]
     assert [line.split(",")[0] for line in lines] == ["trying ease", "ease"] * 2
-    assert "trial 1 of at most 2, with the catalog's own settings: 8 likes" in lines[0]
-    assert "trial 2 of at most 2, with recency_power 0.5: 8 likes" in lines[2]
+    assert "trial 1 of at most 2, with the catalog's own settings: 8 positives" in lines[0]
+    assert "trial 2 of at most 2, with recency_power 0.5: 8 positives" in lines[2]
     assert lines[3].startswith("ease, trial 2 of at most 2: ")
     assert "with recency_power 0.5, in " in lines[3]

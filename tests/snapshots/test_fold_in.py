@@ -1,6 +1,6 @@
 """A history folded in gets the list that a run gives to somebody with that history."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 
@@ -25,7 +25,7 @@ from recsys_dagster.steps.lists.recommendations import (
     recommend,
     recommendations_table,
 )
-from recsys_dagster.steps.lists.reranking import Reranking, item_ages
+from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.fitting import settings_of
 from recsys_dagster.steps.models.kept import KeptModel
@@ -118,25 +118,32 @@ def published(folder, strategy, interactions, rules, **catalog) -> Snapshot:
     users = pd.Series(sorted(interactions["user_id"].unique()), dtype="str")
     known = Known(users, ITEMS, VECTORS, None, neighbours_of)
     evidence, similar = train_evidence(own, interactions, known, users)
-    behaviour, strategy_ = evidence.behaviour, STRATEGIES[strategy]
+    available = ITEMS.loc[ITEMS["available"], "item_id"]
+    recommendable = evidence.behaviour.item_ids.isin(available)
+    behaviour = replace(evidence.behaviour, recommendable=recommendable)
+    strategy_ = STRATEGIES[strategy]
     chosen = settings_of(own, strategy)
     kept = KeptModel.of(strategy_, chosen, strategy_.learn(evidence, chosen), evidence)
+    popular = popular_items(behaviour, kept.popularity, ITEMS)
+    listed = popular[popular["rank"].notna()]
     reranking = Reranking.of(
-        own.rules, behaviour, ITEMS, interactions, evidence.item_vectors, own.centre
+        own.rules,
+        behaviour.item_ids,
+        listed,
+        evidence.item_vectors,
+        behaviour.in_catalogue,
+        own.centre,
     )
     blocks = recommend(kept.fitted, behaviour, similar, LENGTH, None, reranking)
     made_at = START + timedelta(seconds=next(runs))
     lists = recommendations_table(blocks, behaviour, strategy_, "run", pd.Timestamp(made_at))
-    ages = item_ages(pd.Index(CATALOGUE), ITEMS, interactions)
     tables = {
         "recommendations": lists,
         "item_neighbours": pa.table({"item_id": pa.array([], pa.string())}),
-        "popular_items": pa.Table.from_pandas(
-            popular_items(behaviour, kept.popularity), preserve_index=False
-        ),
+        "popular_items": pa.Table.from_pandas(listed, preserve_index=False),
         "items": pa.Table.from_pandas(
             ITEMS[["item_id", "title", "category"]], preserve_index=False
-        ).append_column("age_days", pa.array(ages, from_pandas=True)),
+        ),
     }
     model = write_model(folder / "models", "f1", kept.save(), {"strategy": strategy})
     about = {"settings": own.model_dump(mode="json"), "encoder": {"fingerprint": "e1"}}

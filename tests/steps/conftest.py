@@ -6,6 +6,7 @@ from hypothesis import settings
 
 from recsys_dagster.schemas import INTERACTIONS
 from recsys_dagster.steps.models.behaviour import Behaviour
+from recsys_dagster.steps.prepare.histories import histories_table
 
 # The cores are shared: how long an example takes says nothing.
 settings.register_profile("steps", deadline=None)
@@ -64,7 +65,7 @@ def items_of():
 
 
 @pytest.fixture(scope="session")
-def behaviour_of(interactions_of, items_of):
+def behaviour_of(interactions_of):
     """Matrices of pairs as `interactions_of` takes them."""
 
     def build(
@@ -76,12 +77,13 @@ def behaviour_of(interactions_of, items_of):
         unavailable=(),
         **of_pairs,
     ):
-        return Behaviour.of(
+        histories = histories_table(
             interactions_of(*pairs, **of_pairs),
             pd.Series(users, dtype="str"),
-            items_of(items, unavailable),
             half_life_days,
             half_life_positions,
         )
+        can_be_had = [item for item in items if item not in unavailable]
+        return Behaviour.of(histories, list(items), can_be_had)
 
     return build

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from recsys_dagster.catalog.rules import RuleSettings
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.lists.candidates import NamedItems, candidates, narrowed
+from recsys_dagster.steps.lists.candidates import NamedItems, candidates
 from recsys_dagster.steps.lists.recommendations import popular_items, recommend
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.fitted import Fitted
@@ -85,12 +85,15 @@ def test_ids_that_the_catalogue_lacks_are_counted_and_the_first_are_named(shop):
 
 def test_ranked_filled_and_popular_rows_follow_the_rules(behaviour_of, items_of):
     rows = [("u", "a"), ("v", "b"), ("v", "c"), ("w", "b")]
-    behaviour = behaviour_of(rows, ["new", "u", "v", "w"], list("abcd"), unavailable=["d"])
-    named = NamedItems(None, ("b",))
-    ruled = narrowed(behaviour, items_of("abcd", ["d"]), RuleSettings(deny=("b",)), named)
+    items = items_of("abcd", ["d"])
+    let_in = candidates(items, RuleSettings(deny=("b",)), NamedItems(None, ("b",)))
+    left_out = items.loc[~(let_in & items["available"]), "item_id"].tolist()
+    ruled = behaviour_of(rows, ["new", "u", "v", "w"], list("abcd"), unavailable=left_out)
     assert ruled.item_ids[ruled.recommendable].tolist() == ["a", "c"]
-    popular = popularity(behaviour.positives)
-    assert popular_items(ruled, popular)["item_id"].tolist() == ["a", "c"]
+    popular = popularity(ruled.positives)
+    table = popular_items(ruled, popular, items)
+    assert table.loc[table["rank"].notna(), "item_id"].tolist() == ["a", "c"]
+    assert table.loc[table["rank"].isna(), "item_id"].tolist() == ["b", "d"]
 
     class RanksB:
         def score(self, block):

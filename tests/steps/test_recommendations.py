@@ -363,12 +363,18 @@ def test_the_table_has_the_types_of_the_schema(behaviour_of):
     ]
 
 
-def test_popular_items_ranks_what_can_be_had_of_the_catalogue_and_nothing_else(behaviour_of):
+def test_popular_items_ranks_what_can_be_had_of_the_catalogue_and_nothing_else(
+    behaviour_of, items_of
+):
     rows = [("u", "c"), ("v", "c"), ("v", "a"), ("u", "x"), ("v", "x"), ("u", "b", 1.0, False)]
     rows += [("u", "sold_out"), ("v", "sold_out")]
     behaviour = behaviour_of(rows, ["u", "v"], [*"abcd", "sold_out"], unavailable=["sold_out"])
-    assert popular_items(behaviour, popularity(behaviour.positives)).to_dict("list") == {
+    items = items_of([*"abcd", "sold_out"])
+    table = popular_items(behaviour, popularity(behaviour.positives), items)
+    ranked = table[table["rank"].notna()]
+    assert ranked[["item_id", "score", "rank"]].to_dict("list") == {
         "item_id": ["c", "a", "b", "d"],
         "score": [1.0, 0.5, 0.0, 0.0],
         "rank": [1, 2, 3, 4],
     }
+    assert table.loc[table["rank"].isna(), "item_id"].tolist() == ["sold_out"]

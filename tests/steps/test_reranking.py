@@ -9,13 +9,20 @@ from scipy import sparse
 
 from recsys_dagster.catalog.rules import RuleSettings
 from recsys_dagster.steps.lists import reranking as module
-from recsys_dagster.steps.lists.recommendations import best_items
+from recsys_dagster.steps.lists.recommendations import best_items, popular_items
 from recsys_dagster.steps.lists.reranking import Reranking, fill, item_ages, relevance, rerank
 from recsys_dagster.steps.models.base import NOT_RANKED
+from recsys_dagster.steps.models.popular import popularity
 
 F = np.float32
 CORNERS = np.vstack([np.eye(3), -np.eye(3), np.zeros((1, 3))]).astype(F)
 """Vectors whose cosines are exact: 1, 0 or -1."""
+
+
+def of_catalogue(rules, behaviour, items, vectors, centre=True):
+    """The rules over a catalogue, all of which may be in lists."""
+    listed = popular_items(behaviour, popularity(behaviour.positives), items)
+    return Reranking.of(rules, behaviour.item_ids, listed, vectors, behaviour.in_catalogue, centre)
 
 
 def rules_of(items, cap=None, categories=None, diversity=0.0, vectors=None, freshness=None):
@@ -127,15 +134,14 @@ def test_the_pool_is_where_variety_ends(monkeypatch):
     assert reranked([[3, 2, 1]], rules_of(3, diversity=0.9, vectors=vectors), 2) == [[0, 1]]
 
 
-def test_vectors_are_centred_as_the_catalog_has_it(behaviour_of, items_of, interactions_of):
+def test_vectors_are_centred_as_the_catalog_has_it(behaviour_of, items_of):
     rows = [("u", "a"), ("u", "x")]
     behaviour, items = behaviour_of(rows, ["u"], list("abc")), items_of("abc")
     vectors = np.array([[2, 0], [0, 2], [1, 1], [0, 0]], dtype=F)  # x is not in the catalogue
     settings = RuleSettings(diversity=0.5)
 
     def resolved(centre):
-        rules = Reranking.of(settings, behaviour, items, interactions_of(*rows), vectors, centre)
-        return rules.vectors
+        return of_catalogue(settings, behaviour, items, vectors, centre).vectors
 
     half = F(np.sqrt(0.5))
     np.testing.assert_allclose(resolved(False), [[1, 0], [0, 1], [half, half], [0, 0]], rtol=1e-6)
@@ -156,35 +162,32 @@ def test_a_boost_lifts_new_items_by_their_part_of_the_span():
 
 
 def test_an_item_ages_from_when_it_was_made_to_the_newest_interaction_of_all(
-    items_of, interactions_of
+    items_of, behaviour_of
 ):
     days = {name: pd.Timestamp(f"2024-01-{name}") for name in ("01", "11", "16", "21", "30")}
-    interactions = interactions_of(
+    rows = [
         ("u", "a", 1.0, True, days["11"]),
         ("v", "a", 1.0, True, days["16"]),
         ("u", "b", 1.0, False, days["21"]),
         ("u", "c"),
         ("u", "d", 1.0, True, days["11"]),
-    )
+    ]
     items = items_of("abcdef")
     items.loc[[3, 4], "created_at"] = [days["01"], days["30"]]
-    ages = item_ages(pd.Index(list("abcdef")), items, interactions)
+    ages = item_ages(behaviour_of(rows, ["u", "v"], list("abcdef")), items)
     # By first interaction; the newest; no time at all; as said; later than all; untouched.
     np.testing.assert_array_equal(ages, [10, 0, np.nan, 20, 0, np.nan])
 
 
-def test_the_boost_halves_and_what_is_of_unknown_age_has_none(
-    behaviour_of, items_of, interactions_of
-):
+def test_the_boost_halves_and_what_is_of_unknown_age_has_none(behaviour_of, items_of):
     time = pd.Timestamp("2024-01-21")
     rows = [("u", "a", 1.0, True, time), ("u", "b", 1.0, True, time - pd.Timedelta(days=20))]
     settings = RuleSettings(freshness_boost=2, freshness_half_life_days=10)
 
     def lifts(rows):
         behaviour = behaviour_of(rows, ["u"], list("abc"))
-        items, interactions = items_of("abc"), interactions_of(*rows)
         vectors = np.zeros((3, 2), dtype=F)
-        return Reranking.of(settings, behaviour, items, interactions, vectors, True).freshness
+        return of_catalogue(settings, behaviour, items_of("abc"), vectors).freshness
 
     assert lifts(rows).tolist() == [2, 0.5, 0]
     assert lifts([("u", "a"), ("u", "b")]).tolist() == [0, 0, 0]
@@ -261,13 +264,10 @@ def test_whole_lists_keep_the_cap_and_are_as_long_as_it_lets_them(data):
 # Rules that are off
 
 
-def test_without_rules_of_order_there_is_nothing_to_rerank_by(
-    behaviour_of, items_of, interactions_of
-):
+def test_without_rules_of_order_there_is_nothing_to_rerank_by(behaviour_of, items_of):
     rules = RuleSettings(allow=("a",), categories=("x",), freshness_half_life_days=3)
     behaviour, vectors = behaviour_of([], [], ["a"]), np.zeros((1, 2), dtype=F)
-    items, interactions = items_of("a"), interactions_of()
-    assert Reranking.of(rules, behaviour, items, interactions, vectors, True) is None
+    assert of_catalogue(rules, behaviour, items_of("a"), vectors) is None
 
 
 @given(st.data())

@@ -117,7 +117,7 @@ def train_evidence(
     space = Space.of(item_vectors[catalogue], catalog.similarity, catalog.centre)
     wanted = behaviour.user_ids[made.has_vector].isin(users)
     rows = np.flatnonzero(made.has_vector)[wanted]
-    seen = np.diff(behaviour.seen[:, catalogue].indptr)[rows]
+    seen = behaviour.seen_in_catalogue[rows]
     entries = similarity_matrix(
         space.project(made.vectors[wanted]),
         space.project(item_vectors[catalogue]),

@@ -75,6 +75,8 @@ def evidence_of(positives, F=None, cold=None, ages=None, neighbours=None) -> Evi
         in_catalogue=everywhere,
         recommendable=everywhere,
         cold=np.bincount(positives.indices, minlength=items) == 0 if cold is None else cold,
+        first_seen=np.full(items, np.datetime64("NaT", "us")),
+        newest=pd.NaT,
     )
     vectors = np.zeros((items, 1), dtype=np.float32) if F is None else F
     return Evidence(behaviour, vectors, Space("cosine", None), lambda: neighbours)
