@@ -129,13 +129,19 @@ def test_the_graph_is_served_and_a_stage_runs_alone(server):
     sources = {"interactions_source", "items_source"}
     assert {key[1] for key in depends_on} == {*TABLES, "published", *sources}
     assert {key[0] for key in depends_on} == {"movies"}
-    assert {node["groupName"] for node in repository["assetNodes"]} == {"movies"}
+    groups = {node["assetKey"]["path"][1]: node["groupName"] for node in repository["assetNodes"]}
+    measuring = {"evaluation_split", "tuning", "evaluation"}
+    assert {table for table, group in groups.items() if group == "movies_quality"} == measuring
+    assert set(groups.values()) == {"movies", "movies_quality"}
     assert depends_on[("movies", "raw_items")] == {("movies", "items_source")}
     assert depends_on[("movies", "interactions")] == {("movies", "raw_interactions")}
-    assert depends_on[("movies", "popular_items")] == {
-        ("movies", "interactions"),
-        ("movies", "items"),
-        ("movies", "users"),
+    assert depends_on[("movies", "popular_items")] == {("movies", "histories"), ("movies", "items")}
+    assert depends_on[("movies", "model")] == {
+        ("movies", table) for table in ("histories", "item_embeddings", "item_neighbours", "tuning")
+    }
+    assert depends_on[("movies", "evaluation")] == {
+        ("movies", table)
+        for table in ("evaluation_split", "item_embeddings", "item_neighbours", "tuning")
     }
     assert ("movies", "recommendations") in depends_on[("movies", "published")]
 

@@ -11,6 +11,7 @@ from recsys_dagster.assets.sources import source_key
 from recsys_dagster.automation.jobs import STAGES
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.schemas import TABLES
 
 SECONDS_BETWEEN_LOOKS = 30
 
@@ -33,6 +34,12 @@ def condition_of(catalog: Catalog, table: str) -> dg.AutomationCondition | None:
     # A stage that worked and came to the same result is no reason for those after it.
     changed = dg.AutomationCondition.data_version_changed()
     eager = dg.AutomationCondition.eager().replace("newly_updated", changed)
+    # What is made on request may be missing for good: nobody waits for it.
+    missing = dg.AutomationCondition.any_deps_missing()
+    on_request = [
+        dg.AssetKey([catalog.name, each.name]) for each in TABLES.values() if each.on_request
+    ]
+    eager = eager.replace(missing, missing.ignore(dg.AssetSelection.assets(*on_request)))
     settings = dg.AutomationCondition.code_version_changed() & waiting
     passed = dg.AutomationCondition.all_deps_blocking_checks_passed()
     return ((eager | settings) & passed).with_label("changed, and checks passed")

@@ -7,8 +7,18 @@ import pytest
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.warehouse import Warehouse, to_arrow, to_pandas
-from recsys_dagster.schemas import ITEM_EMBEDDINGS, ITEMS, POPULAR_ITEMS, TABLES
+from recsys_dagster.schemas import ITEM_EMBEDDINGS, ITEMS, TABLES, Column, Table
 from recsys_dagster.sql import quoted
+
+RANKED = Table(
+    "ranked_items",
+    ("item_id",),
+    (
+        Column("item_id", "VARCHAR", "the item"),
+        Column("score", "DOUBLE", "how good"),
+        Column("rank", "INTEGER", "1 is the best"),
+    ),
+)
 
 
 @pytest.fixture
@@ -16,47 +26,47 @@ def warehouse(tmp_path):
     return Warehouse(folder=str(tmp_path / "warehouse"))
 
 
-def popular(score: float = 0.5) -> pa.Table:
+def ranked(score: float = 0.5) -> pa.Table:
     return pa.table({"item_id": ["a", "b"], "score": [score, 0.25], "rank": [1, 2]})
 
 
-def rows(warehouse, table="popular_items"):
+def rows(warehouse, table="ranked_items"):
     return warehouse.query("films", f"select * from {table} order by all")
 
 
 class TestReplace:
     def test_columns_are_matched_by_name(self, warehouse):
-        data = popular().select(["rank", "score", "item_id"])
-        columns = warehouse.replace("films", POPULAR_ITEMS, data)
+        data = ranked().select(["rank", "score", "item_id"])
+        columns = warehouse.replace("films", RANKED, data)
         assert [(column.name, column.type) for column in columns] == [
             ("item_id", "VARCHAR"),
             ("score", "DOUBLE"),
             ("rank", "INTEGER"),
         ]
         assert rows(warehouse) == [("a", 0.5, 1), ("b", 0.25, 2)]
-        assert warehouse.read("films", "popular_items").column_names == ["item_id", "score", "rank"]
+        assert warehouse.read("films", "ranked_items").column_names == ["item_id", "score", "rank"]
 
     def test_the_old_table_is_replaced_whole(self, warehouse):
-        warehouse.replace("films", POPULAR_ITEMS, popular())
-        warehouse.replace("films", POPULAR_ITEMS, popular(0.75).slice(0, 1))
+        warehouse.replace("films", RANKED, ranked())
+        warehouse.replace("films", RANKED, ranked(0.75).slice(0, 1))
         assert rows(warehouse) == [("a", 0.75, 1)]
 
     def test_a_failure_leaves_the_old_table(self, warehouse):
-        warehouse.replace("films", POPULAR_ITEMS, popular())
-        bad = popular().set_column(2, "rank", pa.array(["1", "not a number"]))
+        warehouse.replace("films", RANKED, ranked())
+        bad = ranked().set_column(2, "rank", pa.array(["1", "not a number"]))
         with pytest.raises(duckdb.ConversionException):
-            warehouse.replace("films", POPULAR_ITEMS, bad)
+            warehouse.replace("films", RANKED, bad)
         assert rows(warehouse) == [("a", 0.5, 1), ("b", 0.25, 2)]
 
     def test_a_missing_column_is_named(self, warehouse):
         with pytest.raises(UserError, match="missing: score; not expected: none"):
-            warehouse.replace("films", POPULAR_ITEMS, popular().drop_columns("score"))
-        assert not warehouse.has("films", "popular_items")
+            warehouse.replace("films", RANKED, ranked().drop_columns("score"))
+        assert not warehouse.has("films", "ranked_items")
 
     def test_a_column_too_many_is_named_where_the_table_is_not_open(self, warehouse):
-        data = popular().append_column("colour", pa.array(["red", "blue"]))
+        data = ranked().append_column("colour", pa.array(["red", "blue"]))
         with pytest.raises(UserError, match="not expected: colour"):
-            warehouse.replace("films", POPULAR_ITEMS, data)
+            warehouse.replace("films", RANKED, data)
 
     def test_open_tables_keep_the_columns_of_the_source(self, warehouse):
         data = pa.table(
@@ -94,8 +104,8 @@ class TestReplace:
         assert warehouse.read("films", "item_embeddings")["embedding"].combine_chunks() == vectors
 
     def test_an_empty_table_keeps_its_types(self, warehouse):
-        warehouse.replace("films", POPULAR_ITEMS, popular().slice(0, 0))
-        frame = to_pandas(warehouse.read("films", "popular_items"))
+        warehouse.replace("films", RANKED, ranked().slice(0, 0))
+        frame = to_pandas(warehouse.read("films", "ranked_items"))
         assert frame.dtypes.astype(str).to_dict() == {
             "item_id": "str",
             "score": "float64",
@@ -115,10 +125,10 @@ class TestConnections:
             connection.execute("select 1")
 
     def test_an_open_transaction_is_rolled_back(self, warehouse):
-        warehouse.replace("films", POPULAR_ITEMS, popular())
+        warehouse.replace("films", RANKED, ranked())
         with pytest.raises(ZeroDivisionError), warehouse.connect("films") as connection:
             connection.execute("begin")
-            connection.execute("delete from popular_items")
+            connection.execute("delete from ranked_items")
             raise ZeroDivisionError
         assert len(rows(warehouse)) == 2
 
@@ -129,8 +139,8 @@ class TestConnections:
         assert not warehouse.path("films").exists()
 
     def test_catalogs_have_files_of_their_own(self, warehouse):
-        warehouse.replace("films", POPULAR_ITEMS, popular())
-        warehouse.replace("books", POPULAR_ITEMS, popular())
+        warehouse.replace("films", RANKED, ranked())
+        warehouse.replace("books", RANKED, ranked())
         assert warehouse.path("films").is_file()
         assert warehouse.path("books").is_file()
 
