@@ -271,7 +271,7 @@ class TestSideBySide:
         for name in ("films", "books"):
             keys = {key for key in graph.materializable_asset_keys if key.path[0] == name}
             assert {key.path[-1] for key in keys} == REFRESHED
-            assert {graph.get(key).group_name for key in keys} == {name}
+            assert {graph.get(key).group_name for key in keys} == {name, f"{name}_quality"}
             parents = {parent.path[0] for key in keys for parent in graph.get(key).parent_keys}
             assert parents == {name}
         assert place.run("films").success
@@ -317,7 +317,9 @@ class TestSettings:
         ],
     )
     def test_every_strategy_and_similarity_publishes(self, tiny, strategy, similarity):
-        place = tiny(strategy=strategy, similarity=similarity, models={"ease_regularisation": 1})
+        place = tiny(
+            strategy=strategy, similarity=similarity, models={"ease": {"regularisation": 1}}
+        )
         result = place.run("tiny")
         assert result.success
         assert failed_checks(result) == set()

@@ -39,7 +39,8 @@ def lists(place):
 
 
 def popular(place):
-    return place.warehouse.read("tiny", "popular_items")["item_id"].to_pylist()
+    sql = "select item_id from popular_items where rank is not null order by rank"
+    return [item_id for (item_id,) in place.warehouse.query("tiny", sql)]
 
 
 def failed_checks(result):
@@ -177,19 +178,26 @@ class TestOrder:
     def test_the_ui_knows_which_columns_rules_read(self, shop):
         place = shop(diversity=0.5, freshness_boost=1, max_per_category=3)
         result = place.run("tiny")
-        (event,) = (
-            event
+        read = {
+            event.asset_key.path[-1]: {
+                column: {(dep.asset_key.path[-1], dep.column_name) for dep in made_of}
+                for column, made_of in event.materialization.metadata[
+                    "dagster/column_lineage"
+                ].value.deps_by_column.items()
+            }
             for event in result.get_asset_materialization_events()
-            if event.asset_key.path[-1] == "recommendations"
-        )
-        lineage = event.materialization.metadata["dagster/column_lineage"].value.deps_by_column
-        read = {(dep.asset_key.path[-1], dep.column_name) for dep in lineage["rank"]}
+            if event.asset_key.path[-1] in ("popular_items", "recommendations")
+        }
         assert {
-            ("items", "category"),
+            ("popular_items", "category"),
+            ("popular_items", "age_days"),
+            ("model", "fingerprint"),
+        } <= read["recommendations"]["rank"]
+        assert read["popular_items"]["category"] == {("items", "category")}
+        assert {
             ("items", "created_at"),
-            ("item_embeddings", "embedding"),
-            ("interactions", "first_timestamp"),
-        } <= read
+            ("histories", "first_timestamps"),
+        } <= read["popular_items"]["age_days"]
 
 
 def _themes_in_two(found):

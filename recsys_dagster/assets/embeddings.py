@@ -68,6 +68,7 @@ def embeddings_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
             inputs=("item_texts",) if is_tfidf else (),
             also_made_with=encoder,
             kinds=ENCODED,
+            guarded_by=("interactions",),
             priority=COSTLY,
         ),
     ]

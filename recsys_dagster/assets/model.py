@@ -26,7 +26,15 @@ from recsys_dagster.versions import fit_version
 
 def model_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     """The asset model of a catalog."""
-    return [table_assets(catalog, model, stage="model", kinds={*TABLE, "scikitlearn"})]
+    return [
+        table_assets(
+            catalog,
+            model,
+            stage="model",
+            kinds={*TABLE, "scikitlearn"},
+            guarded_by=("interactions",),
+        )
+    ]
 
 
 def model(

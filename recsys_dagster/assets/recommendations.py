@@ -44,14 +44,18 @@ def recommendations_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
 
     return [
         table_assets(
-            catalog, popular_items, stage="recommendations", also_made_with=named_in_files
+            catalog,
+            popular_items,
+            stage="recommendations",
+            also_made_with=named_in_files,
+            guarded_by=("interactions",),
         ),
         table_assets(
             catalog,
             recommendations,
             stage="recommendations",
-            also_made_with=named_in_files,
             kinds={*TABLE, "scikitlearn"},
+            guarded_by=("interactions",),
         ),
     ]
 

@@ -27,7 +27,7 @@ PREVIEW_ROWS = 8
 def similarity_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     """The assets similarity_matrix and item_neighbours of a catalog."""
     return [
-        table_assets(catalog, similarity_matrix, stage="similarity"),
+        table_assets(catalog, similarity_matrix, stage="similarity", guarded_by=("interactions",)),
         table_assets(catalog, item_neighbours, stage="similarity"),
     ]
 

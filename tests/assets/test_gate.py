@@ -161,7 +161,7 @@ class TestWhatDoesNotCountAsPassed:
             asset_selection=[key for key in nodes if key.path[-1] not in behind],
         ).success
         said = errors(run_job(place, "publish_tiny"))
-        assert "popular_items: up_to_date: interactions and users changed after it was made" in said
+        assert "popular_items: up_to_date: histories changed after it was made" in said
 
     def test_a_check_that_expected_something_else(self, published):
         place = published(checks={"row_fall": 0.1})

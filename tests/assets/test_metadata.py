@@ -33,6 +33,9 @@ WITH_LINEAGE = {
     "user_embeddings",
     "similarity_matrix",
     "item_neighbours",
+    "histories",
+    "model",
+    "popular_items",
     "recommendations",
 }
 
@@ -180,7 +183,7 @@ class TestWhatShowsAtOnce:
         shown = metadata_by_stage(finished.result)
         for stage, line in {
             "interactions": "items_a_user",
-            "users": "likes_a_user",
+            "users": "positives_a_user",
             "item_texts": "characters",
             "item_neighbours": "nearest",
         }.items():
@@ -328,7 +331,7 @@ class TestRestsOn:
             "neighbours",
             "strategy",
             "models",
-            "recommendations",
+            "list_length",
             "rules",
         }
         assert set(settings["encoder"]) == {"max_length", "dimension"}  # the model stands apart
@@ -357,6 +360,6 @@ def test_stages_are_tagged_and_described_in_markdown(published):
         "interactions": "`rows of raw_interactions = ",
         "user_embeddings": "- history: `v_u = ",
         "similarity_matrix": "- cosine: `S_ui = ",
-        "recommendations": "`B_ij = −P_ij / P_jj`",
+        "popular_items": "`p_i = ",
     }.items():
         assert formula in stages[name].description

@@ -144,8 +144,8 @@ class TestCommand:
         assert rows[0]["settings"] == {}
         assert {row["strategy"] for row in rows} == {"item_knn"}
 
-    def test_a_strategy_without_knobs_is_named(self, place):
-        with pytest.raises(UserError, match="'content' is no strategy with knobs"):
+    def test_a_strategy_without_settings_to_search_for_is_named(self, place):
+        with pytest.raises(UserError, match="'content' is no strategy with settings to search for"):
             tune("tiny", strategy=["content"], trials=2, as_json=False)
 
 
