@@ -192,9 +192,10 @@ class Snapshot:
     def items(self) -> ItemColumns:
         """The catalogue."""
         found = self._columns(
-            "select item_id, title, coalesce(category, '') as category, "
-            "coalesce(age_days, 'nan'::double) as age_days from read_parquet($items) "
-            "left join read_parquet($popular_items) using (item_id)"
+            "select items.item_id, items.title, coalesce(items.category, '') as category, "
+            "coalesce(popular.age_days, 'nan'::double) as age_days "
+            "from read_parquet($items) as items "
+            "left join read_parquet($popular_items) as popular using (item_id)"
         )
         return ItemColumns(*(found[name] for name in ("item_id", "title", "category", "age_days")))
 
