@@ -139,7 +139,10 @@ def ask(
 def rank(
     fitted: Fitted, evidence: Evidence, users: np.ndarray, mask: sparse.csr_matrix, k: int
 ) -> np.ndarray:
-    """Item positions, int64 (users × k); users have no texts, so nobody is like an item."""
+    """Lists of users, int64 (users × k), item positions, best first.
+
+    There are no texts of users: those without a history get what is popular.
+    """
     nothing = sparse.csr_matrix(mask.shape, dtype=np.float32)
     return rank_for_evaluation(fitted, evidence.behaviour, nothing, users, mask, k)
 
@@ -172,7 +175,7 @@ def strategy_of(method: str) -> str:
 
 
 def without_valid(task: Task) -> sparse.csr_matrix:
-    """What is learnt from while settings are tried: train without validation, bool csr."""
+    """What is learned from while settings are tried: train without validation, bool csr."""
     return (task.train - task.train.multiply(task.valid)).tocsr()
 
 
