@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from scipy import sparse
 
+from benchmarks.published import without_valid
 from benchmarks.published_tasks import PROTOCOLS, Task, evidence_of, read_task
 from recsys_dagster.snapshots.model_files import read_arrays, write_model
 from recsys_dagster.steps.evaluation.metrics import accuracy
@@ -119,8 +120,7 @@ def run(
     """Rows of one data set, a strategy after the other."""
     protocol = TASKS[data]
     task = read_task(protocol, folder, cache)
-    learned_from = (task.train - task.train.multiply(task.valid)).tocsr()
-    evidence = evidence_of(task, learned_from, in_order=protocol.in_order)
+    evidence = evidence_of(task, without_valid(task), in_order=protocol.in_order)
     for strategy in methods:
         ndcg_of_dense = None
         for model, learned in dense_and_kept(strategy, evidence, sweep):

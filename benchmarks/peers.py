@@ -255,7 +255,7 @@ def rows_of(name: str, task: Task, settings: dict[str, Settings]) -> list[Row]:
     mask = masked_at_test(task, protocol)
     library = f"recsys-dagster {version('recsys-dagster')}"
     for method in OURS:
-        measured = measure(task, evidence, method, {}, task.test, mask, protocol.ks)
+        measured = measure(evidence, method, {}, task.test, mask, protocol.ks)
         rows.append(Row(f"ours: {method}", library, in_words({}), measured))
     return rows
 

@@ -27,23 +27,26 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from recsys_dagster.steps.models.strategies import Evidence, Fits, fit
 from rich.console import Console
 from rich.table import Table as RichTable
 from scipy import sparse
 
 from benchmarks.published_tasks import AT_20, PROTOCOLS, Protocol, Task, evidence_of, read_task
-from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.steps.evaluation.intervals import Bootstrap
 from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
-from recsys_dagster.steps.evaluation.tuning import Settings, chosen, free_knobs, search
-from recsys_dagster.steps.models.base import ItemWeightsModel, Model
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.evaluation.tuning import Values, chosen, in_words, search
+from recsys_dagster.steps.models import STRATEGIES
+from recsys_dagster.steps.models.base import Evidence
+from recsys_dagster.steps.models.fitted import Fitted
+from recsys_dagster.steps.models.fitting import Fits
+from recsys_dagster.steps.models.item_weights import ItemWeightsModel
+from recsys_dagster.steps.models.popular import popularity
 
 SETTINGS = Path(__file__).with_name("published_settings.json")
 COLD_SHARE = 0.2
@@ -52,11 +55,6 @@ METHODS = ("popular", "item_knn", "ease", "l3ae", "hybrid")
 IN_ORDER = "hybrid, in order"
 """hybrid where it is told the order of each user's pairs, which published methods do not use."""
 TRIALS = 20
-SMALLEST = {
-    "name": "published",
-    "interactions": {"source": "-"},
-    "items": {"source": "-", "text": "title"},
-}
 CONSOLE = Console(width=120)
 
 
@@ -93,10 +91,9 @@ class Measured:
 
 
 def measure(
-    task: Task,
     evidence: Evidence,
     method: str,
-    settings: Settings,
+    settings: Values,
     held_back: sparse.csr_matrix,
     mask: sparse.csr_matrix,
     ks: Sequence[int],
@@ -104,21 +101,50 @@ def measure(
     """Fit a method and rank for the users with something held back.
 
     Args:
-        task: the table's data.
-        evidence: what may be learnt from.
+        evidence: what may be learned from.
         method: a strategy, after which a comma and how it is used may follow.
         settings: its settings, where they are other than the product's.
         held_back: bool csr (users × items), what is asked for.
         mask: bool csr (users × items), what lists must not hold.
         ks: places that count.
     """
+    started = time.perf_counter()
+    fitted = fit(Fits(evidence), method, settings)
+    seconds = time.perf_counter() - started
+    return ask(fitted, seconds, evidence, held_back, mask, ks)
+
+
+def fit(fits: Fits, method: str, settings: Values) -> Fitted:
+    """The strategy of a method, fitted with these settings and the product's own."""
+    strategy = strategy_of(method)
+    return fits.fit(strategy, STRATEGIES[strategy].settings.model_validate(settings))
+
+
+def ask(
+    fitted: Fitted,
+    fit_seconds: float,
+    evidence: Evidence,
+    held_back: sparse.csr_matrix,
+    mask: sparse.csr_matrix,
+    ks: Sequence[int],
+) -> Measured:
+    """Rank for the users with something held back; the arguments are those of `measure`."""
     users = np.flatnonzero(np.diff(held_back.indptr))
     started = time.perf_counter()
-    model = _fit(task, evidence, method, settings)
-    fitted = time.perf_counter()
-    ranked = rank_for_evaluation(model, evidence.behaviour, users, mask, max(ks))
-    ended = time.perf_counter()
-    return Measured(figures(ranked, held_back[users], ks), fitted - started, ended - fitted)
+    ranked = rank(fitted, evidence, users, mask, max(ks))
+    seconds = time.perf_counter() - started
+    return Measured(figures(ranked, held_back[users], ks), fit_seconds, seconds)
+
+
+def rank(
+    fitted: Fitted, evidence: Evidence, users: np.ndarray, mask: sparse.csr_matrix, k: int
+) -> np.ndarray:
+    """Lists of users, int64 (users × k), item positions, best first.
+
+    There are no texts of users: those without a history get what is popular.
+    """
+    nothing = sparse.csr_matrix(mask.shape, dtype=np.float32)
+    return rank_for_evaluation(fitted, evidence.behaviour, nothing, users, mask, k)
 
 
 def figures(
@@ -133,17 +159,14 @@ def figures(
     return found | truncated
 
 
-def _fit(task: Task, evidence: Evidence, method: str, settings: Settings) -> Model:
-    if method == "content":
-        # All similarities, where the product keeps the nearest: ranks among cold items need them.
-        vectors = Space.of(task.item_vectors, "cosine", centre=True).project(task.item_vectors)
-        return ItemWeightsModel(method, vectors @ vectors.T, np.arange(len(vectors)))
-    return fit(catalog_with(method, settings), evidence)
+def all_similarities(evidence: Evidence) -> Fitted:
+    """`content` with all similarities of texts, for which the product keeps the nearest.
 
-
-def catalog_with(method: str, settings: Settings) -> Catalog:
-    """A catalog whose strategy is the method, with these settings and the product's own."""
-    return Catalog.model_validate(SMALLEST | {"strategy": strategy_of(method), "models": settings})
+    Ranks among cold items need them.
+    """
+    vectors = evidence.projected
+    model = ItemWeightsModel(vectors @ vectors.T, np.arange(len(vectors)))
+    return Fitted(STRATEGIES["content"], model, popularity(evidence.behaviour.positives))
 
 
 def strategy_of(method: str) -> str:
@@ -152,7 +175,7 @@ def strategy_of(method: str) -> str:
 
 
 def without_valid(task: Task) -> sparse.csr_matrix:
-    """What is learnt from while settings are tried: train without validation, bool csr."""
+    """What is learned from while settings are tried: train without validation, bool csr."""
     return (task.train - task.train.multiply(task.valid)).tocsr()
 
 
@@ -161,31 +184,31 @@ def masked_at_test(task: Task, protocol: Protocol) -> sparse.csr_matrix:
     return ((task.train + task.valid) > 0).tocsr() if protocol.mask_valid else task.train
 
 
-def tune(task: Task, method: str, protocol: Protocol) -> Settings:
+def tune(task: Task, method: str, protocol: Protocol) -> Values:
     """The settings that the search of `recsys tune` chooses on validation.
 
     Where the order of a user's pairs is not told, there is nothing to find for recency_power.
     """
     in_order = method == IN_ORDER
     evidence = evidence_of(task, without_valid(task), in_order=in_order)
-    behaviour, fits = evidence.behaviour, Fits(evidence)
+    fits, seen = Fits(evidence), evidence.behaviour.seen
     users = np.flatnonzero(np.diff(task.valid.indptr))
 
-    def score(settings: Settings) -> np.ndarray:
-        model = fits.fit(catalog_with(method, settings))
-        ranked = rank_for_evaluation(model, behaviour, users, behaviour.seen, max(protocol.ks))
+    def score(settings: Values) -> np.ndarray:
+        ranked = rank(fit(fits, method, settings), evidence, users, seen, max(protocol.ks))
         return figures(ranked, task.valid[users], protocol.ks)[protocol.chosen_by]
 
-    own = Catalog.model_validate(SMALLEST)
-    knobs = free_knobs(own, strategy_of(method))
+    strategy = STRATEGIES[strategy_of(method)]
+    ladders = {name: mark.values for name, mark in strategy.searched.items()}
     if not in_order:
-        del knobs["recency_power"]
-    start = {knob: getattr(own.models, knob) for knob in knobs}
-    trials = list(search(knobs, start, score, TRIALS))
+        del ladders["recency_power"]
+    own = strategy.settings()
+    start = {name: getattr(own, name) for name in ladders}
+    trials = list(search(ladders, start, score, TRIALS))
     best = chosen(trials)
     CONSOLE.print(
         f"  {method}: {len(trials)} trials, {protocol.chosen_by} on validation "
-        f"{trials[0].value:.4f} → {best.value:.4f} with {best.settings or 'the defaults'}",
+        f"{trials[0].value:.4f} → {best.value:.4f} with {in_words(best.settings)}",
         highlight=False,
     )
     return best.settings
@@ -199,7 +222,7 @@ def without_cold(task: Task) -> tuple[Task, np.ndarray]:
     return replace(task, train=_columns(task.train, ~cold)), cold
 
 
-def cold_rows(task: Task, protocol: Protocol, settings: dict[str, Settings]) -> list[dict]:
+def cold_rows(task: Task, protocol: Protocol, settings: dict[str, Values]) -> list[dict]:
     """Cold items among cold ones and among all, and warm items, by `cold_boost`."""
     everything = (task.train + task.valid + task.test) > 0
     task, cold = without_cold(task)
@@ -214,24 +237,35 @@ def cold_rows(task: Task, protocol: Protocol, settings: dict[str, Settings]) -> 
         "cold among all": (of_cold, seen),
         "warm": (of_warm, seen),
     }
-    methods = {"content": {}, "l3ae": settings.get("l3ae", {})} | {
-        f"hybrid, cold_boost {boost:g}": settings.get("hybrid", {}) | {"cold_boost": boost}
-        for boost in COLD_BOOSTS
+    own = settings.get("hybrid", {})
+    methods = {"l3ae": settings.get("l3ae", {})} | {
+        _boosted(boost): own | {"cold_boost": boost} for boost in COLD_BOOSTS
+    }
+    fits = Fits(evidence)
+    fits_of = {"content": partial(all_similarities, evidence)} | {
+        method: partial(fit, fits, method, values) for method, values in methods.items()
     }
     rows, scores = [], {}
-    for name, own in methods.items():
+    for method, fitting in fits_of.items():
+        started = time.perf_counter()
+        fitted = fitting()
+        seconds = time.perf_counter() - started
         for part, (held_back, mask) in parts.items():
-            found = measure(task, evidence, name, own, held_back, mask, protocol.ks)
+            found = ask(fitted, seconds, evidence, held_back, mask, protocol.ks)
             if part == "cold among cold":
-                scores[name] = {("cold", metric): found.users[metric] for metric in AT_20}
-            rows += found.rows("cold", name, [(metric, part) for metric in protocol.metrics])
+                scores[method] = {("cold", metric): found.users[metric] for metric in AT_20}
+            rows += found.rows("cold", method, [(metric, part) for metric in protocol.metrics])
     rows += _over_content(scores)
     return rows
 
 
+def _boosted(boost: float) -> str:
+    return f"hybrid, cold_boost {boost:g}"
+
+
 def _over_content(scores: dict[str, dict[tuple[str, str], np.ndarray]]) -> list[dict]:
     """How far the hybrid is ahead of content, cold among cold: 95 % intervals by user."""
-    own = {name: scores[name] for name in ("content", f"hybrid, cold_boost {COLD_BOOSTS[0]:g}")}
+    own = {name: scores[name] for name in ("content", _boosted(COLD_BOOSTS[0]))}
     differences = Bootstrap.of(own).differences("content")
     return [
         {
@@ -257,8 +291,7 @@ def draw_cold_boost(rows: list[dict], file: Path) -> None:
             next(
                 row["value"]
                 for row in rows
-                if row["method"] == f"hybrid, cold_boost {boost:g}"
-                and row["metric"] == f"recall@20, {part}"
+                if row["method"] == _boosted(boost) and row["metric"] == f"recall@20, {part}"
             )
             for boost in COLD_BOOSTS
         ]
@@ -302,9 +335,7 @@ def run(only: Sequence[str], data: Path, cache: Path, *, tuning: bool) -> list[d
         for method in methods:
             if method == IN_ORDER:
                 evidence = evidence_of(task, task.train, in_order=True)
-            found = measure(
-                task, evidence, method, own.get(method, {}), task.test, mask, protocol.ks
-            )
+            found = measure(evidence, method, own.get(method, {}), task.test, mask, protocol.ks)
             rows += found.rows(name, method, [(metric, "") for metric in protocol.metrics])
     return rows
 

@@ -1,5 +1,6 @@
 """A catalog of nobody's, published: histories as people have them, vectors as texts give them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.fitting import settings_of
 from recsys_dagster.steps.models.kept import KeptModel
+from recsys_dagster.steps.prepare.histories import histories_table
 from recsys_dagster.steps.similarity.nearest import Space
 
 NAME = "synthetic"
@@ -28,6 +30,7 @@ DIMENSION = 384
 TOPICS = 40
 MEDIAN_LENGTH, SPREAD, MAX_LENGTH = 30, 1.0, 500
 """Of histories: their logarithm is normal, as in tables of ratings."""
+HALF_LIFE_DAYS, HALF_LIFE_POSITIONS = 365.0, 50.0
 LISTED_USERS = 500
 """Who gets a list; the model learns from all."""
 RUN_ID, MADE_AT = "00000000", pd.Timestamp.fromtimestamp(1_767_225_600)
@@ -81,21 +84,14 @@ def publish_synthetic(home: Path, items: int, users: int) -> Snapshot:
         sparse.csr_matrix(listed.seen.shape, dtype=np.float32),
         catalog.list_length,
     )
-    ids = pa.array(behaviour.item_ids.tolist(), pa.string())
     nobody = pa.array([], pa.string())
+    popular = pa.Table.from_pandas(
+        popular_items(behaviour, kept.popularity, _items(behaviour)), preserve_index=False
+    )
     tables = {
         "recommendations": recommendations_table(lists, listed, strategy, RUN_ID, MADE_AT),
-        "popular_items": pa.Table.from_pandas(
-            popular_items(behaviour, kept.popularity), preserve_index=False
-        ),
-        "items": pa.table(
-            {
-                "item_id": ids,
-                "title": pa.array([f"Item {item_id}" for item_id in behaviour.item_ids]),
-                "category": pa.nulls(items, pa.string()),
-                "age_days": pa.nulls(items, pa.float64()),
-            }
-        ),
+        "popular_items": popular,
+        "items": popular.select(["item_id", "title", "category"]),
         "item_neighbours": pa.table(
             {
                 "item_id": nobody,
@@ -134,6 +130,8 @@ def _behaviour(random: np.random.Generator, topic_of: np.ndarray, users: int) ->
         liked = random.choice(items, min(length, items // 2), False, chances / chances.sum())
         pairs.append(np.column_stack([np.full(len(liked), user), liked]))
     rows, columns = np.concatenate(pairs).T
+    seconds = random.integers(1, 3 * 365 * 86_400, len(rows))
+    times = MADE_AT - pd.to_timedelta(seconds, unit="s")
     interactions = pd.DataFrame(
         {
             "user_id": [f"{user:06}" for user in rows],
@@ -141,25 +139,39 @@ def _behaviour(random: np.random.Generator, topic_of: np.ndarray, users: int) ->
             "weight": 1.0,
             "positive": True,
             "left_out": False,
-            "last_timestamp": MADE_AT
-            - pd.to_timedelta(random.integers(1, 3 * 365 * 86_400, len(rows)), unit="s"),
+            "first_timestamp": times,
+            "last_timestamp": times,
             "last_position": np.nan,
         }
     )
-    catalogue = pd.DataFrame({"item_id": [f"{n:06}" for n in range(items)], "available": True})
-    return Behaviour.of(interactions, interactions["user_id"].drop_duplicates(), catalogue, 365, 50)
+    histories = histories_table(
+        interactions,
+        interactions["user_id"].drop_duplicates(),
+        HALF_LIFE_DAYS,
+        HALF_LIFE_POSITIONS,
+    )
+    return Behaviour.of(histories, [f"{item:06}" for item in range(items)])
+
+
+def _items(behaviour: Behaviour) -> pd.DataFrame:
+    """What lists need of the table `items`."""
+    return pd.DataFrame(
+        {
+            "item_id": behaviour.item_ids,
+            "title": [f"Item {item_id}" for item_id in behaviour.item_ids],
+            "category": None,
+            "created_at": pd.Series(pd.NaT, range(len(behaviour.item_ids)), "datetime64[us]"),
+        }
+    )
 
 
 def _first_users(behaviour: Behaviour, users: int) -> Behaviour:
     first = slice(0, users)
-    return Behaviour(
-        behaviour.user_ids[first],
-        behaviour.item_ids,
-        behaviour.seen[first],
-        behaviour.weights[first],
-        behaviour.recency[first],
-        behaviour.ages[first],
-        behaviour.in_catalogue,
-        behaviour.recommendable,
-        behaviour.cold,
+    return replace(
+        behaviour,
+        user_ids=behaviour.user_ids[first],
+        seen=behaviour.seen[first],
+        weights=behaviour.weights[first],
+        recency=behaviour.recency[first],
+        ages=behaviour.ages[first],
     )
