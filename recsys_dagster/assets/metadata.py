@@ -46,7 +46,7 @@ DECIDE_LISTS = {
     "neighbours": True,
     "strategy": True,
     "models": True,
-    "recommendations": True,
+    "list_length": True,
     "rules": {
         "categories",
         "without_categories",

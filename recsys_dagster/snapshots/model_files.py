@@ -20,10 +20,12 @@ from recsys_dagster.writing import unwritten
 
 FORMAT = 1
 DTYPES = {
+    "F16": np.float16,
     "F32": np.float32,
     "F64": np.float64,
     "I32": np.int32,
     "I64": np.int64,
+    "U16": np.uint16,
     "U8": np.uint8,
 }
 """Names of number formats in a file of safetensors."""
