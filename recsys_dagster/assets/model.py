@@ -1,6 +1,7 @@
 """What is learned, kept: lists, snapshots and whoever folds in a history use the same model."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -26,11 +27,21 @@ from recsys_dagster.versions import fit_version
 
 def model_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     """The asset model of a catalog."""
+
+    def still_there(arguments: Mapping[str, Any]) -> str:
+        """The arrays are no part of the table: where they are gone, it is made again."""
+        warehouse, models = arguments["recsys_warehouse"], arguments["recsys_models"]
+        if not warehouse.has(catalog.name, MODEL.name):
+            return ""
+        rows = warehouse.query(catalog.name, "select fingerprint from model")
+        return "".join("" if models.has(catalog.name, own) else f"lost {own}" for (own,) in rows)
+
     return [
         table_assets(
             catalog,
             model,
             stage="model",
+            also_made_with=still_there,
             kinds={*TABLE, "scikitlearn"},
             guarded_by=("interactions",),
         )

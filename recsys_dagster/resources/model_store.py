@@ -66,6 +66,13 @@ class ModelStore(dg.ConfigurableResource):
         folder = self.home(catalog) / fingerprint
         return Fit(folder, read_manifest(folder))
 
+    def has(self, catalog: str, fingerprint: str) -> bool:
+        """Whether a model is there, and whole as far as its files tell."""
+        try:
+            return bool(read_arrays(self.find(catalog, fingerprint).folder))
+        except UserError:
+            return False
+
     def fit_once(
         self,
         catalog: str,
@@ -93,14 +100,9 @@ class ModelStore(dg.ConfigurableResource):
                 could not be written.
         """
         fingerprint = fingerprint_of(strategy, settings, versions)
-        try:
-            fit = self.find(catalog, fingerprint)
-            fit.model(strategy.name, settings.model_dump(mode="json"))
-        except UserError:
-            pass  # never fitted, or damaged: it is fitted again
-        else:
+        if self.has(catalog, fingerprint):
             doing(f"{strategy.name} was fitted on this before: {fingerprint}")
-            return fit
+            return self.find(catalog, fingerprint)
         doing(f"fitting {strategy.name}: {evidence.in_words}")
         began = time.monotonic()
         kept = KeptModel.of(strategy, settings, _learn(strategy, settings, evidence), evidence)
@@ -142,11 +144,11 @@ class ModelStore(dg.ConfigurableResource):
         versions: Mapping[str, str],
     ) -> Arrays:
         """What a strategy learns, as `fit_once`; nothing is kept of it."""
-        try:
-            fit = self.find(catalog, fingerprint_of(strategy, settings, versions))
-            return fit.model(strategy.name, settings.model_dump(mode="json")).learned
-        except UserError:
+        fingerprint = fingerprint_of(strategy, settings, versions)
+        if not self.has(catalog, fingerprint):
             return _learn(strategy, settings, evidence)
+        fit = self.find(catalog, fingerprint)
+        return fit.model(strategy.name, settings.model_dump(mode="json")).learned
 
 
 def _learn(strategy: Strategy[Any], settings: Settings, evidence: Evidence) -> Arrays:
