@@ -34,7 +34,7 @@ def model_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
         if not warehouse.has(catalog.name, MODEL.name):
             return ""
         rows = warehouse.query(catalog.name, "select fingerprint from model")
-        return "".join("" if models.has(catalog.name, own) else f"lost {own}" for (own,) in rows)
+        return "".join("" if models.holds(catalog.name, own) else f"lost {own}" for (own,) in rows)
 
     return [
         table_assets(

@@ -66,7 +66,7 @@ class ModelStore(dg.ConfigurableResource):
         folder = self.home(catalog) / fingerprint
         return Fit(folder, read_manifest(folder))
 
-    def has(self, catalog: str, fingerprint: str) -> bool:
+    def holds(self, catalog: str, fingerprint: str) -> bool:
         """Whether a model is there, and whole as far as its files tell."""
         try:
             return bool(read_arrays(self.find(catalog, fingerprint).folder))
@@ -100,7 +100,7 @@ class ModelStore(dg.ConfigurableResource):
                 could not be written.
         """
         fingerprint = fingerprint_of(strategy, settings, versions)
-        if self.has(catalog, fingerprint):
+        if self.holds(catalog, fingerprint):
             doing(f"{strategy.name} was fitted on this before: {fingerprint}")
             return self.find(catalog, fingerprint)
         doing(f"fitting {strategy.name}: {evidence.in_words}")
@@ -145,7 +145,7 @@ class ModelStore(dg.ConfigurableResource):
     ) -> Arrays:
         """What a strategy learns, as `fit_once`; nothing is kept of it."""
         fingerprint = fingerprint_of(strategy, settings, versions)
-        if not self.has(catalog, fingerprint):
+        if not self.holds(catalog, fingerprint):
             return _learn(strategy, settings, evidence)
         fit = self.find(catalog, fingerprint)
         return fit.model(strategy.name, settings.model_dump(mode="json")).learned

@@ -45,7 +45,7 @@ class TestRoundTrip:
     def test_arrays_of_several_types_do_not_disturb_each_other(self, tmp_path):
         arrays = {
             name: np.arange(odd, dtype=dtype)
-            for odd, (name, dtype) in zip((3, 5, 7, 9, 11), model_files.DTYPES.items(), strict=True)
+            for odd, (name, dtype) in enumerate(model_files.DTYPES.items(), start=3)
         }
         found = read_arrays(put(tmp_path, arrays=arrays))
         for name, array in arrays.items():
@@ -101,8 +101,8 @@ class TestDamaged:
             read_arrays(file.parent)
 
     def test_a_number_format_that_is_not_read(self, tmp_path):
-        folder = put(tmp_path, arrays={"weights": np.ones(2, np.float16)})
-        with pytest.raises(UserError, match=r"no whole file of arrays \('F16'\).*recsys run fits"):
+        folder = put(tmp_path, arrays={"weights": np.ones(2, np.int16)})
+        with pytest.raises(UserError, match=r"no whole file of arrays \('I16'\).*recsys run fits"):
             read_arrays(folder)
 
     def test_a_missing_file(self, tmp_path):

@@ -13,6 +13,8 @@ SMALL_CELLS = 1 << 24
 """A matrix of so many weights, 64 MiB, is kept whole."""
 MAX_KEPT = 1_400
 """Of a larger one, the weights of an item that are kept: those that speak most for it."""
+BYTES_OF_WEIGHT = 8
+"""Of a sparse weight in float32 with its place in int32."""
 LARGEST_HALF = 2.0**15
 """Below it float16 is exact to 11 bits; weights are kept as shares of it."""
 COLUMNS = 256
@@ -145,16 +147,23 @@ def whole(weights: np.ndarray, columns: np.ndarray, items: int) -> np.ndarray:
 
 
 def weight_arrays(weights: Weights, history_items: np.ndarray) -> Arrays:
-    """Item-item weights as arrays to keep: whole ones as they are, others in four bytes each.
+    """Item-item weights as arrays to keep.
 
-    Scaled by a power of two, so that the largest is as large as float16 holds: nothing is lost but
-    digits, and no small weight becomes 0.
+    Of many, each takes four bytes: they are scaled by a power of two, so that the largest is as
+    large as float16 holds. Nothing is lost but digits, and no small weight becomes 0.
     """
     arrays: Arrays = {"history_items": history_items.astype(np.int64)}
     if isinstance(weights, np.ndarray):
         return arrays | {"weights": weights}
     weights.sort_indices()
     items = weights.shape[1]
+    if weights.nnz * BYTES_OF_WEIGHT <= 4 * SMALL_CELLS:
+        return arrays | {
+            "weights": weights.data,
+            "weight_items": weights.indices,
+            "weight_starts": weights.indptr.astype(np.int64),
+            "items": np.array([items], dtype=np.int64),
+        }
     largest = float(np.abs(weights.data).max(initial=0))
     scale = 2.0 ** np.floor(np.log2(LARGEST_HALF / largest)) if largest else 1.0
     return arrays | {
@@ -172,10 +181,11 @@ def model_of(
     """The model of what `weight_arrays` made."""
     weights: Weights = arrays["weights"]
     if "weight_starts" in arrays:
-        values = weights.astype(np.float32)
-        values /= np.float32(arrays["scale"][0])
+        values = np.asarray(weights, dtype=np.float32)
+        if "scale" in arrays:
+            values = values / np.float32(arrays["scale"][0])
         weights = sparse.csr_matrix(
-            (values, arrays["weight_items"].astype(np.int32), arrays["weight_starts"]),
+            (values, arrays["weight_items"].astype(np.int32, copy=False), arrays["weight_starts"]),
             shape=(len(arrays["history_items"]), int(arrays["items"][0])),
         )
     return ItemWeightsModel(weights, arrays["history_items"], recency_power, prior)
