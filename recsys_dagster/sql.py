@@ -4,7 +4,11 @@ Asked when the YAML is read, and again when `${NAME}` is expanded: a variable ma
 """
 
 import re
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
 
 READING = ("select", "with", "values", "from", "table", "pivot", "unpivot", "describe", "summarize")
 """What a query may begin with; SQLite knows the first three."""
@@ -18,6 +22,21 @@ WRITES_IN_TEXT = re.compile(
 )
 """The same in a statement that DuckDB does not turn into JSON."""
 EXPECTED = "expected one query that only reads: SELECT, WITH … SELECT, FROM, VALUES or PIVOT"
+
+
+@cache
+def _database() -> "duckdb.DuckDBPyConnection":
+    import duckdb  # late: `steps/` read the catalog without it
+
+    return duckdb.connect()
+
+
+def in_memory() -> "duckdb.DuckDBPyConnection":
+    """A connection to the process's own database in memory, which takes no time to open.
+
+    Tables and views that it makes must be temporary: only these are its own.
+    """
+    return _database().cursor()
 
 
 def quoted(name: str) -> str:
@@ -78,7 +97,7 @@ def _writing(statement: Any, query: str, word: str) -> str | None:
     import duckdb
 
     if statement.type == duckdb.StatementType.SELECT:
-        with duckdb.connect() as connection:
+        with in_memory() as connection:
             serialized = connection.execute("select json_serialize_sql($1::varchar)", [query])
             ((tree,),) = serialized.fetchall()
         writes = WRITES_IN_TREE.search(tree)

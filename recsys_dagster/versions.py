@@ -4,13 +4,13 @@ import hashlib
 import json
 from functools import cache
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.code_digest import WHOLE, code_digest, names_of
 from recsys_dagster.schemas import TABLES
+from recsys_dagster.sql import in_memory
 
 WRITTEN_BY = ("recsys_dagster.resources.warehouse", "WarehouseIOManager")
 """What writes every table, and reads the inputs of what makes it."""
@@ -123,7 +123,7 @@ def content_digest(rows: pa.Table, *, ordered: bool = True) -> str:
     table = rows.select(named).replace_schema_metadata()
     if ordered or not named:
         table = table.append_column(PLACE, pa.array(np.arange(table.num_rows)))
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register("content", table)
         found = connection.execute("select count(*), sum(hash(content)) from content").fetchall()
     return digest(str(found), *(f"{field.name} {field.type}" for field in table.schema))

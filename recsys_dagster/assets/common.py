@@ -106,7 +106,11 @@ def table_assets(
 
     def compute(context: dg.AssetExecutionContext, **given: Any) -> Iterator[Any]:
         warehouse: Warehouse = context.resources.recsys_warehouse
-        require_passed(context.run, warehouse, catalog, next(iter(described)), given, guarded_by)
+        with warehouse.held_open(catalog.name):
+            require_passed(
+                context.run, warehouse, catalog, next(iter(described)), given, guarded_by
+            )
+            comments = [warehouse.comment(catalog.name, table) for table in described]
         versions = {each: data_version(table) for each, table in sorted(given.items())}
         arguments = given | {each: getattr(context.resources, each) for each in resources}
         if config is not None:
@@ -117,7 +121,6 @@ def table_assets(
             *(f"{each} {version}" for each, version in versions.items()),
             also_made_with(arguments) if also_made_with else "",
         )
-        comments = [warehouse.comment(catalog.name, table) for table in described]
         if all(comment.get(MADE_FROM) == made_from for comment in comments):
             context.log.info("left as it is: nothing that it is made from has changed")
             for table, comment in zip(described, comments, strict=True):

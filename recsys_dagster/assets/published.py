@@ -169,7 +169,8 @@ def published(
 
 def out_of_date(recsys_warehouse: Warehouse, catalog: Catalog) -> list[Objection]:
     """What is not made of the other tables as they are now, or with other settings or code."""
-    memories = {table: recsys_warehouse.comment(catalog.name, table) for table in RESTS_ON}
+    with recsys_warehouse.held_open(catalog.name):
+        memories = {table: recsys_warehouse.comment(catalog.name, table) for table in RESTS_ON}
     found = []
     for table in RESTS_ON[RESTS_ON.index("users") :]:
         memory = memories[table]

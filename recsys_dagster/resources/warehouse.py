@@ -83,6 +83,21 @@ class Warehouse(dg.ConfigurableResource):
         finally:
             connection.close()
 
+    @contextmanager
+    def held_open(self, catalog: str) -> Generator[None]:
+        """Keep the catalog's file open, without making it: connections within are made at once.
+
+        Opening and closing takes DuckDB longer than most of what is asked of it.
+
+        Raises:
+            UserError: as `connect` does.
+        """
+        if not self.path(catalog).exists():
+            yield
+            return
+        with self.connect(catalog):
+            yield
+
     def require_free(self, catalog: str) -> None:
         """Fail at once, without the patience of `connect`, where another process is in the file.
 

@@ -10,9 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from recsys_dagster.errors import UserError, nearest
+from recsys_dagster.sql import in_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -312,11 +311,11 @@ class Snapshot:
         ]
 
     def _query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        with duckdb.connect() as connection:
+        with in_memory() as connection:
             return connection.execute(sql, parameters | self._paths(sql)).fetchall()
 
     def _columns(self, sql: str) -> dict[str, Any]:
-        with duckdb.connect() as connection:
+        with in_memory() as connection:
             return connection.execute(sql, self._paths(sql)).fetchnumpy()
 
     def _paths(self, sql: str) -> dict[str, str]:

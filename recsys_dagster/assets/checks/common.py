@@ -123,20 +123,24 @@ class TableChecks:
             recsys_snapshots: SnapshotStore,
         ) -> Iterator[dg.AssetCheckResult]:
             selected = {chosen.name for chosen in context.selected_asset_check_keys}
-            # Taken before looking: a table replaced meanwhile must not count as looked at.
-            versions = {
-                name: looked_at(recsys_warehouse, catalog, (self.table, *gate[name]))
-                for name in selected & gate.keys()
-            }
-            for name, found in self.look(
-                Checked(catalog, recsys_warehouse, recsys_snapshots)
-            ).items():
-                if name not in selected:
-                    continue
-                result = found._replace(asset_key=key, check_name=name)
-                if name in versions:
-                    result = _kept(context.run, recsys_warehouse, catalog, result, versions[name])
-                yield result
+            results = []
+            with recsys_warehouse.held_open(catalog.name):
+                # Taken before looking: a table replaced meanwhile must not count as looked at.
+                versions = {
+                    name: looked_at(recsys_warehouse, catalog, (self.table, *gate[name]))
+                    for name in selected & gate.keys()
+                }
+                checked = Checked(catalog, recsys_warehouse, recsys_snapshots)
+                for name, found in self.look(checked).items():
+                    if name not in selected:
+                        continue
+                    result = found._replace(asset_key=key, check_name=name)
+                    if name in versions:
+                        result = _kept(
+                            context.run, recsys_warehouse, catalog, result, versions[name]
+                        )
+                    results.append(result)
+            yield from results
 
         return checks
 
