@@ -45,7 +45,7 @@ METHODS = ("ease", "l3ae", "hybrid")
 MEASURED = (*METHODS, "gfcf")
 K = 20
 REPEATS = 3
-WEIGHTS = {"weights", "weight_items", "weight_starts", "items", "history_items"}
+WEIGHTS = {"weights", "rest", "scale", "weight_items", "weight_starts", "items", "history_items"}
 UNITS = {
     "model.mib": "MiB",
     "model.ndcg_kept_share": "of dense",
@@ -68,12 +68,15 @@ def dense_and_kept(
     yield "dense", dense
     weights, history = dense["weights"], dense["history_items"]
     columns = np.arange(evidence.items)
+    X = evidence.behaviour.positives[:, history]
+    counts = np.bincount(X.indices, minlength=len(history))
     others = {name: array for name, array in dense.items() if name not in WEIGHTS}
-    kept = item_weights.kept(weights, columns, evidence.items)
-    yield "kept", item_weights.weight_arrays(kept, history) | others
+    yield "kept", item_weights.kept_arrays(weights, columns, evidence.items, history, X) | others
     for number in sweep:
-        largest = item_weights.largest_of_items(weights, columns, evidence.items, number)
-        yield f"largest {number}", item_weights.weight_arrays(largest, history) | others
+        largest, rest = item_weights.largest_of_items(
+            weights, columns, evidence.items, number, counts
+        )
+        yield f"largest {number}", item_weights.weight_arrays(largest, history, rest) | others
 
 
 def measure(

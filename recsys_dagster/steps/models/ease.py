@@ -22,9 +22,8 @@ from recsys_dagster.steps.models.base import (
 from recsys_dagster.steps.models.gram import regularised_gram_inverse
 from recsys_dagster.steps.models.item_weights import (
     ItemWeightsModel,
-    kept,
+    kept_arrays,
     model_of,
-    weight_arrays,
 )
 
 Regularisation = Annotated[
@@ -59,12 +58,11 @@ def learn(evidence: Evidence, settings: EaseSettings) -> Arrays:
     positives = evidence.behaviour.positives
     items = positives.shape[1]
     liked = np.flatnonzero(np.bincount(positives.indices, minlength=items))
-    inverse = regularised_gram_inverse(
-        positives[:, liked], settings.regularisation, settings.dropout
-    )
+    X = positives[:, liked]
+    inverse = regularised_gram_inverse(X, settings.regularisation, settings.dropout)
     inverse /= -np.diag(inverse).copy()
     np.fill_diagonal(inverse, 0)
-    return weight_arrays(kept(inverse, liked, items), liked)
+    return kept_arrays(inverse, liked, items, liked, X)
 
 
 def load(arrays: Arrays, settings: EaseSettings) -> ItemWeightsModel:

@@ -22,9 +22,8 @@ from recsys_dagster.steps.models.ease import Dropout, Regularisation
 from recsys_dagster.steps.models.gfcf import gfcf_weights
 from recsys_dagster.steps.models.item_weights import (
     ItemWeightsModel,
-    kept,
+    kept_arrays,
     model_of,
-    weight_arrays,
 )
 from recsys_dagster.steps.models.l3ae import (
     ItemWeighting,
@@ -78,7 +77,8 @@ def learn(evidence: Evidence, settings: HybridSettings) -> Arrays:
         behaviour.positives, evidence.item_vectors, behaviour.cold, settings
     )
     items = np.arange(len(behaviour.cold))
-    return weight_arrays(kept(weights, items, len(items)), warm) | {
+    X = behaviour.positives[:, warm]
+    return kept_arrays(weights, items, len(items), warm, X) | {
         "popularity": popularity(behaviour.positives)
     }
 

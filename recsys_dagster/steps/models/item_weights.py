@@ -11,7 +11,7 @@ from recsys_dagster.steps.models.base import NOT_RANKED, Arrays, UserBlock
 Weights = np.ndarray | sparse.csr_matrix
 SMALL_CELLS = 1 << 24
 """A matrix of so many weights, 64 MiB, is kept whole."""
-MAX_KEPT = 1_400
+MAX_KEPT = 1_440
 """Of a larger one, the weights of an item that are kept: those that speak most for it."""
 BYTES_OF_WEIGHT = 8
 """Of a sparse weight in float32 with its place in int32."""
@@ -27,21 +27,24 @@ MIN_BATCH = 32
 
 @dataclass(frozen=True)
 class ItemWeightsModel:
-    """Scores x·B.
+    """Scores x·B, with B = W + 1·restᵀ.
 
     Attributes:
-        weights: B, float32 (h × items), dense or csr; B_ji is what history item j says of i.
+        weights: W, float32 (h × items), dense or csr; B_ji is what history item j says of i.
         history_items: int64 (h,), the items that the rows of B stand for; a history's other items
             say nothing.
         recency_power: x is recency ** recency_power; 0 counts all of a history alike.
         prior: float32 (items,), what is said of an item before any history; it is divided by the
             cube of the number of a user's positives. None says nothing.
+        rest: float32 (items,), what every history item says of an item alike, beside W; None where
+            nothing was left out of W.
     """
 
     weights: Weights
     history_items: np.ndarray
     recency_power: float = 0.0
     prior: np.ndarray | None = None
+    rest: np.ndarray | None = None
 
     def score(self, block: UserBlock) -> np.ndarray:
         """x·B + prior / n³.
@@ -54,6 +57,8 @@ class ItemWeightsModel:
         # Sparse times dense is the faster product, and adds up in the same order.
         products = histories @ (self._dense if many else self.weights)
         scores = products if isinstance(products, np.ndarray) else products.toarray()
+        if self.rest is not None and not many:
+            scores += np.asarray(histories.sum(axis=1), dtype=np.float32) * self.rest
         if self.prior is None:
             # By bits and without asking for each: zeros come at random, which a mask is slow for.
             bits = scores.view(np.uint32)
@@ -65,7 +70,12 @@ class ItemWeightsModel:
 
     @cached_property
     def _dense(self) -> np.ndarray:
-        return self.weights if isinstance(self.weights, np.ndarray) else self.weights.toarray()
+        if isinstance(self.weights, np.ndarray):
+            return self.weights
+        dense = self.weights.toarray()
+        if self.rest is not None:
+            dense += self.rest
+        return dense
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """x_j·B_ji for history items j."""
@@ -87,11 +97,39 @@ class ItemWeightsModel:
             return self.weights[rows, columns]
         # SciPy goes through all of a matrix before it picks from it: for one history, its own rows.
         own, place = np.unique(rows, return_inverse=True)
-        return np.asarray(self.weights[own][place, columns]).ravel()
+        found = np.asarray(self.weights[own][place, columns]).ravel()
+        return found if self.rest is None else found + self.rest[columns]
 
 
-def kept(weights: np.ndarray, columns: np.ndarray, items: int) -> Weights:
+def kept_arrays(
+    weights: np.ndarray,
+    columns: np.ndarray,
+    items: int,
+    history_items: np.ndarray,
+    positives: sparse.csr_matrix,
+) -> Arrays:
     """What is kept of item-item weights: all where they are few, else the largest of each item.
+
+    Args:
+        weights: float32 (h × c), dense.
+        columns: int64 (c,), the items that its columns stand for.
+        items: how many items there are; the others have no weights.
+        history_items: int64 (h,), the items that its rows stand for.
+        positives: X, csr (users × h), of ones.
+    """
+    if len(weights) * items <= SMALL_CELLS:
+        return weight_arrays(whole(weights, columns, items), history_items)
+    counts = np.bincount(positives.indices, minlength=len(weights))
+    largest, rest = largest_of_items(weights, columns, items, MAX_KEPT, counts)
+    return weight_arrays(largest, history_items, rest)
+
+
+def largest_of_items(
+    weights: np.ndarray, columns: np.ndarray, items: int, number: int, counts: np.ndarray
+) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """The largest weights of each item, and the mean of its others, which stands for them.
+
+    The mean over histories: what the others say of an item is left as it is on the whole.
 
     The largest and not the largest by size: with large negative weights kept and small positive
     ones gone, what speaks against an item would outweigh what speaks for it.
@@ -100,41 +138,31 @@ def kept(weights: np.ndarray, columns: np.ndarray, items: int) -> Weights:
         weights: float32 (h × c), dense.
         columns: int64 (c,), the items that its columns stand for.
         items: how many items there are; the others have no weights.
-
-    Returns:
-        float32 (h × items), dense, or csr without zeros.
-    """
-    if len(weights) * items <= SMALL_CELLS:
-        return whole(weights, columns, items)
-    return largest_of_items(weights, columns, items, MAX_KEPT)
-
-
-def largest_of_items(
-    weights: np.ndarray, columns: np.ndarray, items: int, number: int
-) -> sparse.csr_matrix:
-    """The largest weights of each item.
-
-    Args:
-        weights: float32 (h × c), dense.
-        columns: int64 (c,), the items that its columns stand for.
-        items: how many items there are; the others have no weights.
         number: how many of each item, at least 1.
+        counts: int64 (h,), how many histories have each history item.
 
     Returns:
-        float32 csr (h × items) without zeros.
+        W and rest with W + 1·restᵀ the weights, but for those left out: float32 csr (h × items)
+        without zeros, and float32 (items,).
     """
     values, rows, own = [], [], []
+    rest = np.zeros(items, dtype=np.float32)
     for start in range(0, len(columns), COLUMNS):
         block = np.ascontiguousarray(weights[:, start : start + COLUMNS].T)
         of_item = min(number, block.shape[1])
         largest = np.argpartition(-block, of_item - 1, axis=1)[:, :of_item]
-        found = np.take_along_axis(block, largest, axis=1).ravel()
+        found = np.take_along_axis(block, largest, axis=1)
+        said = block @ counts - (found * counts[largest]).sum(axis=1)
+        others = counts.sum() - counts[largest].sum(axis=1)
+        of_block = columns[start : start + COLUMNS]
+        rest[of_block] = np.divide(said, others, out=np.zeros(len(block)), where=others > 0)
+        found = (found - rest[of_block, None]).ravel()
         values.append(found[found != 0])
         rows.append(largest.ravel()[found != 0].astype(np.int32))
-        of_block = np.repeat(columns[start : start + COLUMNS].astype(np.int32), of_item)
-        own.append(of_block[found != 0])
+        own.append(np.repeat(of_block.astype(np.int32), of_item)[found != 0])
     places = (np.concatenate(rows), np.concatenate(own))
-    return sparse.csr_matrix((np.concatenate(values), places), shape=(len(weights), items))
+    shape = (len(weights), items)
+    return sparse.csr_matrix((np.concatenate(values), places), shape=shape), rest
 
 
 def whole(weights: np.ndarray, columns: np.ndarray, items: int) -> np.ndarray:
@@ -146,13 +174,17 @@ def whole(weights: np.ndarray, columns: np.ndarray, items: int) -> np.ndarray:
     return widened
 
 
-def weight_arrays(weights: Weights, history_items: np.ndarray) -> Arrays:
+def weight_arrays(
+    weights: Weights, history_items: np.ndarray, rest: np.ndarray | None = None
+) -> Arrays:
     """Item-item weights as arrays to keep.
 
     Of many, each takes four bytes: they are scaled by a power of two, so that the largest is as
     large as float16 holds. Nothing is lost but digits, and no small weight becomes 0.
     """
     arrays: Arrays = {"history_items": history_items.astype(np.int64)}
+    if rest is not None:
+        arrays["rest"] = rest
     if isinstance(weights, np.ndarray):
         return arrays | {"weights": weights}
     weights.sort_indices()
@@ -188,4 +220,6 @@ def model_of(
             (values, arrays["weight_items"].astype(np.int32, copy=False), arrays["weight_starts"]),
             shape=(len(arrays["history_items"]), int(arrays["items"][0])),
         )
-    return ItemWeightsModel(weights, arrays["history_items"], recency_power, prior)
+    return ItemWeightsModel(
+        weights, arrays["history_items"], recency_power, prior, arrays.get("rest")
+    )

@@ -26,9 +26,8 @@ from recsys_dagster.steps.models.gram import regularised_gram_inverse
 from recsys_dagster.steps.models.inverse import regularised_inverse
 from recsys_dagster.steps.models.item_weights import (
     ItemWeightsModel,
-    kept,
+    kept_arrays,
     model_of,
-    weight_arrays,
 )
 from recsys_dagster.steps.models.weighting import weighted
 
@@ -68,8 +67,9 @@ def learn(evidence: Evidence, settings: L3aeSettings) -> Arrays:
     """L3AE of the items people know: cold ones have no weights."""
     behaviour = evidence.behaviour
     warm = np.flatnonzero(~behaviour.cold)
+    X = behaviour.positives[:, warm]
     learned = l3ae_weights(
-        behaviour.positives[:, warm],
+        X,
         evidence.item_vectors[warm],
         regularisation=settings.regularisation,
         semantic_weight=settings.semantic_share * settings.regularisation,
@@ -78,7 +78,7 @@ def learn(evidence: Evidence, settings: L3aeSettings) -> Arrays:
         user_weighting=settings.user_weighting,
         item_weighting=settings.item_weighting,
     )
-    return weight_arrays(kept(learned, warm, len(behaviour.cold)), warm)
+    return kept_arrays(learned, warm, len(behaviour.cold), warm, X)
 
 
 def load(arrays: Arrays, settings: L3aeSettings) -> ItemWeightsModel:

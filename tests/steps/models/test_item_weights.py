@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import block_of, contributions, csr
 from scipy import sparse
@@ -57,11 +57,44 @@ def test_contributions_are_the_same_of_dense_and_of_sparse_weights(seed, users, 
 
 def test_the_largest_weights_of_each_item_are_kept_with_their_signs():
     weights = np.array([[0.0, -5.0], [2.0, -1.0], [1.0, 3.0]], dtype=np.float32)
-    kept = largest_of_items(weights, np.array([0, 2]), items=4, number=2)
-    assert kept.toarray().tolist() == [[0, 0, 0, 0], [2, 0, -1, 0], [1, 0, 3, 0]]
+    kept, rest = largest_of_items(
+        weights, np.array([0, 2]), items=4, number=2, counts=np.array([3, 1, 1])
+    )
+    assert rest.tolist() == [0, 0, -5, 0]
+    assert (kept.toarray() + rest).tolist() == [[0, 0, -5, 0], [2, 0, -1, 0], [1, 0, 3, 0]]
 
 
 def test_as_many_as_there_are_is_all_of_them():
     weights = np.array([[0.0, 1.0], [-2.0, 0.0]], dtype=np.float32)
-    kept = largest_of_items(weights, np.array([0, 1]), items=2, number=9)
+    kept, rest = largest_of_items(
+        weights, np.array([0, 1]), items=2, number=9, counts=np.ones(2, int)
+    )
     assert kept.toarray().tolist() == weights.tolist()
+    assert rest.tolist() == [0, 0]
+
+
+@given(seed=st.integers(0, 999), users=st.integers(1, 50), number=st.integers(1, 9))
+@settings(max_examples=40)
+def test_what_is_left_out_stands_as_its_mean_for_few_users_as_for_many(seed, users, number):
+    random = np.random.default_rng(seed)
+    dense = random.normal(size=(7, 7)).astype(np.float32)
+    counts = random.integers(1, 9, 7)
+    meant = dense.copy()
+    for column in meant.T:
+        left_out = np.argsort(-column)[number:]
+        if len(left_out):
+            column[left_out] = np.average(column[left_out], weights=counts[left_out])
+    everything = np.arange(7)
+    largest, rest = largest_of_items(dense, everything, 7, number, counts)
+    liked = sparse.csr_matrix((random.random((users, 7)) < 0.5).astype(np.float32))
+    block = UserBlock(liked, liked, liked, liked)
+    rows, asked = np.arange(users), random.integers(0, 7, users)
+    found = ItemWeightsModel(largest, everything, rest=rest)
+    expected = ItemWeightsModel(meant, everything)
+    np.testing.assert_allclose(found.score(block), expected.score(block), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found.contributions(block, rows, asked),
+        expected.contributions(block, rows, asked),
+        rtol=1e-4,
+        atol=1e-5,
+    )
