@@ -314,11 +314,14 @@ class TestSettings:
             ("similar_items", "dot"),
             ("ease", "cosine"),
             ("hybrid", "euclidean"),
+            ("neural", "cosine"),
         ],
     )
     def test_every_strategy_and_similarity_publishes(self, tiny, strategy, similarity):
         place = tiny(
-            strategy=strategy, similarity=similarity, models={"ease": {"regularisation": 1}}
+            strategy=strategy,
+            similarity=similarity,
+            models={"ease": {"regularisation": 1}, "neural": {"epochs": 50, "width": 8}},
         )
         result = place.run("tiny")
         assert result.success

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import pandas as pd
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.machine import available_bytes, peak_bytes
+from recsys_dagster.resources.training import Training, device
 from recsys_dagster.snapshots.model_files import read_arrays, read_manifest, write_model
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitting import learned_with
 from recsys_dagster.steps.models.kept import KeptModel
 from recsys_dagster.steps.models.memory import learned_items, require_memory
+from recsys_dagster.steps.models.trainer import Trainer
 from recsys_dagster.versions import digest
 
 
@@ -105,7 +107,9 @@ class ModelStore(dg.ConfigurableResource):
             return self.find(catalog, fingerprint)
         doing(f"fitting {strategy.name}: {evidence.in_words}")
         began = time.monotonic()
-        kept = KeptModel.of(strategy, settings, _learn(strategy, settings, evidence), evidence)
+        training = Training(self.home(catalog), fingerprint, doing)
+        learned = _learn(strategy, settings, replace(evidence, trainer=training.trainer))
+        kept = KeptModel.of(strategy, settings, learned, evidence)
         seconds = time.monotonic() - began
         newest = evidence.behaviour.newest
         write_model(
@@ -128,6 +132,7 @@ class ModelStore(dg.ConfigurableResource):
                 "made_at": pd.Timestamp.now("UTC").isoformat(),
             },
         )
+        training.end()
         return self.find(catalog, fingerprint)
 
     def forget(self, catalog: str, fingerprints: Iterable[str]) -> None:
@@ -146,7 +151,9 @@ class ModelStore(dg.ConfigurableResource):
         """What a strategy learns, as `fit_once`; nothing is kept of it."""
         fingerprint = fingerprint_of(strategy, settings, versions)
         if not self.holds(catalog, fingerprint):
-            return _learn(strategy, settings, evidence)
+            began = time.monotonic()
+            clock = Trainer(device, lambda: time.monotonic() - began)
+            return _learn(strategy, settings, replace(evidence, trainer=clock))
         fit = self.find(catalog, fingerprint)
         return fit.model(strategy.name, settings.model_dump(mode="json")).learned
 

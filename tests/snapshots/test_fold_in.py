@@ -111,7 +111,11 @@ def published(folder, strategy, interactions, rules, **catalog) -> Snapshot:
             "rules": rules,
             "matrix_width": 3,
             "list_length": LENGTH,
-            "models": {"als": {"factors": 4}, "recent": {"days": 20}},
+            "models": {
+                "als": {"factors": 4},
+                "recent": {"days": 20},
+                "neural": {"epochs": 3, "width": 4},
+            },
             **catalog,
         }
     )

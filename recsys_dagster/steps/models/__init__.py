@@ -13,6 +13,7 @@ from recsys_dagster.steps.models import (
     hybrid,
     item_knn,
     l3ae,
+    neural,
     popular,
     recent,
     similar_items,
@@ -32,6 +33,7 @@ STRATEGIES: dict[str, Strategy[Any]] = {
         gfcf,
         als,
         hybrid,
+        neural,
     )
 }
 SEARCHED = tuple(name for name, strategy in STRATEGIES.items() if strategy.searched)

@@ -4,7 +4,7 @@ A model scores every item for a block of users, and says which part of a history
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy import sparse
 
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.steps.models.behaviour import Behaviour, ones
+from recsys_dagster.steps.models.trainer import Trainer
 from recsys_dagster.steps.similarity.nearest import Space
 
 NOT_RANKED = np.float32(-np.inf)
@@ -68,12 +69,14 @@ class Evidence:
         space: where vectors are compared.
         item_neighbours: gives float32 csr (items × items), row j the similarities of j's
             neighbours; only strategies that need them ask.
+        trainer: what strategies that are trained by gradient have of the machine.
     """
 
     behaviour: Behaviour
     item_vectors: np.ndarray
     space: Space
     item_neighbours: Callable[[], sparse.csr_matrix]
+    trainer: Trainer = field(default_factory=Trainer)
 
     @property
     def items(self) -> int:

@@ -53,12 +53,7 @@ class ItemWeightsModel:
         item that nothing in a history speaks of.
         """
         histories = block.discounted(self.recency_power)[:, self.history_items]
-        many = histories.shape[0] >= MIN_BATCH and np.prod(self.weights.shape) <= MAX_DENSE_CELLS
-        # Sparse times dense is the faster product, and adds up in the same order.
-        products = histories @ (self._dense if many else self.weights)
-        scores = products if isinstance(products, np.ndarray) else products.toarray()
-        if self.rest is not None and not many:
-            scores += np.asarray(histories.sum(axis=1), dtype=np.float32) * self.rest
+        scores = self.times(histories)
         if self.prior is None:
             # By bits and without asking for each: zeros come at random, which a mask is slow for.
             bits = scores.view(np.uint32)
@@ -67,6 +62,22 @@ class ItemWeightsModel:
             scores += self.prior / np.maximum(block.lengths, 1).astype(np.float32)[:, None] ** 3
             scores[np.diff(histories.indptr) == 0] = NOT_RANKED
         return scores
+
+    def times(self, histories: sparse.csr_matrix | np.ndarray) -> np.ndarray:
+        """x·B, float32 (b × items).
+
+        Args:
+            histories: x, float32 (b × h).
+        """
+        if histories.shape[0] >= MIN_BATCH and np.prod(self.weights.shape) <= MAX_DENSE_CELLS:
+            # Sparse times dense is the faster product, and adds up in the same order.
+            return histories @ self._dense
+        products = histories @ self.weights
+        if not isinstance(products, np.ndarray):
+            products = products.toarray()
+        if self.rest is not None:
+            products += np.asarray(histories.sum(axis=1), np.float32).reshape(-1, 1) * self.rest
+        return products
 
     @cached_property
     def _dense(self) -> np.ndarray:
@@ -87,11 +98,11 @@ class ItemWeightsModel:
         known = history >= 0
         parts = np.zeros(len(history), dtype=np.float32)
         if known.any():
-            parts[known] = self._weights_of(history[known], items[known])
+            parts[known] = self.weights_of(history[known], items[known])
             parts *= block.discounted(self.recency_power).data[entries]
         return parts
 
-    def _weights_of(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def weights_of(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Single weights, float32 (e,): those at rows int64 (e,) and columns int64 (e,), e > 0."""
         if isinstance(self.weights, np.ndarray):
             return self.weights[rows, columns]

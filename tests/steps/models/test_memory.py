@@ -55,7 +55,7 @@ def test_a_fit_takes_the_memory_it_states(monkeypatch, strategy, cold_items):
     assert least * stated < peak < 1.25 * stated
 
 
-@pytest.mark.parametrize("strategy", ["ease", "l3ae", "gfcf", "hybrid"])
+@pytest.mark.parametrize("strategy", ["ease", "l3ae", "gfcf", "hybrid", "neural"])
 def test_a_fit_without_the_memory_is_refused_with_the_ways_out(strategy):
     evidence = evidence_of(histories(20, 10, density=0.9))
     learned, needed = learned_items(STRATEGIES[strategy], evidence), 4 * 9 * (9 + 10)
@@ -81,6 +81,8 @@ def test_where_the_system_does_not_tell_nothing_is_refused():
     require_memory("ease", 10**9, 10**9, None)
 
 
-@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in DENSE])
+@pytest.mark.parametrize(
+    "strategy", [name for name, own in STRATEGIES.items() if own.dense_over is None]
+)
 def test_what_learns_no_dense_matrix_is_asked_for_nothing(strategy):
     assert learned_items(STRATEGIES[strategy], evidence_of(histories(20, 10))) == 0

@@ -1,0 +1,289 @@
+"""neural: a denoising autoencoder over items, with the graph of what goes together inside."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import numpy as np
+from pydantic import Field
+from scipy import sparse
+from scipy.sparse.linalg import eigsh
+
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.base import NOT_RANKED, POSITIVES, Arrays, Evidence, Strategy
+from recsys_dagster.steps.models.denoiser import (
+    CHANNELS,
+    UNITS,
+    DenoiserModel,
+    denoised,
+    smoothed_by,
+)
+from recsys_dagster.steps.models.gram import gram
+from recsys_dagster.steps.models.item_weights import ItemWeightsModel, kept_arrays, model_of
+from recsys_dagster.steps.models.training import Plan, train
+from recsys_dagster.steps.similarity.ranking import top_n
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH_USERS = 100
+VALIDATION_USERS = 1_000
+HIDDEN_SHARE = 0.2
+"""Of the histories of validation users: hidden from training, and asked for."""
+MIN_HISTORY = 5
+"""Positives of a validation user."""
+VALIDATION_PLACES = 20
+VALIDATE_EVERY = 300
+PATIENCE = 20
+POWER_ITERATIONS = 4
+TINY = 1e-12
+GRAPH = "graph."
+
+
+class NeuralSettings(Settings):
+    """How large the network is, and how long it is trained."""
+
+    minutes: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        default=10.0, description="training ends after so long, where it has not ended by itself"
+    )
+    width: Annotated[int, Field(gt=0, le=4096)] = Field(
+        default=200, description="numbers of an item's learned vector"
+    )
+    steps: Annotated[int, Field(gt=0, le=20)] = Field(
+        default=3, description="in how many steps a smoothed history is taken back"
+    )
+    smoothing: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=1.5, description="how far the last step smooths over the item-item graph"
+    )
+    hidden_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.5, description="share of a history that is hidden at each pass"
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(default=0.001, description="of Adam")
+    epochs: Annotated[int, Field(gt=0, le=100_000)] = Field(
+        default=1_000, description="passes over all histories, at the most"
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31)] = Field(
+        default=0, description="of all chance: another seed gives another model, as good"
+    )
+
+
+def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
+    """Train on all histories but what is hidden of some; keep what finds most of the hidden.
+
+    Items without a positive pair are not learned of.
+    """
+    positives = evidence.behaviour.positives
+    columns = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
+    items = len(columns)
+    X = positives[:, columns]
+    A = graph_of(X)
+    first = first_parts(A, settings)
+    kept = kept_arrays(A, np.arange(items), items, np.arange(items), X)
+    del A
+    fixed = {f"{GRAPH}{name}": array for name, array in kept.items()} | {"columns": columns}
+    visible, hidden = hold_back(X, settings.seed)
+    asked = np.flatnonzero(np.diff(hidden.indptr))
+    learners = np.flatnonzero(np.diff(visible.indptr))
+    graph = model_of(kept)
+
+    def validate(parts: Arrays) -> float:
+        if not len(asked):
+            return float("nan")
+        model = DenoiserModel(graph, parts, settings.smoothing, np.arange(items))
+        return ndcg_of(model.score_histories(visible[asked]), visible[asked], hidden[asked])
+
+    best, curve = train(
+        first,
+        lambda number: batch_of(visible, learners, number, settings),
+        _loss(graph, settings, evidence.trainer.device()),
+        validate,
+        Plan(
+            learning_rate=settings.learning_rate,
+            max_batches=settings.epochs * -(-len(learners) // BATCH_USERS),
+            max_seconds=60 * settings.minutes,
+            validate_every=VALIDATE_EVERY,
+            patience=PATIENCE,
+        ),
+        evidence.trainer,
+    )
+    return fixed | best | {"curve": curve}
+
+
+def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel:
+    """The model of graph and parameters."""
+    kept = {
+        name.removeprefix(GRAPH): array for name, array in arrays.items() if name.startswith(GRAPH)
+    }
+    return DenoiserModel(model_of(kept), arrays, settings.smoothing, arrays["columns"])
+
+
+def graph_of(positives: sparse.csr_matrix) -> np.ndarray:
+    """A = RᵀR / λ with R = D_U^-¼ X D_I^-½ and λ its largest eigenvalue, float32 (n × n).
+
+    Histories of many items say less of each pair of theirs, and A keeps the mass of a signal.
+
+    Args:
+        positives: X, csr (users × n), each item with a pair.
+    """
+    of_user, of_item = (np.maximum(positives.sum(axis=axis), 1).A1 for axis in (1, 0))
+    R = sparse.csr_matrix(sparse.diags(of_user**-0.25) @ positives @ sparse.diags(of_item**-0.5))
+    A = gram(R.astype(np.float32))
+    if not len(A):
+        return A
+    largest, _ = eigsh(A, k=1, v0=np.ones(len(A))) if len(A) > 1 else (A[0], None)
+    A /= max(float(largest[0]), TINY)
+    return A
+
+
+def hold_back(
+    positives: sparse.csr_matrix, seed: int
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """What training sees, and what is hidden from it of some users: csr (users × n) each.
+
+    Args:
+        positives: X, csr (users × n).
+        seed: which users, at most 1,000 and a fifth of all with five positives, and which of
+            theirs.
+    """
+    generator = np.random.default_rng(seed)
+    lengths = np.diff(positives.indptr)
+    enough = np.flatnonzero(lengths >= MIN_HISTORY)
+    chosen = generator.permutation(enough)[: min(VALIDATION_USERS, len(enough) // 5)]
+    drawn = generator.random(positives.nnz) < HIDDEN_SHARE
+    drawn &= np.isin(np.repeat(np.arange(len(lengths)), lengths), chosen)
+    return _only(positives, ~drawn), _only(positives, drawn)
+
+
+def ndcg_of(scores: np.ndarray, visible: sparse.csr_matrix, hidden: sparse.csr_matrix) -> float:
+    """Mean NDCG@20 of lists without what is visible, float32 (users × n), for what is hidden."""
+    scores[np.repeat(np.arange(len(scores)), np.diff(visible.indptr)), visible.indices] = NOT_RANKED
+    ranked, _ = top_n(scores, VALIDATION_PLACES)
+    hits = np.take_along_axis(hidden.toarray() > 0, ranked, axis=1)
+    gains = 1 / np.log2(np.arange(2, ranked.shape[1] + 2))
+    wanted = np.minimum(np.diff(hidden.indptr), ranked.shape[1])
+    return float(np.mean(hits @ gains / np.cumsum(gains)[wanted - 1]))
+
+
+def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:
+    """The parameters that training begins with, float32.
+
+    Item vectors begin as the top eigenvectors of the graph, each as long as the root of its
+    eigenvalue asks for: what many epochs find first is there at once. All else, and what a graph
+    of fewer items leaves open, comes from Glorot's uniform distribution.
+
+    Args:
+        graph: A, float32 (n × n).
+        settings: of the strategy.
+    """
+    # Late: a code location is loaded for every run.
+    from sklearn.utils.extmath import randomized_svd
+
+    generator = np.random.default_rng(settings.seed)
+
+    def drawn(*shape: int) -> np.ndarray:
+        bound = np.sqrt(6 / (shape[0] + shape[-1]))
+        return generator.uniform(-bound, bound, shape).astype(np.float32)
+
+    items = drawn(len(graph), settings.width)
+    known = min(items.shape)
+    if known:
+        _, values, vectors = randomized_svd(
+            graph, known, n_iter=POWER_ITERATIONS, random_state=settings.seed
+        )
+        spectral = vectors.T * np.sqrt(values)
+        items[:, :known] = spectral * (items.std() / max(float(spectral.std()), TINY))
+    parts = {"items": items}
+    for name, channels in CHANNELS.items():
+        parts |= {
+            f"{name}_in": drawn(UNITS, channels),
+            f"{name}_bias": np.zeros((settings.steps, UNITS), dtype=np.float32),
+            f"{name}_out": drawn(UNITS, 1)[:, 0],
+            f"{name}_rest": np.zeros(1, dtype=np.float32),
+        }
+    return parts
+
+
+class Batch(NamedTuple):
+    """Some users' histories, each at a step.
+
+    Attributes:
+        whole: csr (b × n), what is to be found.
+        part: csr (b × n), what is left of it, scaled up by what is hidden.
+        steps: int64 (b,), from 0.
+    """
+
+    whole: sparse.csr_matrix
+    part: sparse.csr_matrix
+    steps: np.ndarray
+
+
+def batch_of(
+    visible: sparse.csr_matrix, learners: np.ndarray, number: int, settings: NeuralSettings
+) -> Batch:
+    """The batch of a number: users in an order of each pass's own.
+
+    Args:
+        visible: csr (users × n).
+        learners: int64, the users with a history in it.
+        number: from 0.
+        settings: of the strategy.
+    """
+    epoch, place = divmod(number, -(-len(learners) // BATCH_USERS))
+    order = np.random.default_rng([settings.seed, epoch]).permutation(learners)
+    whole = visible[order[place * BATCH_USERS : (place + 1) * BATCH_USERS]]
+    generator = np.random.default_rng([settings.seed, epoch, place])
+    kept = generator.random(whole.nnz) >= settings.hidden_share
+    part = _only(whole, kept)
+    part.data *= np.float32(1 / (1 - settings.hidden_share))
+    return Batch(whole, part, generator.integers(0, settings.steps, whole.shape[0]))
+
+
+def _only(matrix: sparse.csr_matrix, kept: np.ndarray) -> sparse.csr_matrix:
+    """The stored values of a matrix where `kept` says so, bool (nnz,)."""
+    ends = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], ends), shape=matrix.shape)
+
+
+def _loss(
+    graph: ItemWeightsModel, settings: NeuralSettings, device: str
+) -> "Callable[[Mapping[str, torch.Tensor], Batch], torch.Tensor]":
+    """Squared error over all items, summed: the mean over users."""
+    import torch  # late: whoever only reads lists has no use for it
+
+    A = torch.tensor(graph.times(np.eye(len(graph.history_items), dtype=np.float32)), device=device)
+
+    def sums(histories: sparse.csr_matrix, rows: torch.Tensor) -> torch.Tensor:
+        """Histories times rows, (b × n) @ (n × d)."""
+        return torch.nn.functional.embedding_bag(
+            torch.tensor(histories.indices, device=device, dtype=torch.int64),
+            rows,
+            torch.tensor(histories.indptr[:-1], device=device, dtype=torch.int64),
+            mode="sum",
+            per_sample_weights=torch.tensor(histories.data, device=device),
+        )
+
+    def loss(parts: Mapping[str, torch.Tensor], batch: Batch) -> torch.Tensor:
+        steps = torch.tensor(batch.steps, device=device)
+        whole = torch.tensor(batch.whole.toarray(), device=device)
+        part = torch.tensor(batch.part.toarray(), device=device)
+        shares = (settings.smoothing / settings.steps) * (steps[:, None] + 1)
+        signal = smoothed_by(shares, whole, sums(batch.whole, A))
+        code = sums(batch.part, parts["items"]) / part.sum(dim=1, keepdim=True).clamp(min=1)
+        found = denoised(
+            signal, part, code, sums(batch.part, A), parts, steps, torch.nn.functional.silu
+        )
+        return (whole - found).square().sum(dim=1).mean()
+
+    return loss
+
+
+STRATEGY = Strategy(
+    name="neural",
+    settings=NeuralSettings,
+    formula="a denoising autoencoder over items, trained: a history, smoothed over the graph of "
+    "what goes together, is taken back in steps by learned item vectors and a tiny network that "
+    "mixes their scores with the history and its neighbours (Zhu et al., 2024)",
+    columns=POSITIVES,
+    learn=learn,
+    load=load,
+    dense_over="positives",
+)

@@ -1,0 +1,45 @@
+"""What training needs of the machine that it runs on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation found.
+
+    Attributes:
+        batches: how many were learned from until then.
+        loss: mean of those since the validation before.
+        ndcg: mean NDCG@20 of the averaged parameters; NaN where nothing is held back.
+        best: whether no earlier one was as good.
+    """
+
+    batches: int
+    loss: float
+    ndcg: float
+    best: bool
+
+
+def _ignore(_: object) -> None: ...
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What training needs of the machine that it runs on; by itself one without a clock.
+
+    Attributes:
+        device: what torch computes on, cpu or cuda.
+        seconds: how long this training has taken, with what it took before it was cut off.
+        report: called with each validation.
+        resumed: the last checkpoint of this training; empty where there is none.
+        checkpoint: keeps what it is given, in the place of the last one.
+    """
+
+    device: Callable[[], str] = field(default=lambda: "cpu")
+    seconds: Callable[[], float] = field(default=lambda: 0.0)
+    report: Callable[[Validation], None] = _ignore
+    resumed: Mapping[str, np.ndarray] = field(default_factory=dict)
+    checkpoint: Callable[[Mapping[str, np.ndarray]], None] = _ignore
