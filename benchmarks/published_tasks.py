@@ -24,13 +24,13 @@ class Protocol:
     Attributes:
         folder: of the data.
         split: the file with user_id, item_id, split.
-        text: columns of the items that make their text.
+        text: columns of the items that make their text; none where there are ids alone.
         ks: places that count.
         metrics: what the published rows have.
         chosen_by: the metric on validation that settings are chosen by.
         mask_valid: whether validation is masked at test too.
         published: method → its figures, in the order of `metrics`.
-        aims: what is aimed at for hybrid, by metric.
+        aims: what is aimed at, by metric.
         in_order: whether the rows of each user come in the order of time.
     """
 
@@ -117,6 +117,37 @@ PROTOCOLS: dict[str, Protocol] = {
         {"recall@20": 0.202, "ndcg@20": 0.109},
     ),
 }
+IDS_ALONE = Protocol(
+    "rlmrec-yelp",
+    "interactions.parquet",
+    (),
+    (20,),
+    AT_20,
+    "ndcg@20",
+    False,
+    # From the repository flowingrain/DMRec-main.
+    {
+        "RLMRec-Con": (0.1230, 0.0776),
+        "Mult-VAE": (0.1189, 0.0751),
+        "L-DiffRec": (0.1177, 0.0745),
+        "CVGA": (0.1249, 0.0801),
+        "DMRec, its best": (0.1310, 0.0829),
+    },
+    {"recall@20": 0.1310, "ndcg@20": 0.0829},
+)
+PROTOCOLS["G"] = IDS_ALONE
+PROTOCOLS["H"] = replace(
+    IDS_ALONE,
+    folder="rlmrec-book",
+    published={
+        "RLMRec-Con": (0.1483, 0.0903),
+        "Mult-VAE": (0.1498, 0.0936),
+        "L-DiffRec": (0.1495, 0.0990),
+        "CVGA": (0.1522, 0.0960),
+        "DMRec, its best": (0.1652, 0.1044),
+    },
+    aims={"recall@20": 0.1692, "ndcg@20": 0.1192},
+)
 PROTOCOLS["cold"] = replace(PROTOCOLS["F"], aims={"recall@20": 0.203, "ndcg@20": 0.112})
 
 
@@ -144,8 +175,11 @@ class Task:
 def read_task(protocol: Protocol, data: Path, cache: Path) -> Task:
     """Read a split and the vectors of its items; these are kept in `cache`."""
     rows = pd.read_parquet(data / protocol.folder / protocol.split)
-    items = pd.read_parquet(data / protocol.folder / "items.parquet")
-    items = items[items["item_id"].isin(rows["item_id"])].sort_values("item_id")
+    if protocol.text:
+        items = pd.read_parquet(data / protocol.folder / "items.parquet")
+        items = items[items["item_id"].isin(rows["item_id"])].sort_values("item_id")
+    else:
+        items = pd.DataFrame({"item_id": sorted(rows["item_id"].unique())})
     ids, users = pd.Index(items["item_id"]), pd.Index(rows["user_id"].unique()).sort_values()
 
     places = (users.get_indexer(rows["user_id"]), ids.get_indexer(rows["item_id"]))
@@ -170,6 +204,8 @@ def read_task(protocol: Protocol, data: Path, cache: Path) -> Task:
 
 
 def _vectors(protocol: Protocol, items: pd.DataFrame, cache: Path) -> np.ndarray:
+    if not protocol.text:
+        return np.zeros((len(items), 1), dtype=np.float32)
     file = cache / f"{protocol.folder}.npy"
     if file.exists():
         return np.load(file)

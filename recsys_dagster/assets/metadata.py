@@ -248,6 +248,23 @@ def curve(y: np.ndarray, title: str, x_label: str, y_label: str) -> dg.MarkdownM
     return _picture(figure, title)
 
 
+def learning_curve(curve: np.ndarray) -> dg.MarkdownMetadataValue:
+    """How a training went.
+
+    Args:
+        curve: float64 (validations × 3): batches, loss and NDCG@20 of what was hidden.
+    """
+    figure, axes = _canvas("learning curve", "batches", "loss")
+    axes.plot(curve[:, 0], curve[:, 1], color=MUTED, label="loss")
+    if np.isfinite(curve[:, 2]).any():
+        ndcg = axes.twinx()
+        ndcg.plot(curve[:, 0], curve[:, 2], color=ACCENT, linewidth=2, label="NDCG@20, hidden")
+        ndcg.set_ylabel("NDCG@20 of what is hidden")
+        ndcg.axvline(curve[np.nanargmax(curve[:, 2]), 0], color=ACCENT, linewidth=0.5)
+    figure.legend(fontsize=7, frameon=False, loc="upper right")
+    return _picture(figure, "learning curve")
+
+
 def named_curves(
     lines: Mapping[str, Sequence[float] | np.ndarray], title: str, x_label: str, y_label: str
 ) -> dg.MarkdownMetadataValue:

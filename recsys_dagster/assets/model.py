@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import TABLE, data_version, table_assets
-from recsys_dagster.assets.metadata import column_lineage, rests_on
+from recsys_dagster.assets.metadata import column_lineage, learning_curve, rests_on
 from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
@@ -20,6 +20,7 @@ from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour, align
 from recsys_dagster.steps.models.fitting import tuned_of, tuned_settings, used_of
+from recsys_dagster.steps.models.trainer import CURVE, NO_CURVE
 from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.tables import to_sparse
 from recsys_dagster.versions import fit_version
@@ -86,6 +87,7 @@ def model(
         )
     used = used_of(tuned, catalog, strategy.name)
     about = fit.manifest
+    curve = fit.model(strategy.name, about["settings"]).learned.get(CURVE, NO_CURVE)
     row = dict(about) | {
         "settings": settings.model_dump_json(),
         "tuned": json.dumps(used),
@@ -105,6 +107,7 @@ def model(
             "peak_memory_bytes": about["peak_memory_bytes"],
             "folder": dg.MetadataValue.path(str(fit.folder)),
         }
+        | ({"learning_curve": learning_curve(curve)} if len(curve) else {})
         | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, {"fingerprint": list(strategy.columns)}),
     )

@@ -11,6 +11,7 @@ import pandas as pd
 
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.steps.models import STRATEGIES
+from recsys_dagster.steps.models.fitting import settings_of
 from recsys_dagster.steps.models.memory import GIB, fit_bytes, require_memory
 
 MEASURED_CORES = 2
@@ -117,8 +118,12 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
     if catalog.encoder.model != "tfidf" and not gpu:
         encoding = encoding_seconds(size, cores, catalog.encoder.max_length)
         parts.append(f"encoding {size.texts:,} texts {_time(encoding)}")
-    fitting = fitting_seconds(catalog.strategy, size, cores)
-    parts.append(f"{catalog.strategy} over {size.learned:,} items {_time(fitting)}")
+    bound: float | None = getattr(settings_of(catalog, catalog.strategy), "minutes", None)
+    if bound is None:
+        fitting, most = fitting_seconds(catalog.strategy, size, cores), ""
+    else:
+        fitting, most = 60 * bound, "at most "
+    parts.append(f"{catalog.strategy} over {size.learned:,} items {most}{_time(fitting)}")
     memory = ""
     if catalog.strategy in DENSE:
         memory = f" and {max(fit_bytes(size.learned, size.items) / GIB, MIN_SHOWN_GIB):.1f} GiB"

@@ -102,6 +102,12 @@ class TestEstimate:
             "On this machine: under a minute and 0.1 GiB: hybrid over 900 items under a minute."
         )
 
+    def test_what_is_trained_takes_no_longer_than_it_may(self):
+        own = catalog(encoder="tfidf", strategy="neural", models={"neural": {"minutes": 5}})
+        assert estimate(own, SMALL, 2, None, gpu=False) == (
+            "On this machine: about 5 minutes and 0.1 GiB: neural over 900 items at most 5 minutes."
+        )
+
     def test_what_a_run_would_refuse_is_refused_before(self):
         with pytest.raises(UserError, match=r"180,000 of 190,000 items, which needs 248\.1 GiB"):
             require_fit(catalog(), LARGE, GIB)

@@ -19,6 +19,7 @@ from recsys_dagster.steps.models.denoiser import (
 )
 from recsys_dagster.steps.models.gram import gram
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel, kept_arrays, model_of
+from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
 from recsys_dagster.steps.similarity.ranking import top_n
 
@@ -105,7 +106,7 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
         ),
         evidence.trainer,
     )
-    return fixed | best | {"curve": curve}
+    return fixed | best | {CURVE: curve}
 
 
 def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel:

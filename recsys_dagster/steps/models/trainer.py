@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+CURVE = "curve"
+"""The array that says how a training went, float64 (validations × 3): batches, loss, NDCG@20."""
+NO_CURVE = np.empty((0, 3))
+
 
 @dataclass(frozen=True)
 class Validation:

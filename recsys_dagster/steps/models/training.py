@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsys_dagster.steps.models.base import Arrays
-from recsys_dagster.steps.models.trainer import Trainer, Validation
+from recsys_dagster.steps.models.trainer import CURVE, Trainer, Validation
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 AVERAGE_DECAY = 0.998
 """Of the moving average of parameters, which is what is validated and kept: it stands for the
 falling learning rate that a training of unknown length cannot have."""
-CURVE = "curve"
 
 
 @dataclass(frozen=True)
