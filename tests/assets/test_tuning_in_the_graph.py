@@ -107,9 +107,9 @@ def test_a_search_knows_nothing_of_test(place, monkeypatch):
     seen = []
     learned = ModelStore.learned
 
-    def spy(self, catalog, strategy, settings, evidence, versions):
-        seen.append(evidence.behaviour)
-        return learned(self, catalog, strategy, settings, evidence, versions)
+    def spy(self, request):
+        seen.append(request.evidence.behaviour)
+        return learned(self, request)
 
     monkeypatch.setattr(ModelStore, "learned", spy)
     assert search(place, trials=2).success
