@@ -4,7 +4,8 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,10 +124,19 @@ def run_facts() -> tuple[Callable[..., set[str]], Callable[..., dict[str, Any]]]
     return materialised, figures
 
 
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def without_pictures() -> Iterator[None]:
     """Plots are drawn but not rendered: rendering is most of a tiny catalog's run."""
-    monkeypatch.setattr(metadata, "_picture", lambda _, title: dg.MetadataValue.md(title))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metadata, "_picture", lambda _, title: dg.MetadataValue.md(title))
+        yield
+
+
+@pytest.fixture
+def no_pictures() -> Iterator[None]:
+    """A test `without_pictures`."""
+    with without_pictures():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -251,8 +261,7 @@ def published_tiny(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """`tiny`, run once. Read it; copy it to change it."""
     place = _tiny_place(tmp_path_factory.mktemp("published") / "tiny")
     place.write_catalog("tiny", TINY_SETTINGS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metadata, "_picture", lambda _, title: dg.MetadataValue.md(title))
+    with without_pictures():
         assert place.run("tiny").success
     return place
 
@@ -267,6 +276,33 @@ def published(published_tiny: Place, tmp_path: Path, no_pictures: None) -> Calla
         return place
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shared(published_tiny: Place, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Place]:
+    """`shared(change, place, **settings)`: a copy of a place, `tiny` published where none is given,
+    that `change` was called with.
+
+    For what several tests begin with. Read it; copy it to change it.
+    """
+
+    def make(
+        change: Callable[[Place], None], place: Place = published_tiny, **settings: Any
+    ) -> Place:
+        place = place.copy(tmp_path_factory.mktemp("shared") / "tiny")
+        if settings:
+            place.write_catalog("tiny", TINY_SETTINGS | settings)
+        with without_pictures():
+            change(place)
+        return place
+
+    return make
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path, no_pictures: None) -> Callable[[Place], Place]:
+    """`copy_of(place)`: a copy of a shared place that a test may change."""
+    return lambda place: place.copy(tmp_path / "copy")
 
 
 @pytest.fixture(scope="session")

@@ -227,9 +227,8 @@ class TestAgain:
 
 
 class TestGate:
-    def test_a_failed_blocking_check_keeps_what_is_published(self, tiny, materialised):
-        place = tiny()
-        assert place.run("tiny").success
+    def test_a_failed_blocking_check_keeps_what_is_published(self, published, materialised):
+        place = published()
         before = current(place, "tiny")
         lines = (place.data / "items.csv").read_text().splitlines()
         lost = [lines[0], *("," + line.partition(",")[2] for line in lines[1:8]), *lines[8:]]
@@ -250,9 +249,10 @@ class TestGate:
         assert sorted(folders) == sorted([CURRENT, before.strip()])
         Snapshot.current(place.snapshots, "tiny").verify()
 
-    def test_a_failed_stage_keeps_its_old_table_and_what_is_published(self, tiny, materialised):
-        place = tiny()
-        assert place.run("tiny").success
+    def test_a_failed_stage_keeps_its_old_table_and_what_is_published(
+        self, published, materialised
+    ):
+        place = published()
         before = current(place, "tiny")
         (place.data / "items.csv").write_text("name_of_nothing\nx\n")
         result = place.run("tiny")

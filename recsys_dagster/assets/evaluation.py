@@ -20,7 +20,7 @@ from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.resources.model_store import ModelStore
+from recsys_dagster.resources.model_store import FitRequest, ModelStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION, MODEL
 from recsys_dagster.steps.evaluation.comparison import BASELINE, RULED, HeldBack, compare
@@ -91,15 +91,8 @@ def evaluation(
     with Narrator(context.log) as narrator:
 
         def learn(strategy: Strategy[Any], own: Settings, evidence: Evidence) -> Arrays:
-            fit = recsys_models.fit_once(
-                catalog.name,
-                strategy,
-                own,
-                evidence,
-                versions,
-                context.run.run_id,
-                narrator.doing,
-            )
+            request = FitRequest(catalog.name, strategy, own, evidence, versions)
+            fit = recsys_models.fit_once(request, context.run.run_id, narrator.doing)
             fingerprints[strategy.name] = fit.manifest["fingerprint"]
             return fit.model(strategy.name, own.model_dump(mode="json")).learned
 

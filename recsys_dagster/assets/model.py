@@ -13,7 +13,7 @@ from recsys_dagster.assets.metadata import column_lineage, learning_curve, rests
 from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
-from recsys_dagster.resources.model_store import ModelStore
+from recsys_dagster.resources.model_store import FitRequest, ModelStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import MODEL
 from recsys_dagster.steps.models import STRATEGIES
@@ -76,15 +76,10 @@ def model(
     }
     evidence = evidence_of(catalog, histories, item_embeddings, item_neighbours)
     with Narrator(context.log) as narrator:
-        fit = recsys_models.fit_once(
-            catalog.name,
-            strategy,
-            settings,
-            evidence,
-            versions | {"code": fit_version(catalog)},
-            context.run.run_id,
-            narrator.doing,
+        request = FitRequest(
+            catalog.name, strategy, settings, evidence, versions | {"code": fit_version(catalog)}
         )
+        fit = recsys_models.fit_once(request, context.run.run_id, narrator.doing)
     used = used_of(tuned, catalog, strategy.name)
     about = fit.manifest
     curve = fit.model(strategy.name, about["settings"]).learned.get(CURVE, NO_CURVE)

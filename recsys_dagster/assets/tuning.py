@@ -32,7 +32,7 @@ from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.resources.model_store import ModelStore
+from recsys_dagster.resources.model_store import FitRequest, ModelStore
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
     Warehouse,
@@ -93,7 +93,8 @@ def search(
     versions = train_versions(catalog, split, tables)
 
     def learn(strategy: Strategy[Any], settings: Settings, evidence: Evidence) -> Arrays:
-        return recsys_models.learned(catalog.name, strategy, settings, evidence, versions)
+        request = FitRequest(catalog.name, strategy, settings, evidence, versions)
+        return recsys_models.learned(request)
 
     with Narrator(context.log) as narrator:
         table = tune(

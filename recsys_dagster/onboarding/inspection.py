@@ -244,11 +244,11 @@ class _Inspector:
         if raw.empty:
             return
         by_setting = int(rejected["by_setting"].sum())
-        least = self._catalog.checks.accepted_share
+        min_share = self._catalog.checks.accepted_share
         key = TABLES[table].key
         found = [
             soundness.accepted_share(
-                table, len(raw), len(rejected) - by_setting, by_setting, least
+                table, len(raw), len(rejected) - by_setting, by_setting, min_share
             ),
             soundness.keys_unique(len(accepted), int(accepted.duplicated(list(key)).sum()), key),
             content,
@@ -317,14 +317,14 @@ class _Inspector:
         unknown = interactions.loc[is_unknown, "item_id"].value_counts().sort_index()
         if unknown.empty:
             return
-        least = self._catalog.checks.known_share
+        min_share = self._catalog.checks.known_share
         explanation = None
-        if 1 - is_unknown.mean() < least:
+        if 1 - is_unknown.mean() < min_share:
             explanation = explain_mismatch(
                 unknown, items["item_id"], none_matches=bool(is_unknown.all())
             )
         finding = soundness.known_share(
-            len(interactions), int(unknown.sum()), len(unknown), least, explanation
+            len(interactions), int(unknown.sum()), len(unknown), min_share, explanation
         )
         here, there = _short(unknown.index[0]), _short(items["item_id"].iloc[0])
         self._tell(

@@ -50,6 +50,48 @@ class Fit:
         return KeptModel.load(read_arrays(self.folder), strategy, settings)
 
 
+@dataclass(frozen=True)
+class FitRequest:
+    """What is to be learned, and all that it is known by.
+
+    Attributes:
+        catalog: whose.
+        strategy: what is fitted.
+        settings: of the strategy.
+        evidence: what it learns from.
+        versions: of the code and of all that `evidence` is made of: where they, the strategy and
+            the settings that learning depends on are as before, so is what is learned.
+    """
+
+    catalog: str
+    strategy: Strategy[Any]
+    settings: Settings
+    evidence: Evidence
+    versions: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """What the fit is known by: all that what is learned depends on."""
+        return digest(
+            self.strategy.name,
+            json.dumps(learned_with(self.strategy, self.settings), sort_keys=True),
+            json.dumps(dict(self.versions), sort_keys=True),
+        )
+
+    def learn(self, trainer: Trainer) -> Arrays:
+        """Learn, where there is memory for it.
+
+        Args:
+            trainer: what strategies that are trained have of the machine.
+
+        Raises:
+            UserError: more memory is needed than there is, or a package is missing.
+        """
+        items = learned_items(self.strategy, self.evidence)
+        require_memory(self.strategy.name, items, self.evidence.items, available_bytes())
+        return self.strategy.learn(replace(self.evidence, trainer=trainer), self.settings)
+
+
 class ModelStore(dg.ConfigurableResource):
     """A folder with one folder of models a catalog."""
 
@@ -75,25 +117,11 @@ class ModelStore(dg.ConfigurableResource):
         except UserError:
             return False
 
-    def fit_once(
-        self,
-        catalog: str,
-        strategy: Strategy[Any],
-        settings: Settings,
-        evidence: Evidence,
-        versions: Mapping[str, str],
-        run_id: str,
-        doing: Callable[[str], None],
-    ) -> Fit:
+    def fit_once(self, request: FitRequest, run_id: str, doing: Callable[[str], None]) -> Fit:
         """Fit a strategy and keep the model, or find the one that was fitted before.
 
         Args:
-            catalog: whose.
-            strategy: what is fitted.
-            settings: of the strategy.
-            evidence: what it learns from.
-            versions: of the code and of all that `evidence` is made of: where they, the strategy
-                and the settings that learning depends on are as before, so is what is learned.
+            request: what is fitted, and on what.
             run_id: the Dagster run.
             doing: called with what begins, in words.
 
@@ -101,15 +129,15 @@ class ModelStore(dg.ConfigurableResource):
             UserError: more memory is needed than there is, a package is missing, or the model
                 could not be written.
         """
-        fingerprint = fingerprint_of(strategy, settings, versions)
+        catalog, strategy, settings = request.catalog, request.strategy, request.settings
+        evidence, fingerprint = request.evidence, request.fingerprint
         if self.holds(catalog, fingerprint):
             doing(f"{strategy.name} was fitted on this before: {fingerprint}")
             return self.find(catalog, fingerprint)
         doing(f"fitting {strategy.name}: {evidence.in_words}")
         began = time.monotonic()
         training = Training(self.home(catalog), fingerprint, doing)
-        learned = _learn(strategy, settings, replace(evidence, trainer=training.trainer))
-        kept = KeptModel.of(strategy, settings, learned, evidence)
+        kept = KeptModel.of(strategy, settings, request.learn(training.trainer), evidence)
         seconds = time.monotonic() - began
         newest = evidence.behaviour.newest
         write_model(
@@ -120,8 +148,8 @@ class ModelStore(dg.ConfigurableResource):
                 "fingerprint": fingerprint,
                 "strategy": strategy.name,
                 "settings": settings.model_dump(mode="json"),
-                "made_from": dict(versions),
-                "code_version": versions["code"],
+                "made_from": dict(request.versions),
+                "code_version": request.versions["code"],
                 "newest": None if pd.isna(newest) else newest.isoformat() + "Z",
                 "users": len(evidence.behaviour.user_ids),
                 "items": evidence.items,
@@ -140,39 +168,15 @@ class ModelStore(dg.ConfigurableResource):
         for fingerprint in fingerprints:
             shutil.rmtree(self.home(catalog) / fingerprint, ignore_errors=True)
 
-    def learned(
-        self,
-        catalog: str,
-        strategy: Strategy[Any],
-        settings: Settings,
-        evidence: Evidence,
-        versions: Mapping[str, str],
-    ) -> Arrays:
-        """What a strategy learns, as `fit_once`; nothing is kept of it."""
-        fingerprint = fingerprint_of(strategy, settings, versions)
-        if not self.holds(catalog, fingerprint):
+    def learned(self, request: FitRequest) -> Arrays:
+        """What a strategy learns, as `fit_once`; nothing is kept of it.
+
+        Raises:
+            UserError: more memory is needed than there is, or a package is missing.
+        """
+        fingerprint = request.fingerprint
+        if not self.holds(request.catalog, fingerprint):
             began = time.monotonic()
-            clock = Trainer(device, lambda: time.monotonic() - began)
-            return _learn(strategy, settings, replace(evidence, trainer=clock))
-        fit = self.find(catalog, fingerprint)
-        return fit.model(strategy.name, settings.model_dump(mode="json")).learned
-
-
-def _learn(strategy: Strategy[Any], settings: Settings, evidence: Evidence) -> Arrays:
-    """Learn, where there is memory for it.
-
-    Raises:
-        UserError: more memory is needed than there is, or a package is missing.
-    """
-    learned = learned_items(strategy, evidence)
-    require_memory(strategy.name, learned, evidence.items, available_bytes())
-    return strategy.learn(evidence, settings)
-
-
-def fingerprint_of(strategy: Strategy[Any], settings: Settings, versions: Mapping[str, str]) -> str:
-    """What a fit is known by: all that what is learned depends on."""
-    return digest(
-        strategy.name,
-        json.dumps(learned_with(strategy, settings), sort_keys=True),
-        json.dumps(dict(versions), sort_keys=True),
-    )
+            return request.learn(Trainer(device, lambda: time.monotonic() - began))
+        fit = self.find(request.catalog, fingerprint)
+        return fit.model(request.strategy.name, request.settings.model_dump(mode="json")).learned

@@ -14,10 +14,10 @@ from scipy import sparse
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.snapshots.model_files import read_arrays
-from recsys_dagster.snapshots.reader import ItemColumns, Reason, Row, Snapshot
+from recsys_dagster.snapshots.reader import Reason, Row, Snapshot
 from recsys_dagster.steps.embed.user_vectors import user_vectors
 from recsys_dagster.steps.lists.recommendations import Lists, lists_of
-from recsys_dagster.steps.lists.reranking import NO_CATEGORY, Reranking
+from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models.base import UserBlock
 from recsys_dagster.steps.models.behaviour import OneHistory, one_history
 from recsys_dagster.steps.models.kept import KeptModel
@@ -50,7 +50,18 @@ class FoldIn:
         places = (self._position.get(item_id) for item_id in snapshot.recommendable())
         self._recommendable = np.zeros(len(ids), dtype=bool)
         self._recommendable[[place for place in places if place is not None]] = True
-        self._reranking = self._rules(items)
+        self._reranking = Reranking.of(
+            catalog.rules,
+            ids,
+            {
+                "item_id": items.item_ids,
+                "category": items.categories,
+                "age_days": items.age_days,
+            },
+            self._model.item_vectors,
+            self._model.in_catalogue,
+            catalog.centre,
+        )
 
     def rows(
         self,
@@ -143,24 +154,6 @@ class FoldIn:
     @cached_property
     def _projected(self) -> np.ndarray:
         return self._space.project(self._model.item_vectors[self._catalogue])
-
-    def _rules(self, items: ItemColumns) -> Reranking | None:
-        """The catalog's rules of order over the model's positions."""
-        rules, size = self._catalog.rules, len(self._position)
-        places = np.array([self._position.get(item_id, -1) for item_id in items.item_ids])
-        known = places >= 0
-        categories, ages = np.full(size, NO_CATEGORY), np.full(size, np.nan)
-        _, codes = np.unique(items.categories, return_inverse=True)
-        categories[places[known]] = np.where(items.categories == "", NO_CATEGORY, codes)[known]
-        ages[places[known]] = items.age_days[known]
-        return Reranking.over(
-            rules,
-            categories,
-            ages,
-            self._model.item_vectors,
-            self._model.in_catalogue,
-            self._catalog.centre,
-        )
 
     def _as_rows(self, lists: Lists, strategy: str) -> list[Row]:
         ids, because = self._model.item_ids, lists.because

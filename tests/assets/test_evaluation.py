@@ -106,9 +106,9 @@ def test_models_know_nothing_of_what_is_held_back(measured, monkeypatch):
     fitted = []
     fit_once = ModelStore.fit_once
 
-    def spy(self, catalog, strategy, settings, evidence, *others):
-        fitted.append(evidence)
-        return fit_once(self, catalog, strategy, settings, evidence, *others)
+    def spy(self, request, *others):
+        fitted.append(request.evidence)
+        return fit_once(self, request, *others)
 
     monkeypatch.setattr(ModelStore, "fit_once", spy)
     place, _, table = measured()

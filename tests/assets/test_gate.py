@@ -13,6 +13,7 @@ from recsys_dagster.snapshots.reader import CURRENT, Snapshot, last_passed
 from recsys_dagster.snapshots.writer import remove_old
 
 HEADER = "user_id,item_id,rating,timestamp\n"
+REASON = "the shop was halved on purpose"
 
 
 def current(place) -> str:
@@ -50,14 +51,20 @@ def halve(place) -> None:
     (place.data / "interactions.csv").write_text("\n".join(lines[:10]) + "\n")
 
 
-@pytest.fixture
-def refused(published):
+@pytest.fixture(scope="module")
+def refused_once(shared):
     """`tiny`, published, whose refresh then failed on a blocking check."""
-    place = published()
-    spoil(place)
-    result = run_job(place, "refresh_tiny")
-    assert not result.success
-    return place
+
+    def refuse(place) -> None:
+        spoil(place)
+        assert not run_job(place, "refresh_tiny").success
+
+    return shared(refuse)
+
+
+@pytest.fixture
+def refused(refused_once, copy_of):
+    return copy_of(refused_once)
 
 
 def test_the_gate_knows_every_blocking_check_and_its_tables(tiny):
@@ -175,49 +182,63 @@ class TestWhatDoesNotCountAsPassed:
         assert run_job(place, "publish_tiny").success
 
 
-class TestForce:
-    REASON = "the shop was halved on purpose"
+@pytest.fixture(scope="module")
+def halved_once(shared):
+    """`tiny`, published, whose refresh then failed because most users are gone."""
 
-    @pytest.fixture
-    def halved(self, published):
-        place = published(evaluation={"on_refresh": False})
+    def refuse(place) -> None:
         halve(place)
         assert not run_job(place, "refresh_tiny").success
-        return place
 
-    def force(self, place) -> None:
-        assert run_job(place, "refresh_tiny", tags={FORCE_TAG: self.REASON}).success
+    return shared(refuse, evaluation={"on_refresh": False})
 
-    def test_a_forced_run_publishes_and_the_manifest_says_past_what(self, halved):
-        before = current(halved)
-        self.force(halved)
-        assert current(halved) != before
-        gate = Snapshot.current(halved.snapshots, "tiny").manifest["gate"]
-        assert (gate["passed"], gate["reason"]) == (False, self.REASON)
+
+@pytest.fixture(scope="module")
+def forced_once(shared, halved_once):
+    """The same, published by force."""
+
+    def force(place) -> None:
+        assert run_job(place, "refresh_tiny", tags={FORCE_TAG: REASON}).success
+
+    return shared(force, halved_once)
+
+
+@pytest.fixture
+def halved(halved_once, copy_of):
+    return copy_of(halved_once)
+
+
+@pytest.fixture
+def forced(forced_once, copy_of):
+    return copy_of(forced_once)
+
+
+class TestForce:
+    def test_a_forced_run_publishes_and_the_manifest_says_past_what(self, halved_once, forced):
+        assert current(forced) != current(halved_once)
+        gate = Snapshot.current(forced.snapshots, "tiny").manifest["gate"]
+        assert (gate["passed"], gate["reason"]) == (False, REASON)
         (failed,) = gate["failed"]
         assert (failed["table"], failed["check"]) == ("interactions", "interactions_not_fallen")
         assert "8 published" in failed["reason"]
 
-    def test_the_next_run_is_still_compared_with_what_passed(self, halved):
-        self.force(halved)
-        result = run_job(halved, "refresh_tiny")
+    def test_the_next_run_is_still_compared_with_what_passed(self, forced):
+        result = run_job(forced, "refresh_tiny")
         assert not result.success
         (check,) = [each for each in result.get_asset_check_evaluations() if not each.passed]
         assert "8 published" in check.description
 
-    def test_once_it_passes_the_same_tables_are_published_as_passed(self, halved):
-        self.force(halved)
-        settings = halved.catalog("tiny").model_dump(mode="json", exclude_unset=True)
+    def test_once_it_passes_the_same_tables_are_published_as_passed(self, forced):
+        settings = forced.catalog("tiny").model_dump(mode="json", exclude_unset=True)
         own = {key: value for key, value in settings.items() if key not in ("name", "folder")}
-        halved.write_catalog("tiny", own | {"checks": {"row_fall": 1.0}})
-        assert run_job(halved, "refresh_tiny").success
-        assert Snapshot.current(halved.snapshots, "tiny").manifest["gate"] == {"passed": True}
+        forced.write_catalog("tiny", own | {"checks": {"row_fall": 1.0}})
+        assert run_job(forced, "refresh_tiny").success
+        assert Snapshot.current(forced.snapshots, "tiny").manifest["gate"] == {"passed": True}
 
-    def test_cleaning_up_keeps_the_last_snapshot_that_passed(self, halved):
-        passed = last_passed(halved.snapshots, "tiny")
-        self.force(halved)
-        assert remove_old(halved.snapshots, "tiny", keep=1) == 0
-        assert last_passed(halved.snapshots, "tiny") == passed
+    def test_cleaning_up_keeps_the_last_snapshot_that_passed(self, halved_once, forced):
+        passed = last_passed(halved_once.snapshots, "tiny")
+        assert remove_old(forced.snapshots, "tiny", keep=1) == 0
+        assert last_passed(forced.snapshots, "tiny").manifest == passed.manifest
 
     def test_force_wants_a_reason(self, halved, monkeypatch):
         halved.environment(monkeypatch)
@@ -232,8 +253,8 @@ class TestForce:
             app(["publish", "tiny", "--reason", " "], standalone_mode=False)
 
     def test_what_is_started_again_from_a_forced_run_is_not_forced(self):
-        run = dg.DagsterRun(job_name="refresh_tiny", tags={FORCE_TAG: self.REASON})
-        assert forced_reason(run) == self.REASON
+        run = dg.DagsterRun(job_name="refresh_tiny", tags={FORCE_TAG: REASON})
+        assert forced_reason(run) == REASON
         again = dg.DagsterRun(
             job_name="refresh_tiny", tags=run.tags, parent_run_id=run.run_id, root_run_id=run.run_id
         )
@@ -244,11 +265,9 @@ class TestForce:
         before = current(halved)
         with pytest.raises(ValueError, match="tiny/published is not made"):
             app(["publish", "tiny"], standalone_mode=False)
-        app(["publish", "tiny", "--force", "--reason", self.REASON], standalone_mode=False)
+        app(["publish", "tiny", "--force", "--reason", REASON], standalone_mode=False)
         assert current(halved) != before
-        assert json.dumps(Snapshot.current(halved.snapshots, "tiny").manifest["gate"]).count(
-            self.REASON
-        )
+        assert json.dumps(Snapshot.current(halved.snapshots, "tiny").manifest["gate"]).count(REASON)
         app(["status"], standalone_mode=False)
         assert "forced" in capsys.readouterr().out
 

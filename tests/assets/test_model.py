@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recsys_dagster.automation.retention import models_in_use
-from recsys_dagster.resources.model_store import ModelStore
+from recsys_dagster.resources.model_store import FitRequest
 from recsys_dagster.snapshots.model_files import remove_models
 from recsys_dagster.snapshots.reader import Snapshot
 
@@ -28,13 +28,13 @@ def models(place) -> Path:
 def learned(monkeypatch):
     """The strategies that learn, one after the other."""
     names = []
-    learn = ModelStore.fit_once.__globals__["_learn"]
+    learn = FitRequest.learn
 
-    def spy(strategy, settings, evidence):
-        names.append(strategy.name)
-        return learn(strategy, settings, evidence)
+    def spy(self):
+        names.append(self.strategy.name)
+        return learn(self)
 
-    monkeypatch.setitem(ModelStore.fit_once.__globals__, "_learn", spy)
+    monkeypatch.setattr(FitRequest, "learn", spy)
     return names
 
 

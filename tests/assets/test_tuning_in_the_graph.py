@@ -15,16 +15,24 @@ from recsys_dagster.steps.evaluation import tuning
 EVALUATION = {"split": "column", "column": "part", "k": [3], "strategies": ["ease"]}
 
 
-@pytest.fixture
-def place(tiny, monkeypatch):
+@pytest.fixture(scope="module")
+def split_once(shared):
     """`tiny`, published, with one of each user's three likes for every part."""
-    place = tiny(evaluation=EVALUATION, strategy="ease")
-    file = place.data / "interactions.csv"
-    table = pd.read_csv(file, dtype="str")
-    parts = np.array(["train", "valid", "test"])
-    table = table.assign(rating=5, part=parts[table.groupby("user_id").cumcount()])
-    table.to_csv(file, index=False)
-    assert place.run("tiny").success
+
+    def split(place) -> None:
+        file = place.data / "interactions.csv"
+        table = pd.read_csv(file, dtype="str")
+        parts = np.array(["train", "valid", "test"])
+        table = table.assign(rating=5, part=parts[table.groupby("user_id").cumcount()])
+        table.to_csv(file, index=False)
+        assert place.run("tiny").success
+
+    return shared(split, evaluation=EVALUATION, strategy="ease")
+
+
+@pytest.fixture
+def place(split_once, copy_of, monkeypatch):
+    place = copy_of(split_once)
     place.environment(monkeypatch)
     return place
 
@@ -107,9 +115,9 @@ def test_a_search_knows_nothing_of_test(place, monkeypatch):
     seen = []
     learned = ModelStore.learned
 
-    def spy(self, catalog, strategy, settings, evidence, versions):
-        seen.append(evidence.behaviour)
-        return learned(self, catalog, strategy, settings, evidence, versions)
+    def spy(self, request):
+        seen.append(request.evidence.behaviour)
+        return learned(self, request)
 
     monkeypatch.setattr(ModelStore, "learned", spy)
     assert search(place, trials=2).success

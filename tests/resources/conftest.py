@@ -1,4 +1,4 @@
-"""Reading a source as a catalog names it."""
+"""Reading a source as a catalog names it, and a warehouse to write to."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from recsys_dagster.catalog.source import Source
 from recsys_dagster.resources.sources import SourceRead, read_source
+from recsys_dagster.resources.warehouse import Warehouse
 
 # The cores are shared: how long an example takes says nothing.
 settings.register_profile("resources", deadline=None)
@@ -30,3 +31,9 @@ def read():
         return read_source(written.validate_python(source), folder, lambda: previous, asset_value)
 
     return read
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """A warehouse without any table."""
+    return Warehouse(folder=str(tmp_path / "warehouse"))

@@ -12,7 +12,6 @@ from recsys_dagster.resources.embedding_store import (
     vectors_from_arrow,
     vectors_to_arrow,
 )
-from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.prepare.texts import hash_text
 
 
@@ -41,11 +40,6 @@ class FakeEncoder:
             batch = [texts[position] for position in positions]
             self.asked += batch
             yield positions, np.array([self.vector(text) for text in batch], dtype=np.float32)
-
-
-@pytest.fixture
-def warehouse(tmp_path):
-    return Warehouse(folder=str(tmp_path))
 
 
 def table(*texts: str) -> pd.DataFrame:

@@ -4,26 +4,12 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
+from ranked_items import RANKED
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.warehouse import Warehouse, to_arrow, to_pandas
-from recsys_dagster.schemas import ITEM_EMBEDDINGS, ITEMS, TABLES, Column, Table
+from recsys_dagster.resources.warehouse import to_arrow, to_pandas
+from recsys_dagster.schemas import ITEM_EMBEDDINGS, ITEMS, TABLES
 from recsys_dagster.sql import quoted
-
-RANKED = Table(
-    "ranked_items",
-    ("item_id",),
-    (
-        Column("item_id", "VARCHAR", "the item"),
-        Column("score", "DOUBLE", "how good"),
-        Column("rank", "INTEGER", "1 is the best"),
-    ),
-)
-
-
-@pytest.fixture
-def warehouse(tmp_path):
-    return Warehouse(folder=str(tmp_path / "warehouse"))
 
 
 def ranked(score: float = 0.5) -> pa.Table:

@@ -3,26 +3,10 @@
 import duckdb
 import pyarrow as pa
 import pytest
+from ranked_items import RANKED
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.resources.warehouse_format import FORMAT
-from recsys_dagster.schemas import Column, Table
-
-RANKED = Table(
-    "ranked_items",
-    ("item_id",),
-    (
-        Column("item_id", "VARCHAR", "the item"),
-        Column("score", "DOUBLE", "how good"),
-        Column("rank", "INTEGER", "1 is the best"),
-    ),
-)
-
-
-@pytest.fixture
-def warehouse(tmp_path):
-    return Warehouse(folder=str(tmp_path / "warehouse"))
 
 
 def ranked(**metadata: str) -> pa.Table:

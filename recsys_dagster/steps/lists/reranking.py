@@ -9,6 +9,7 @@ whose category is not full: Maximal Marginal Relevance (Carbonell and Goldstein,
 diversity-based reranking for reordering documents and producing summaries", SIGIR 1998).
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -52,8 +53,8 @@ class Reranking:
     def of(
         cls,
         rules: RuleSettings,
-        item_ids: "pd.Index",
-        listed: "pd.DataFrame",
+        item_ids: Iterable[str],
+        described: "pd.DataFrame | Mapping[str, np.ndarray]",
         item_vectors: np.ndarray,
         in_catalogue: np.ndarray,
         centre: bool,
@@ -63,44 +64,27 @@ class Reranking:
         Args:
             rules: the catalog's.
             item_ids: of each position, as of all that follows.
-            listed: what may be in lists: item_id, category and age_days.
+            described: columns item_id, category and age_days of what may be in lists at least;
+                items without a position are passed over. A category is missing or empty where
+                there is none, an age NaN where it is not known.
             item_vectors: float32 (items × d), as the encoder gave them.
             in_catalogue: bool (items,).
             centre: subtract the mean item vector before a cosine.
         """
         if not rules.reorder:
             return None
-        import pandas as pd
-
-        places = item_ids.get_indexer(listed["item_id"])
-        categories = np.full(len(item_ids), NO_CATEGORY)
-        categories[places] = pd.factorize(listed["category"])[0]
-        ages = np.full(len(item_ids), np.nan)
-        ages[places] = listed["age_days"]
-        return cls.over(rules, categories, ages, item_vectors, in_catalogue, centre)
-
-    @classmethod
-    def over(
-        cls,
-        rules: RuleSettings,
-        categories: np.ndarray,
-        ages: np.ndarray,
-        item_vectors: np.ndarray,
-        in_catalogue: np.ndarray,
-        centre: bool,
-    ) -> Self | None:
-        """The same of what is known of each item's position.
-
-        Args:
-            rules: the catalog's.
-            categories: int64 (items,), a number a category, `NO_CATEGORY` where there is none.
-            ages: float64 (items,), days; NaN where unknown.
-            item_vectors: float32 (items × d), as the encoder gave them.
-            in_catalogue: bool (items,).
-            centre: subtract the mean item vector before a cosine.
-        """
-        if not rules.reorder:
-            return None
+        categories = np.full(len(in_catalogue), NO_CATEGORY)
+        ages = np.full(len(in_catalogue), np.nan)
+        position = {item_id: place for place, item_id in enumerate(item_ids)}
+        numbers: dict[str, int] = {}
+        columns = (described[name] for name in ("item_id", "category", "age_days"))
+        for item_id, category, age in zip(*columns, strict=True):
+            if item_id not in position:
+                continue
+            ages[position[item_id]] = age
+            if isinstance(category, str) and category:
+                number = numbers.setdefault(category, len(numbers))
+                categories[position[item_id]] = number
         vectors = freshness = None
         if rules.diversity > 0:
             # Only the catalogue's items have vectors and take part in the mean.
