@@ -30,9 +30,9 @@ def learned(monkeypatch):
     names = []
     learn = FitRequest.learn
 
-    def spy(self):
+    def spy(self, trainer):
         names.append(self.strategy.name)
-        return learn(self)
+        return learn(self, trainer)
 
     monkeypatch.setattr(FitRequest, "learn", spy)
     return names

@@ -14,8 +14,9 @@ PLAIN = {
     "dropout": 0,
     "gfcf_weight": 0,
     "popularity_weight": 0,
+    "epochs": 5,
 }
-"""Settings that take away all but a strategy's formula."""
+"""Settings that take away all but a strategy's formula, and all but the beginning of training."""
 L3AE = {"regularisation": 50.0, "semantic_weight": 20.0, "semantic_regularisation": 5.0}
 """Of the function."""
 L3AE_SETTINGS = {"regularisation": 50.0, "semantic_share": 0.4, "semantic_regularisation": 5.0}
