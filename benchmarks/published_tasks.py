@@ -13,7 +13,10 @@ from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.prepare.histories import histories_table
 from recsys_dagster.steps.prepare.texts import item_texts
 from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.tables import item_neighbours
 
+NEIGHBOURS = 50
+"""That an item keeps, as a catalog does when it says nothing."""
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -245,5 +248,12 @@ def evidence_of(task: Task, train: sparse.csr_matrix, *, in_order: bool = False)
     histories = histories_table(interactions, pd.Series(task.users), 180.0, 50.0)
     behaviour = Behaviour.of(histories, task.items)
     space = Space.of(task.item_vectors, "cosine", centre=True)
-    no_neighbours = sparse.csr_matrix((train.shape[1],) * 2, dtype=np.float32)
-    return Evidence(behaviour, task.item_vectors, space, lambda: no_neighbours)
+
+    def neighbours() -> sparse.csr_matrix:
+        shape = (train.shape[1],) * 2
+        if not task.item_vectors.any():
+            return sparse.csr_matrix(shape, dtype=np.float32)
+        found = item_neighbours(space.project(task.item_vectors), NEIGHBOURS, "cosine")
+        return sparse.csr_matrix((found.similarities, (found.rows, found.columns)), shape=shape)
+
+    return Evidence(behaviour, task.item_vectors, space, neighbours)

@@ -17,9 +17,9 @@ Array = Any
 """A NumPy array or a torch tensor."""
 UNITS = 2
 """Hidden units of a mixer."""
-CHANNELS = {"code": 2, "score": 3}
-"""What each mixer mixes: the codes of signal and history; the decoded scores, the history, and the
-smoothed history."""
+CHANNELS = {"code": 2, "score": 4}
+"""What each mixer mixes: the codes of signal and history; the decoded scores, the history, the
+history smoothed, and what texts are similar to it."""
 
 
 def silu(values: np.ndarray) -> np.ndarray:
@@ -76,19 +76,21 @@ def denoised(
     history: Array,
     history_code: Array,
     smoothed: Array,
+    similar: Array,
     parts: Mapping[str, Array],
     step: Array,
     silu: Callable[[Array], Array],
 ) -> Array:
     """What a signal was before it was smoothed.
 
-    A code mixed(z·E / n, c·E / |c|) is decoded as mixed(code·Eᵀ, c, c·A).
+    A code mixed(z·E / n, c·E / |c|) is decoded as mixed(code·Eᵀ, c, c·A, c·S).
 
     Args:
         signal: z, (b × n).
         history: c, (b × n).
         history_code: c·E / |c|, (b × d).
         smoothed: c·A, (b × n).
+        similar: c·S, (b × n).
         parts: the parameters, with E as `items` (n × d).
         step: how far the signal is smoothed, of all or int (b,), from 0.
         silu: the activation.
@@ -96,7 +98,7 @@ def denoised(
     items = parts["items"]
     codes = [(signal @ items) / items.shape[0], history_code]
     code = mixed("code", codes, parts, step, silu)
-    return mixed("score", [code @ items.T, history, smoothed], parts, step, silu)
+    return mixed("score", [code @ items.T, history, smoothed, similar], parts, step, silu)
 
 
 def smoothed_by(share: Array, signal: Array, smooth: Array) -> Array:
@@ -110,12 +112,14 @@ class DenoiserModel:
 
     Attributes:
         graph: A, the item-item graph that smooths.
+        neighbours: S, csr (n × n), row j the similarities of the texts that j is near to.
         parts: the parameters, as `denoised` takes them; `items` are those that A has rows for.
         smoothing: a, how much the last step smooths; the others smooth in proportion.
         columns: int64 (n,), the items that the positions of `parts` stand for.
     """
 
     graph: ItemWeightsModel
+    neighbours: sparse.csr_matrix
     parts: Arrays
     smoothing: float
     columns: np.ndarray
@@ -145,8 +149,8 @@ class DenoiserModel:
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """What history items add to the last step, to first order, the signal before it given.
 
-        By the code s_i·Σ_d g_d E_jd E_id / |c|, and by the graph t_i·A_ji, with g, s and t the
-        slopes of the mixers where they are.
+        By the code s_i·Σ_d g_d E_jd E_id / |c|, by the graph t_i·A_ji and by texts u_i·S_ji, with
+        g, s, t and u the slopes of the mixers where they are.
         """
         E = self.parts["items"]
         positions = np.full(block.positives.shape[1], -1)
@@ -164,33 +168,37 @@ class DenoiserModel:
             return parts
         row_of_user = np.full(len(users), -1)
         row_of_user[known] = np.arange(len(known))
-        by_code, by_decoder, by_graph = self._slopes(histories[known])
+        by_code, by_decoder, by_graph, by_texts = self._slopes(histories[known])
         pairs, history, item = pairs[counted], of_history[counted], own_items[pairs[counted]]
         user = row_of_user[of_pair[pairs]]
-        parts[counted] = by_decoder[user, item] * np.einsum(
-            "ed,ed,ed->e", by_code[user], E[history], E[item]
-        ) + by_graph[user, item] * self.graph.weights_of(history, item)
+        parts[counted] = (
+            by_decoder[user, item] * np.einsum("ed,ed,ed->e", by_code[user], E[history], E[item])
+            + by_graph[user, item] * self.graph.weights_of(history, item)
+            + by_texts[user, item] * np.asarray(self.neighbours[history, item]).ravel()
+        )
         return parts
 
-    def _slopes(self, histories: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the last step, by history's items over their number, decoded scores and the graph."""
+    def _slopes(self, histories: sparse.csr_matrix) -> tuple[np.ndarray, ...]:
+        """Of the last step: by code over the history's length, decoded scores, graph and texts."""
         before, _ = self._last(histories)
         items, history, code = self.parts["items"], histories.toarray(), self._code(histories)
         codes = [before @ items / len(items), code]
         _, by_code = slopes("code", codes, self.parts, 0)
         decoded = mixed("code", codes, self.parts, 0, silu) @ items.T
-        smooth = self.graph.times(histories)
-        by_decoder, _, by_graph = slopes("score", [decoded, history, smooth], self.parts, 0)
-        return by_code / np.diff(histories.indptr)[:, None], by_decoder, by_graph
+        smooth, similar = self.graph.times(histories), (histories @ self.neighbours).toarray()
+        channels = [decoded, history, smooth, similar]
+        by_decoder, _, by_graph, by_texts = slopes("score", channels, self.parts, 0)
+        return by_code / np.diff(histories.indptr)[:, None], by_decoder, by_graph, by_texts
 
     def _last(self, histories: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
         """The signal before the last step and after it, float32 (b × n) each."""
         history, code = histories.toarray(), self._code(histories)
         smooth = self.graph.times(histories)
+        similar = (histories @ self.neighbours).toarray()
         signal = before = smoothed_by(self.smoothing, history, smooth)
         for step in reversed(range(self.steps)):
             before = signal
-            signal = denoised(signal, history, code, smooth, self.parts, step, silu)
+            signal = denoised(signal, history, code, smooth, similar, self.parts, step, silu)
             if step:
                 share = self.smoothing * step / self.steps
                 signal = smoothed_by(share, signal, self.graph.times(signal))

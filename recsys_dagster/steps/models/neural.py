@@ -18,7 +18,12 @@ from recsys_dagster.steps.models.denoiser import (
     smoothed_by,
 )
 from recsys_dagster.steps.models.gram import gram
-from recsys_dagster.steps.models.item_weights import ItemWeightsModel, kept_arrays, model_of
+from recsys_dagster.steps.models.item_weights import (
+    ItemWeightsModel,
+    kept_arrays,
+    model_of,
+    weight_arrays,
+)
 from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
 from recsys_dagster.steps.similarity.ranking import top_n
@@ -40,7 +45,8 @@ SPECTRAL_LENGTH = 3
 """Of the vectors that training begins with, beside those of chance: with 1 it is slower to begin,
 with 6 to end."""
 TINY = 1e-12
-GRAPH = "graph."
+GRAPH, NEIGHBOURS = "graph.", "neighbours."
+"""Before the names of the arrays of A and S."""
 
 
 class NeuralSettings(Settings):
@@ -83,21 +89,26 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     first = first_parts(A, settings)
     kept = kept_arrays(A, np.arange(items), items, np.arange(items), X)
     del A
-    fixed = {f"{GRAPH}{name}": array for name, array in kept.items()} | {"columns": columns}
+    similar = weight_arrays(
+        sparse.csr_matrix(evidence.item_neighbours()[columns][:, columns]), np.arange(items)
+    )
+    fixed = {f"{GRAPH}{name}": array for name, array in kept.items()}
+    fixed |= {f"{NEIGHBOURS}{name}": array for name, array in similar.items()}
+    fixed["columns"] = columns
     visible, hidden = hold_back(X, settings.seed)
     asked = np.flatnonzero(np.diff(hidden.indptr))
     learners = np.flatnonzero(np.diff(visible.indptr))
-    graph = model_of(kept)
+    graph, neighbours = model_of(kept), sparse.csr_matrix(model_of(similar).weights)
 
     def validate(parts: Arrays) -> float:
         if not len(asked):
             return float("nan")
-        model = DenoiserModel(graph, parts, settings.smoothing, np.arange(items))
+        model = DenoiserModel(graph, neighbours, parts, settings.smoothing, np.arange(items))
         return ndcg_of(model.score_histories(visible[asked]), visible[asked], hidden[asked])
 
     best, curve = train(
         first,
-        lambda number: batch_of(visible, learners, number, settings),
+        lambda number: batch_of(visible, learners, neighbours, number, settings),
         _loss(graph, settings, evidence.trainer.device()),
         validate,
         Plan(
@@ -114,10 +125,22 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
 
 def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel:
     """The model of graph and parameters."""
-    kept = {
-        name.removeprefix(GRAPH): array for name, array in arrays.items() if name.startswith(GRAPH)
-    }
-    return DenoiserModel(model_of(kept), arrays, settings.smoothing, arrays["columns"])
+
+    def weights(prefix: str) -> ItemWeightsModel:
+        own = {
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+        return model_of(own)
+
+    return DenoiserModel(
+        weights(GRAPH),
+        sparse.csr_matrix(weights(NEIGHBOURS).weights),
+        arrays,
+        settings.smoothing,
+        arrays["columns"],
+    )
 
 
 def graph_of(positives: sparse.csr_matrix) -> np.ndarray:
@@ -213,22 +236,29 @@ class Batch(NamedTuple):
     Attributes:
         whole: csr (b × n), what is to be found.
         part: csr (b × n), what is left of it, scaled up by what is hidden.
+        similar: float32 (b × n), what texts are similar to that.
         steps: int64 (b,), from 0.
     """
 
     whole: sparse.csr_matrix
     part: sparse.csr_matrix
+    similar: np.ndarray
     steps: np.ndarray
 
 
 def batch_of(
-    visible: sparse.csr_matrix, learners: np.ndarray, number: int, settings: NeuralSettings
+    visible: sparse.csr_matrix,
+    learners: np.ndarray,
+    neighbours: sparse.csr_matrix,
+    number: int,
+    settings: NeuralSettings,
 ) -> Batch:
     """The batch of a number: users in an order of each pass's own.
 
     Args:
         visible: csr (users × n).
         learners: int64, the users with a history in it.
+        neighbours: S, csr (n × n).
         number: from 0.
         settings: of the strategy.
     """
@@ -239,7 +269,8 @@ def batch_of(
     kept = generator.random(whole.nnz) >= settings.hidden_share
     part = _only(whole, kept)
     part.data *= np.float32(1 / (1 - settings.hidden_share))
-    return Batch(whole, part, generator.integers(0, settings.steps, whole.shape[0]))
+    steps = generator.integers(0, settings.steps, whole.shape[0])
+    return Batch(whole, part, (part @ neighbours).toarray(), steps)
 
 
 def _only(matrix: sparse.csr_matrix, kept: np.ndarray) -> sparse.csr_matrix:
@@ -273,8 +304,9 @@ def _loss(
         shares = (settings.smoothing / settings.steps) * (steps[:, None] + 1)
         signal = smoothed_by(shares, whole, sums(batch.whole, A))
         code = sums(batch.part, parts["items"]) / part.sum(dim=1, keepdim=True).clamp(min=1)
+        smooth, similar = sums(batch.part, A), torch.tensor(batch.similar, device=device)
         found = denoised(
-            signal, part, code, sums(batch.part, A), parts, steps, torch.nn.functional.silu
+            signal, part, code, smooth, similar, parts, steps, torch.nn.functional.silu
         )
         return (whole - found).square().sum(dim=1).mean()
 
@@ -286,8 +318,9 @@ STRATEGY = Strategy(
     settings=NeuralSettings,
     formula="a denoising autoencoder over items, trained: a history, smoothed over the graph of "
     "what goes together, is taken back in steps by learned item vectors and a tiny network that "
-    "mixes their scores with the history and its neighbours (Zhu et al., 2024)",
-    columns=POSITIVES,
+    "mixes their scores with the history, its neighbours and what texts are similar to it (after "
+    "Zhu et al., 2024)",
+    columns=(*POSITIVES, "item_neighbours.similarity"),
     learn=learn,
     load=load,
     dense_over="positives",

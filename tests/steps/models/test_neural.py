@@ -16,6 +16,11 @@ from recsys_dagster.steps.models.neural import NeuralSettings
 SMALL = NeuralSettings(width=4, epochs=3)
 
 
+def near(items, seed=0):
+    """Some items whose texts are near those of others."""
+    return sparse.random(items, items, 0.3, format="csr", dtype=np.float32, rng=seed)
+
+
 def model_of(positives, own=SMALL, seed=1):
     """A model with parameters of chance, of items that all have a positive pair."""
     graph = neural.graph_of(positives)
@@ -25,7 +30,9 @@ def model_of(positives, own=SMALL, seed=1):
         for name, array in neural.first_parts(graph, own).items()
     }
     items = np.arange(positives.shape[1])
-    return DenoiserModel(ItemWeightsModel(graph, items), parts, own.smoothing, items)
+    return DenoiserModel(
+        ItemWeightsModel(graph, items), near(len(items), seed), parts, own.smoothing, items
+    )
 
 
 @pytest.fixture
@@ -50,8 +57,8 @@ def test_torch_and_numpy_have_one_formula(positives):
     signal = np.random.default_rng(0).random(history.shape).astype(np.float32)
     code = history[:, :4].copy()
     steps = np.array([0, 1, 2, 1, 0])
-    arguments = signal, history, code, 1 - signal, model.parts, steps
-    given = [torch.tensor(each) for each in arguments[:4]]
+    arguments = signal, history, code, 1 - signal, 2 * signal, model.parts, steps
+    given = [torch.tensor(each) for each in arguments[:5]]
     parts = {name: torch.tensor(array) for name, array in model.parts.items()}
     found = denoised(*given, parts, torch.tensor(steps), torch.nn.functional.silu)
     np.testing.assert_allclose(found.numpy(), denoised(*arguments, silu), rtol=1e-4, atol=1e-5)
@@ -64,7 +71,7 @@ def test_a_score_is_the_formula_step_by_step(positives):
     code = c @ parts["items"] / c.sum()
     z = c + 1.5 * (c @ A - c)
     for step, share in ((2, 1.0), (1, 0.5), (0, 0.0)):
-        x = denoised(z, c, code, c @ A, parts, step, silu)
+        x = denoised(z, c, code, c @ A, c @ model.neighbours, parts, step, silu)
         z = x + share * (x @ A - x)
     np.testing.assert_allclose(model.score(block_of(positives[:1])), z, rtol=1e-4, atol=1e-5)
 
@@ -82,15 +89,17 @@ def test_contributions_are_the_slopes_of_the_last_step(seed):
     before, _ = model._last(X[[user]])
     c, length = X[[user]].toarray().astype(float), len(history)
 
-    def last(code, smooth):
-        double = {name: array.astype(float) for name, array in model.parts.items()}
-        return denoised(before.astype(float), c, code, smooth, double, 0, silu)[0, item]
+    S = model.neighbours.toarray().astype(float)
 
-    code, smooth, step = c @ E / length, c @ A, 1e-5
+    def last(code, smooth, similar):
+        double = {name: array.astype(float) for name, array in model.parts.items()}
+        return denoised(before.astype(float), c, code, smooth, similar, double, 0, silu)[0, item]
+
+    code, smooth, similar, step = c @ E / length, c @ A, c @ S, 1e-5
     expected = [
         (
-            last(code + step * E[j] / length, smooth + step * A[j])
-            - last(code - step * E[j] / length, smooth - step * A[j])
+            last(code + step * E[j] / length, smooth + step * A[j], similar + step * S[j])
+            - last(code - step * E[j] / length, smooth - step * A[j], similar - step * S[j])
         )
         / (2 * step)
         for j in history
@@ -112,7 +121,7 @@ def test_what_is_held_back_is_hidden_of_some_and_nothing_is_lost():
 def test_every_history_is_learned_from_once_in_a_pass():
     X = histories(250, 12, density=0.5)
     learners = np.flatnonzero(np.diff(X.indptr))
-    batches = [neural.batch_of(X, learners, number, SMALL) for number in range(3)]
+    batches = [neural.batch_of(X, learners, near(12), number, SMALL) for number in range(3)]
     together = sparse.vstack([batch.whole for batch in batches])
     assert sorted(map(tuple, together.toarray())) == sorted(map(tuple, X[learners].toarray()))
     for batch in batches:
@@ -120,6 +129,7 @@ def test_every_history_is_learned_from_once_in_a_pass():
         assert (batch.whole.toarray()[kept] == 1).all()
         assert set(batch.part.data) == {2.0}
         assert set(batch.steps) <= {0, 1, 2}
+        np.testing.assert_allclose(batch.similar, batch.part.toarray() @ near(12).toarray())
 
 
 def test_ndcg_is_that_of_the_evaluation():
@@ -147,7 +157,7 @@ def two_tastes(users=80, items=20, seed=0):
 def test_it_learns_who_likes_what():
     X = two_tastes()
     model = STRATEGIES["neural"].fit(
-        evidence_of(X), NeuralSettings(width=8, epochs=300, learning_rate=0.02)
+        evidence_of(X, neighbours=near(20)), NeuralSettings(width=8, epochs=300, learning_rate=0.02)
     )
     scores = model.score(block_of(X))
     scores[X.toarray() > 0] = NOT_RANKED
@@ -158,7 +168,7 @@ def test_it_learns_who_likes_what():
 
 
 def test_the_same_seed_gives_the_same_model_and_another_one_another():
-    evidence = evidence_of(two_tastes())
+    evidence = evidence_of(two_tastes(), neighbours=near(20))
     one, again, other = (
         STRATEGIES["neural"].learn(evidence, NeuralSettings(width=4, epochs=3, seed=seed))
         for seed in (0, 0, 1)
@@ -170,7 +180,7 @@ def test_the_same_seed_gives_the_same_model_and_another_one_another():
 def test_items_without_a_positive_and_users_without_a_history_are_not_ranked():
     X = two_tastes()
     wide = sparse.hstack([X, sparse.csr_matrix((X.shape[0], 2))], format="csr").astype(np.float32)
-    model = STRATEGIES["neural"].fit(evidence_of(wide), SMALL)
+    model = STRATEGIES["neural"].fit(evidence_of(wide, neighbours=near(22)), SMALL)
     scores = model.score(block_of(csr([wide[0].toarray()[0], np.zeros(22)])))
     assert np.isfinite(scores[0, :20]).all()
     assert (scores[0, 20:] == NOT_RANKED).all()
@@ -179,5 +189,5 @@ def test_items_without_a_positive_and_users_without_a_history_are_not_ranked():
 
 @pytest.mark.parametrize("positives", [[[0, 0]], [[1, 0]], [[1, 1]]])
 def test_next_to_nothing_can_be_learned_from(positives):
-    model = STRATEGIES["neural"].fit(evidence_of(csr(positives)), SMALL)
+    model = STRATEGIES["neural"].fit(evidence_of(csr(positives), neighbours=near(2)), SMALL)
     assert model.score(block_of(csr(positives))).shape == (1, 2)
