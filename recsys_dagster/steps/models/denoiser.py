@@ -5,6 +5,7 @@ Zhu et al.: Graph Signal Diffusion Model for Collaborative Filtering, SIGIR 2024
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ Array = Any
 """A NumPy array or a torch tensor."""
 UNITS = 2
 """Hidden units of a mixer."""
+ENTRIES = 1 << 16
+"""Pairs of a history item and a recommended one that are explained together."""
 CHANNELS = {"code": 2, "score": 4}
 """What each mixer mixes: the codes of signal and history; the decoded scores, the history, the
 history smoothed, and what texts are similar to it."""
@@ -71,34 +74,25 @@ def slopes(name: str, channels: list[np.ndarray], parts: Arrays, step: int) -> l
     return found
 
 
-def denoised(
+def decoded(
     signal: Array,
-    history: Array,
     history_code: Array,
-    smoothed: Array,
-    similar: Array,
     parts: Mapping[str, Array],
     step: Array,
     silu: Callable[[Array], Array],
 ) -> Array:
-    """What a signal was before it was smoothed.
-
-    A code mixed(z·E / n, c·E / |c|) is decoded as mixed(code·Eᵀ, c, c·A, c·S).
+    """The scores of a code, mixed(z·E / n, c·E / |c|)·Eᵀ.
 
     Args:
         signal: z, (b × n).
-        history: c, (b × n).
         history_code: c·E / |c|, (b × d).
-        smoothed: c·A, (b × n).
-        similar: c·S, (b × n).
         parts: the parameters, with E as `items` (n × d).
         step: how far the signal is smoothed, of all or int (b,), from 0.
         silu: the activation.
     """
     items = parts["items"]
     codes = [(signal @ items) / items.shape[0], history_code]
-    code = mixed("code", codes, parts, step, silu)
-    return mixed("score", [code @ items.T, history, smoothed, similar], parts, step, silu)
+    return mixed("code", codes, parts, step, silu) @ items.T
 
 
 def smoothed_by(share: Array, signal: Array, smooth: Array) -> Array:
@@ -110,12 +104,17 @@ def smoothed_by(share: Array, signal: Array, smooth: Array) -> Array:
 class DenoiserModel:
     """Scores a history by smoothing it, and taking the smoothing back step by step.
 
+    What a signal was before it was smoothed is mixed(decoded, c, c·A, c·S). An item that nothing
+    was learned of is lent decoded scores and graph of the items that its text is near to.
+
     Attributes:
-        graph: A, the item-item graph that smooths.
-        neighbours: S, csr (n × n), row j the similarities of the texts that j is near to.
-        parts: the parameters, as `denoised` takes them; `items` are those that A has rows for.
+        graph: A, the item-item graph that smooths, over the n items that were learned of.
+        neighbours: S, csr (n × n + m), row j the similarities of the texts that j is near to.
+        parts: the parameters; `items` are E, float32 (n × d).
         smoothing: a, how much the last step smooths; the others smooth in proportion.
-        columns: int64 (n,), the items that the positions of `parts` stand for.
+        columns: int64 (n + m,), the items that positions stand for: those that were learned of,
+            and cold ones.
+        shares: w, csr (m × n), how much each cold item is lent by each of the others.
     """
 
     graph: ItemWeightsModel
@@ -123,19 +122,15 @@ class DenoiserModel:
     parts: Arrays
     smoothing: float
     columns: np.ndarray
-
-    @property
-    def steps(self) -> int:
-        """How many steps there are."""
-        return len(self.parts["code_bias"])
+    shares: sparse.csr_matrix
 
     def score(self, block: UserBlock) -> np.ndarray:
         """The signal after the last step.
 
-        Users of whose history nothing is known are not ranked, nor are items of which nothing was
-        learned.
+        Users of whose history nothing is known are not ranked, nor are items of which nothing is
+        known.
         """
-        histories = block.positives[:, self.columns]
+        histories = block.positives[:, self._learned]
         scores = np.full(block.positives.shape, NOT_RANKED, dtype=np.float32)
         known = np.flatnonzero(np.diff(histories.indptr))
         if len(known):
@@ -143,67 +138,91 @@ class DenoiserModel:
         return scores
 
     def score_histories(self, histories: sparse.csr_matrix) -> np.ndarray:
-        """Scores, float32 (b × n), of histories, csr (b × n), none of them empty."""
-        return self._last(histories)[1]
+        """Scores, float32 (b × n + m), of histories, csr (b × n), none of them empty."""
+        _, channels = self._last(histories)
+        return mixed("score", channels, self.parts, 0, silu)
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """What history items add to the last step, to first order, the signal before it given.
 
         By the code s_i·Σ_d g_d E_jd E_id / |c|, by the graph t_i·A_ji and by texts u_i·S_ji, with
-        g, s, t and u the slopes of the mixers where they are.
+        g, s, t and u the slopes of the mixers where they are; of a cold item, E and A are what it
+        is lent.
         """
-        E = self.parts["items"]
         positions = np.full(block.positives.shape[1], -1)
         positions[self.columns] = np.arange(len(self.columns))
         users, of_pair = np.unique(rows, return_inverse=True)
-        histories = block.positives[users][:, self.columns]
+        histories = block.positives[users][:, self._learned]
         known = np.flatnonzero(np.diff(histories.indptr))
         entries = block.entries(rows)
         parts = np.zeros(len(entries), dtype=np.float32)
-        of_history = positions[block.positives.indices[entries]]
+        history = positions[block.positives.indices[entries]]
         pairs = np.repeat(np.arange(len(rows)), block.lengths[rows])
-        own_items = positions[items]
-        counted = (of_history >= 0) & (own_items[pairs] >= 0)
-        if not len(known) or not counted.any():
+        item = positions[items][pairs]
+        counted = np.flatnonzero((history >= 0) & (history < len(self._learned)) & (item >= 0))
+        if not len(known):
             return parts
         row_of_user = np.full(len(users), -1)
         row_of_user[known] = np.arange(len(known))
-        by_code, by_decoder, by_graph, by_texts = self._slopes(histories[known])
-        pairs, history, item = pairs[counted], of_history[counted], own_items[pairs[counted]]
-        user = row_of_user[of_pair[pairs]]
-        parts[counted] = (
-            by_decoder[user, item] * np.einsum("ed,ed,ed->e", by_code[user], E[history], E[item])
-            + by_graph[user, item] * self.graph.weights_of(history, item)
-            + by_texts[user, item] * np.asarray(self.neighbours[history, item]).ravel()
-        )
+        codes, channels = self._last(histories[known])
+        by_code = slopes("code", codes, self.parts, 0)[1] / histories[known].sum(axis=1)
+        by_channel = slopes("score", channels, self.parts, 0)
+        for start in range(0, len(counted), ENTRIES):
+            own = counted[start : start + ENTRIES]
+            user, j, i = row_of_user[of_pair[pairs[own]]], history[own], item[own]
+            together = np.einsum(
+                "ed,ed,ed->e", np.asarray(by_code)[user], self._vectors[j], self._vectors[i]
+            )
+            parts[own] = (
+                by_channel[0][user, i] * together
+                + by_channel[2][user, i] * self._graph_weights(j, i)
+                + by_channel[3][user, i] * np.asarray(self.neighbours[j, i]).ravel()
+            )
         return parts
 
-    def _slopes(self, histories: sparse.csr_matrix) -> tuple[np.ndarray, ...]:
-        """Of the last step: by code over the history's length, decoded scores, graph and texts."""
-        before, _ = self._last(histories)
-        items, history, code = self.parts["items"], histories.toarray(), self._code(histories)
-        codes = [before @ items / len(items), code]
-        _, by_code = slopes("code", codes, self.parts, 0)
-        decoded = mixed("code", codes, self.parts, 0, silu) @ items.T
-        smooth, similar = self.graph.times(histories), (histories @ self.neighbours).toarray()
-        channels = [decoded, history, smooth, similar]
-        by_decoder, _, by_graph, by_texts = slopes("score", channels, self.parts, 0)
-        return by_code / np.diff(histories.indptr)[:, None], by_decoder, by_graph, by_texts
+    @property
+    def _learned(self) -> np.ndarray:
+        return self.columns[: len(self.parts["items"])]
 
-    def _last(self, histories: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-        """The signal before the last step and after it, float32 (b × n) each."""
-        history, code = histories.toarray(), self._code(histories)
+    @cached_property
+    def _vectors(self) -> np.ndarray:
+        """E, and what cold items are lent of it, float32 (n + m × d)."""
+        items = np.asarray(self.parts["items"])
+        return np.concatenate([items, self.shares @ items])
+
+    def _graph_weights(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """A_ji, or Σ_k w_ik A_jk of cold items i; float32 (e,)."""
+        items = len(self.parts["items"])
+        found = np.zeros(len(rows), dtype=np.float32)
+        warm, cold = np.flatnonzero(columns < items), np.flatnonzero(columns >= items)
+        if len(warm):
+            found[warm] = self.graph.weights_of(rows[warm], columns[warm])
+        lent = self.shares[columns[cold] - items]
+        if lent.nnz:
+            lengths = np.diff(lent.indptr)
+            weights = self.graph.weights_of(np.repeat(rows[cold], lengths), lent.indices)
+            of_entry = np.repeat(np.arange(len(cold)), lengths)
+            found[cold] = np.bincount(of_entry, weights * lent.data, minlength=len(cold))
+        return found
+
+    def _last(self, histories: sparse.csr_matrix) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """What the mixers of the last step mix: (b × d) each, and (b × n + m) each."""
+        parts, steps = self.parts, len(self.parts["code_bias"])
+        items, history = parts["items"], histories.toarray()
+        code = (histories @ items) / np.diff(histories.indptr).astype(np.float32)[:, None]
         smooth = self.graph.times(histories)
         similar = (histories @ self.neighbours).toarray()
-        signal = before = smoothed_by(self.smoothing, history, smooth)
-        for step in reversed(range(self.steps)):
-            before = signal
-            signal = denoised(signal, history, code, smooth, similar, self.parts, step, silu)
-            if step:
-                share = self.smoothing * step / self.steps
-                signal = smoothed_by(share, signal, self.graph.times(signal))
-        return before, signal
-
-    def _code(self, histories: sparse.csr_matrix) -> np.ndarray:
-        lengths = np.diff(histories.indptr).astype(np.float32)[:, None]
-        return (histories @ self.parts["items"]) / lengths
+        signal = smoothed_by(self.smoothing, history, smooth)
+        for step in range(steps - 1, 0, -1):
+            channels = [decoded(signal, code, parts, step, silu), history, smooth]
+            channels.append(similar[:, : len(items)])
+            signal = mixed("score", channels, parts, step, silu)
+            share = self.smoothing * step / steps
+            signal = smoothed_by(share, signal, self.graph.times(signal))
+        codes = [signal @ items / len(items), code]
+        channels = [decoded(signal, code, parts, 0, silu), history, smooth]
+        if self.shares.shape[0]:
+            lent = [channel @ self.shares.T for channel in channels]
+            lent[1][:] = 0  # nobody has a cold item
+            channels = [np.hstack(both) for both in zip(channels, lent, strict=True)]
+        return codes, [*channels, similar]

@@ -33,13 +33,11 @@ from recsys_dagster.steps.models.l3ae import (
     l3ae_weights,
 )
 from recsys_dagster.steps.models.popular import popularity
-from recsys_dagster.steps.similarity.nearest import Space, top_k
+from recsys_dagster.steps.models.transfer import transfer_shares
 
 SAMPLE_USERS = 1000
 ROUNDING = 1e-5
 """Scores of GF-CF that vary less are rounding errors of float32."""
-TRANSFER_NEIGHBOURS = 100
-TRANSFER_SHARPNESS = 3
 BLOCK_ROWS = 128
 
 
@@ -177,26 +175,6 @@ def score_deviation(positives: sparse.csr_matrix, weights: np.ndarray) -> float:
     users = np.flatnonzero(np.diff(positives.indptr))
     sample = users[:: max(1, len(users) // SAMPLE_USERS)][:SAMPLE_USERS]
     return float(np.std(positives[sample] @ weights, dtype=np.float64))
-
-
-def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> sparse.csr_matrix:
-    """How much each warm item lends to each cold one, float32 csr (cold × warm).
-
-    w_ij ∝ max(cos(F_i, F_j), 0)³ over the 100 nearest warm items with Σ_j w_ij = 1; zeros where a
-    cold item has no neighbour of positive cosine.
-    """
-    space = Space.of(warm_vectors, "cosine", centre=False)
-    neighbours = top_k(
-        space.project(cold_vectors), space.project(warm_vectors), TRANSFER_NEIGHBOURS, "cosine"
-    )
-    shares = np.maximum(neighbours.similarities, 0) ** TRANSFER_SHARPNESS
-    totals = shares.sum(axis=1, keepdims=True)
-    shares = np.divide(shares, totals, out=np.zeros_like(shares), where=totals > 0)
-    starts = np.arange(0, shares.size + 1, shares.shape[1])
-    return sparse.csr_matrix(
-        (shares.ravel(), neighbours.positions.ravel(), starts),
-        shape=(len(cold_vectors), len(warm_vectors)),
-    )
 
 
 def transfer_to_cold(

@@ -9,12 +9,20 @@ from scipy import sparse
 from scipy.sparse.linalg import eigsh
 
 from recsys_dagster.catalog.base import Settings
-from recsys_dagster.steps.models.base import NOT_RANKED, POSITIVES, Arrays, Evidence, Strategy
+from recsys_dagster.steps.models.base import (
+    NOT_RANKED,
+    POSITIVES,
+    VECTORS,
+    Arrays,
+    Evidence,
+    Strategy,
+)
 from recsys_dagster.steps.models.denoiser import (
     CHANNELS,
     UNITS,
     DenoiserModel,
-    denoised,
+    decoded,
+    mixed,
     smoothed_by,
 )
 from recsys_dagster.steps.models.gram import gram
@@ -26,6 +34,7 @@ from recsys_dagster.steps.models.item_weights import (
 )
 from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
+from recsys_dagster.steps.models.transfer import transfer_shares
 from recsys_dagster.steps.similarity.ranking import top_n
 
 if TYPE_CHECKING:
@@ -45,8 +54,8 @@ SPECTRAL_LENGTH = 3
 """Of the vectors that training begins with, beside those of chance: with 1 it is slower to begin,
 with 6 to end."""
 TINY = 1e-12
-GRAPH, NEIGHBOURS = "graph.", "neighbours."
-"""Before the names of the arrays of A and S."""
+GRAPH, NEIGHBOURS, SHARES = "graph.", "neighbours.", "shares."
+"""Before the names of the arrays of A, S and w."""
 
 
 class NeuralSettings(Settings):
@@ -79,31 +88,41 @@ class NeuralSettings(Settings):
 def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     """Train on all histories but what is hidden of some; keep what finds most of the hidden.
 
-    Items without a positive pair are not learned of.
+    Items without a positive pair are not learned of; cold ones are lent by those whose texts are
+    near.
     """
-    positives = evidence.behaviour.positives
-    columns = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
-    items = len(columns)
-    X = positives[:, columns]
+    positives, cold = evidence.behaviour.positives, np.flatnonzero(evidence.behaviour.cold)
+    learned = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
+    items = len(learned)
+    X = positives[:, learned]
     A = graph_of(X)
     first = first_parts(A, settings)
     kept = kept_arrays(A, np.arange(items), items, np.arange(items), X)
     del A
-    similar = weight_arrays(
-        sparse.csr_matrix(evidence.item_neighbours()[columns][:, columns]), np.arange(items)
-    )
-    fixed = {f"{GRAPH}{name}": array for name, array in kept.items()}
-    fixed |= {f"{NEIGHBOURS}{name}": array for name, array in similar.items()}
-    fixed["columns"] = columns
+    shares = lent_to(cold, learned, evidence.item_vectors)
+    lent = np.flatnonzero(np.diff(shares.indptr))
+    shares, cold = shares[lent], cold[lent]
+    columns = np.concatenate([learned, cold])
+    similar = sparse.csr_matrix(evidence.item_neighbours()[learned][:, columns])
+    fixed = {"columns": columns}
+    for prefix, arrays in (
+        (GRAPH, kept),
+        (NEIGHBOURS, weight_arrays(similar, np.arange(items))),
+        (SHARES, weight_arrays(shares, np.arange(len(cold)))),
+    ):
+        fixed |= {f"{prefix}{name}": array for name, array in arrays.items()}
     visible, hidden = hold_back(X, settings.seed)
     asked = np.flatnonzero(np.diff(hidden.indptr))
     learners = np.flatnonzero(np.diff(visible.indptr))
-    graph, neighbours = model_of(kept), sparse.csr_matrix(model_of(similar).weights)
+    graph, neighbours = model_of(kept), similar[:, :items]
+    nothing = shares[:0]
 
     def validate(parts: Arrays) -> float:
         if not len(asked):
             return float("nan")
-        model = DenoiserModel(graph, neighbours, parts, settings.smoothing, np.arange(items))
+        model = DenoiserModel(
+            graph, neighbours, parts, settings.smoothing, np.arange(items), nothing
+        )
         return ndcg_of(model.score_histories(visible[asked]), visible[asked], hidden[asked])
 
     best, curve = train(
@@ -140,7 +159,23 @@ def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel:
         arrays,
         settings.smoothing,
         arrays["columns"],
+        sparse.csr_matrix(weights(SHARES).weights),
     )
+
+
+def lent_to(cold: np.ndarray, learned: np.ndarray, vectors: np.ndarray) -> sparse.csr_matrix:
+    """How much each cold item is lent by each that was learned of, csr (cold × learned).
+
+    Args:
+        cold: int64 (m,), positions.
+        learned: int64 (n,), positions.
+        vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
+    """
+    if not len(cold) or not len(learned):
+        return sparse.csr_matrix((len(cold), len(learned)), dtype=np.float32)
+    shares = transfer_shares(vectors[cold], vectors[learned])
+    shares.eliminate_zeros()
+    return shares
 
 
 def graph_of(positives: sparse.csr_matrix) -> np.ndarray:
@@ -217,8 +252,8 @@ def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:
             graph, known, n_iter=POWER_ITERATIONS, random_state=settings.seed
         )
         spectral = vectors.T * np.sqrt(values)
-        length = SPECTRAL_LENGTH * items.std() / max(float(spectral.std()), TINY)
-        items[:, :known] = length * spectral
+        length = np.linalg.norm(items[:, :known]) / max(float(np.linalg.norm(spectral)), TINY)
+        items[:, :known] = SPECTRAL_LENGTH * length * spectral
     parts = {"items": items}
     for name, channels in CHANNELS.items():
         parts |= {
@@ -305,9 +340,9 @@ def _loss(
         signal = smoothed_by(shares, whole, sums(batch.whole, A))
         code = sums(batch.part, parts["items"]) / part.sum(dim=1, keepdim=True).clamp(min=1)
         smooth, similar = sums(batch.part, A), torch.tensor(batch.similar, device=device)
-        found = denoised(
-            signal, part, code, smooth, similar, parts, steps, torch.nn.functional.silu
-        )
+        silu = torch.nn.functional.silu
+        channels = [decoded(signal, code, parts, steps, silu), part, smooth, similar]
+        found = mixed("score", channels, parts, steps, silu)
         return (whole - found).square().sum(dim=1).mean()
 
     return loss
@@ -320,7 +355,7 @@ STRATEGY = Strategy(
     "what goes together, is taken back in steps by learned item vectors and a tiny network that "
     "mixes their scores with the history, its neighbours and what texts are similar to it (after "
     "Zhu et al., 2024)",
-    columns=(*POSITIVES, "item_neighbours.similarity"),
+    columns=(*POSITIVES, *VECTORS, "item_neighbours.similarity"),
     learn=learn,
     load=load,
     dense_over="positives",

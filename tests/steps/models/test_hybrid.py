@@ -18,12 +18,11 @@ from scipy import sparse
 from recsys_dagster.steps.models.base import NOT_RANKED
 from recsys_dagster.steps.models.gfcf import gfcf_weights
 from recsys_dagster.steps.models.hybrid import (
-    TRANSFER_NEIGHBOURS,
     score_deviation,
-    transfer_shares,
     transfer_to_cold,
 )
 from recsys_dagster.steps.models.l3ae import l3ae_weights
+from recsys_dagster.steps.models.transfer import NEIGHBOURS, transfer_shares
 
 
 def hybrid(positives, F, cold, cold_boost=1.0, gfcf_weight=0.0):
@@ -47,7 +46,7 @@ def test_cold_columns_are_those_of_their_neighbours(items, cold_boost):
     expected[:, warm] = B
     for item in np.flatnonzero(cold):
         cosines = F[warm].astype(np.float64) @ F[item]
-        nearest = np.argsort(-cosines, kind="stable")[:TRANSFER_NEIGHBOURS]
+        nearest = np.argsort(-cosines, kind="stable")[:NEIGHBOURS]
         shares = np.maximum(cosines[nearest], 0) ** 3
         shares /= shares.sum()
         column = np.zeros(len(warm))

@@ -31,7 +31,7 @@ def test_a_fit_takes_the_memory_it_states(monkeypatch, strategy, cold_items):
     # All else as small beside the matrices as it is where they are large.
     for name in ("inverse.LEAF", "gram.GRAM_ROWS", "gfcf.GRAM_ROWS", "hybrid.BLOCK_ROWS"):
         monkeypatch.setattr(f"recsys_dagster.steps.models.{name}", 32)
-    monkeypatch.setattr("recsys_dagster.steps.models.hybrid.TRANSFER_NEIGHBOURS", 10)
+    monkeypatch.setattr("recsys_dagster.steps.models.transfer.NEIGHBOURS", 10)
     monkeypatch.setattr("recsys_dagster.steps.models.hybrid.SAMPLE_USERS", 10)
     monkeypatch.setattr("recsys_dagster.steps.models.gfcf.LOW_PASS_RANK", 8)
     learned = 1000

@@ -1,5 +1,7 @@
 """`neural`: its graph, what is hidden, and that torch trains what NumPy scores with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from scipy import sparse
 
 from recsys_dagster.steps.models import STRATEGIES, neural
 from recsys_dagster.steps.models.base import NOT_RANKED
-from recsys_dagster.steps.models.denoiser import DenoiserModel, denoised, silu
+from recsys_dagster.steps.models.denoiser import DenoiserModel, decoded, mixed, silu
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.neural import NeuralSettings
 
@@ -30,9 +32,9 @@ def model_of(positives, own=SMALL, seed=1):
         for name, array in neural.first_parts(graph, own).items()
     }
     items = np.arange(positives.shape[1])
-    return DenoiserModel(
-        ItemWeightsModel(graph, items), near(len(items), seed), parts, own.smoothing, items
-    )
+    nobody = sparse.csr_matrix((0, len(items)), dtype=np.float32)
+    weights = ItemWeightsModel(graph, items)
+    return DenoiserModel(weights, near(len(items), seed), parts, own.smoothing, items, nobody)
 
 
 @pytest.fixture
@@ -55,13 +57,16 @@ def test_torch_and_numpy_have_one_formula(positives):
     model = model_of(positives)
     history = positives[:5].toarray()
     signal = np.random.default_rng(0).random(history.shape).astype(np.float32)
-    code = history[:, :4].copy()
-    steps = np.array([0, 1, 2, 1, 0])
-    arguments = signal, history, code, 1 - signal, 2 * signal, model.parts, steps
-    given = [torch.tensor(each) for each in arguments[:5]]
+    code, steps = history[:, :4].copy(), np.array([0, 1, 2, 1, 0])
+
+    def denoised(of, parts, steps, silu):
+        channels = [decoded(of(signal), of(code), parts, steps, silu), *map(of, (history, signal))]
+        return mixed("score", [*channels, of(1 - signal)], parts, steps, silu)
+
     parts = {name: torch.tensor(array) for name, array in model.parts.items()}
-    found = denoised(*given, parts, torch.tensor(steps), torch.nn.functional.silu)
-    np.testing.assert_allclose(found.numpy(), denoised(*arguments, silu), rtol=1e-4, atol=1e-5)
+    by_torch = denoised(torch.tensor, parts, torch.tensor(steps), torch.nn.functional.silu)
+    by_numpy = denoised(lambda array: array, model.parts, steps, silu)
+    np.testing.assert_allclose(by_torch.numpy(), by_numpy, rtol=1e-4, atol=1e-5)
 
 
 def test_a_score_is_the_formula_step_by_step(positives):
@@ -71,41 +76,67 @@ def test_a_score_is_the_formula_step_by_step(positives):
     code = c @ parts["items"] / c.sum()
     z = c + 1.5 * (c @ A - c)
     for step, share in ((2, 1.0), (1, 0.5), (0, 0.0)):
-        x = denoised(z, c, code, c @ A, c @ model.neighbours, parts, step, silu)
+        channels = [decoded(z, code, parts, step, silu), c, c @ A, c @ model.neighbours]
+        x = mixed("score", channels, parts, step, silu)
         z = x + share * (x @ A - x)
     np.testing.assert_allclose(model.score(block_of(positives[:1])), z, rtol=1e-4, atol=1e-5)
 
 
-@given(seed=st.integers(0, 999))
-@settings(max_examples=20, deadline=None)
-def test_contributions_are_the_slopes_of_the_last_step(seed):
+@given(seed=st.integers(0, 999), cold=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_contributions_are_the_slopes_of_the_last_step(seed, cold):
+    """Found by moving what one history item gives to the last step, and nothing before it."""
     X = histories(20, 8, seed=seed, density=0.5)
     X = X[:, np.flatnonzero(np.diff(X.tocsc().indptr))]
     model = model_of(X, seed=seed)
-    E, A = model.parts["items"].astype(float), model.graph.weights.astype(float)
-    user = int(np.argmax(np.diff(X.indptr)))
-    item = int(np.random.default_rng(seed).integers(X.shape[1]))
+    if cold:
+        model = with_cold(model, 2, seed)
+    items, user = X.shape[1], int(np.argmax(np.diff(X.indptr)))
+    item = items + 1 if cold else int(np.random.default_rng(seed).integers(items))
     history = X[[user]].indices
-    before, _ = model._last(X[[user]])
-    c, length = X[[user]].toarray().astype(float), len(history)
+    double = {name: array.astype(float) for name, array in model.parts.items()}
+    E, A, w = double["items"], model.graph.weights.astype(float), model.shares.toarray()
+    A, S = np.hstack([A, A @ w.T]), model.neighbours.toarray().astype(float)
+    (before, code), _ = model._last(X[[user]])
 
-    S = model.neighbours.toarray().astype(float)
+    def last(moved, by):
+        """The score where history items count more, float64 (n,)."""
+        own = by * moved / len(history)
+        codes = [before.astype(float), code + own @ E]
+        score = mixed("code", codes, double, 0, silu) @ E.T
+        c = np.hstack([X[[user]].toarray(), np.zeros((1, len(w)))])
+        more = by * moved
+        channels = [np.hstack([score, score @ w.T]), c, (c[:, :items] + more) @ A]
+        return mixed("score", [*channels, (c[:, :items] + more) @ S], double, 0, silu)[0, item]
 
-    def last(code, smooth, similar):
-        double = {name: array.astype(float) for name, array in model.parts.items()}
-        return denoised(before.astype(float), c, code, smooth, similar, double, 0, silu)[0, item]
-
-    code, smooth, similar, step = c @ E / length, c @ A, c @ S, 1e-5
-    expected = [
-        (
-            last(code + step * E[j] / length, smooth + step * A[j], similar + step * S[j])
-            - last(code - step * E[j] / length, smooth - step * A[j], similar - step * S[j])
-        )
-        / (2 * step)
-        for j in history
-    ]
-    found = model.contributions(block_of(X[[user]]), np.array([0]), np.array([item]))
+    one = np.eye(items)
+    expected = [(last(one[[j]], 1e-5) - last(one[[j]], -1e-5)) / 2e-5 for j in history]
+    wide = sparse.hstack([X, sparse.csr_matrix((X.shape[0], len(w)))], format="csr")
+    block = block_of(wide.astype(np.float32)[[user]])
+    found = model.contributions(block, np.array([0]), np.array([item]))
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-4)
+
+
+def with_cold(model, cold, seed):
+    """The model with cold items beside, each lent by some."""
+    items = len(model.columns)
+    shares = sparse.random(cold, items, 0.5, format="csr", dtype=np.float32, rng=seed)
+    neighbours = sparse.hstack([model.neighbours, near(items, seed + 1)[:, :cold]], format="csr")
+    columns = np.arange(items + cold)
+    return replace(model, columns=columns, shares=shares, neighbours=neighbours.astype(np.float32))
+
+
+def test_a_cold_item_whose_text_is_that_of_another_is_scored_like_it(positives):
+    warm = model_of(positives)
+    items = len(warm.columns)
+    twin = sparse.csr_matrix(np.eye(items, dtype=np.float32)[[3]])
+    similar = sparse.hstack([warm.neighbours, warm.neighbours[:, [3]]], format="csr")
+    model = replace(warm, columns=np.arange(items + 1), shares=twin, neighbours=similar)
+    unseen = positives[np.flatnonzero(positives[:, [3]].toarray()[:, 0] == 0)]
+    wide = sparse.hstack([unseen, sparse.csr_matrix((unseen.shape[0], 1))], format="csr")
+    scores = model.score(block_of(wide.astype(np.float32)))
+    np.testing.assert_allclose(scores[:, items], scores[:, 3], rtol=1e-5)
+    np.testing.assert_allclose(scores[:, :items], warm.score(block_of(unseen)), rtol=1e-5)
 
 
 def test_what_is_held_back_is_hidden_of_some_and_nothing_is_lost():
@@ -177,13 +208,25 @@ def test_the_same_seed_gives_the_same_model_and_another_one_another():
     assert not np.array_equal(one["items"], other["items"])
 
 
-def test_items_without_a_positive_and_users_without_a_history_are_not_ranked():
+def test_cold_items_are_ranked_by_the_texts_they_are_near_to_and_not_without_one():
+    X = two_tastes()
+    wide = sparse.hstack([X, sparse.csr_matrix((X.shape[0], 2))], format="csr").astype(np.float32)
+    F = np.zeros((22, 2), dtype=np.float32)
+    F[:10, 0] = F[10:21, 1] = 1  # as the second half, and no text
+    evidence = evidence_of(wide, F, neighbours=sparse.csr_matrix((22, 22), dtype=np.float32))
+    own = NeuralSettings(width=8, epochs=300, learning_rate=0.02)
+    scores = STRATEGIES["neural"].fit(evidence, own).score(block_of(wide))
+    odd = np.arange(len(scores)) % 2 == 1
+    assert scores[odd, 20].min() > scores[~odd, 20].max()
+    assert (scores[:, 21] == NOT_RANKED).all()
+
+
+def test_users_without_a_history_are_not_ranked():
     X = two_tastes()
     wide = sparse.hstack([X, sparse.csr_matrix((X.shape[0], 2))], format="csr").astype(np.float32)
     model = STRATEGIES["neural"].fit(evidence_of(wide, neighbours=near(22)), SMALL)
     scores = model.score(block_of(csr([wide[0].toarray()[0], np.zeros(22)])))
     assert np.isfinite(scores[0, :20]).all()
-    assert (scores[0, 20:] == NOT_RANKED).all()
     assert (scores[1] == NOT_RANKED).all()
 
 

@@ -1,0 +1,29 @@
+"""Semantic transfer: how much items without interactions are lent by those with near texts."""
+
+import numpy as np
+from scipy import sparse
+
+from recsys_dagster.steps.similarity.nearest import Space, top_k
+
+NEIGHBOURS = 100
+SHARPNESS = 3
+
+
+def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> sparse.csr_matrix:
+    """How much each warm item lends to each cold one, float32 csr (cold × warm).
+
+    w_ij ∝ max(cos(F_i, F_j), 0)³ over the 100 nearest warm items with Σ_j w_ij = 1; zeros where a
+    cold item has no neighbour of positive cosine.
+    """
+    space = Space.of(warm_vectors, "cosine", centre=False)
+    neighbours = top_k(
+        space.project(cold_vectors), space.project(warm_vectors), NEIGHBOURS, "cosine"
+    )
+    shares = np.maximum(neighbours.similarities, 0) ** SHARPNESS
+    totals = shares.sum(axis=1, keepdims=True)
+    shares = np.divide(shares, totals, out=np.zeros_like(shares), where=totals > 0)
+    starts = np.arange(0, shares.size + 1, shares.shape[1])
+    return sparse.csr_matrix(
+        (shares.ravel(), neighbours.positions.ravel(), starts),
+        shape=(len(cold_vectors), len(warm_vectors)),
+    )
