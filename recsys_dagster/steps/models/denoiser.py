@@ -16,13 +16,8 @@ from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 
 Array = Any
 """A NumPy array or a torch tensor."""
-UNITS = 2
-"""Hidden units of a mixer."""
 ENTRIES = 1 << 16
 """Pairs of a history item and a recommended one that are explained together."""
-CHANNELS = {"code": 2, "score": 4}
-"""What each mixer mixes: the codes of signal and history; the decoded scores, the history, the
-history smoothed, and what texts are similar to it."""
 
 
 def silu(values: np.ndarray) -> np.ndarray:
@@ -50,7 +45,7 @@ def mixed(
     inner, outer = parts[f"{name}_in"], parts[f"{name}_out"]
     biases = parts[f"{name}_bias"][step]
     total = parts[f"{name}_rest"]
-    for unit in range(UNITS):
+    for unit in range(len(outer)):
         hidden = biases[..., unit, None]
         for place, channel in enumerate(channels):
             hidden = hidden + inner[unit, place] * channel
@@ -62,7 +57,7 @@ def slopes(name: str, channels: list[np.ndarray], parts: Arrays, step: int) -> l
     """How much `mixed` changes with each of its channels, element by element."""
     inner, outer, biases = parts[f"{name}_in"], parts[f"{name}_out"], parts[f"{name}_bias"][step]
     found = [np.zeros_like(channel) for channel in channels]
-    for unit in range(UNITS):
+    for unit in range(len(outer)):
         hidden = biases[unit] + sum(
             inner[unit, place] * channel for place, channel in enumerate(channels)
         )
@@ -100,18 +95,42 @@ def smoothed_by(share: Array, signal: Array, smooth: Array) -> Array:
     return signal + share * (smooth - signal)
 
 
+def own_part(
+    part: sparse.csr_matrix, whole: sparse.csr_matrix, masses: np.ndarray
+) -> sparse.csr_matrix:
+    """What c·A has of the user's own history: (c·r) r with r = |x|^-¼ x ∘ m, csr (b × n).
+
+    A holds every pair of a history. Where it were not taken out, a history's hidden items would be
+    found by themselves, and the graph be trusted for what it does not know of anybody else.
+
+    Args:
+        part: c, csr (b × n).
+        whole: x, csr (b × n), the histories that c is of.
+        masses: m, float32 (n,), with A = Σ r rᵀ over all histories.
+    """
+    own = whole.multiply(masses[None, :]).tocsr()
+    lengths = np.maximum(np.diff(whole.indptr), 1).astype(np.float32)
+    said = np.asarray(part.multiply(own).sum(axis=1)).ravel() / np.sqrt(lengths)
+    own.data *= np.repeat(said, np.diff(own.indptr)).astype(np.float32)
+    return own
+
+
 @dataclass(frozen=True)
 class DenoiserModel:
     """Scores a history by smoothing it, and taking the smoothing back step by step.
 
-    What a signal was before it was smoothed is mixed(decoded, c, c·A, c·S). An item that nothing
+    What a signal was before it was smoothed is mixed(decoded, c, c·A, c·S), c·A without the
+    history's own part in A. An item that nothing
     was learned of is lent decoded scores and graph of the items that its text is near to.
 
     Attributes:
         graph: A, the item-item graph that smooths, over the n items that were learned of.
         neighbours: S, csr (n × n + m), row j the similarities of the texts that j is near to.
-        parts: the parameters; `items` are E, float32 (n × d).
+        parts: the parameters, of which `items` are E, float32 (n × d); and `masses`, as `own_part`
+            takes them.
         smoothing: a, how much the last step smooths; the others smooth in proportion.
+        carried_share: of what a step leaves unexplained of its signal, which the next one begins
+            with.
         columns: int64 (n + m,), the items that positions stand for: those that were learned of,
             and cold ones.
         shares: w, csr (m × n), how much each cold item is lent by each of the others.
@@ -121,11 +140,12 @@ class DenoiserModel:
     neighbours: sparse.csr_matrix
     parts: Arrays
     smoothing: float
+    carried_share: float
     columns: np.ndarray
     shares: sparse.csr_matrix
 
     def score(self, block: UserBlock) -> np.ndarray:
-        """The signal after the last step.
+        """The signal after the last step, with what is carried over.
 
         Users of whose history nothing is known are not ranked, nor are items of which nothing is
         known.
@@ -139,8 +159,8 @@ class DenoiserModel:
 
     def score_histories(self, histories: sparse.csr_matrix) -> np.ndarray:
         """Scores, float32 (b × n + m), of histories, csr (b × n), none of them empty."""
-        _, channels = self._last(histories)
-        return mixed("score", channels, self.parts, 0, silu)
+        _, channels, carried = self._last(histories)
+        return mixed("score", channels, self.parts, 0, silu) + carried
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """What history items add to the last step, to first order, the signal before it given.
@@ -164,7 +184,7 @@ class DenoiserModel:
             return parts
         row_of_user = np.full(len(users), -1)
         row_of_user[known] = np.arange(len(known))
-        codes, channels = self._last(histories[known])
+        codes, channels, _ = self._last(histories[known])
         by_code = slopes("code", codes, self.parts, 0)[1] / histories[known].sum(axis=1)
         by_channel = slopes("score", channels, self.parts, 0)
         for start in range(0, len(counted), ENTRIES):
@@ -205,24 +225,39 @@ class DenoiserModel:
             found[cold] = np.bincount(of_entry, weights * lent.data, minlength=len(cold))
         return found
 
-    def _last(self, histories: sparse.csr_matrix) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """What the mixers of the last step mix: (b × d) each, and (b × n + m) each."""
+    def _last(
+        self, histories: sparse.csr_matrix
+    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """What the mixers of the last step mix, and what is carried over to it.
+
+        Returns:
+            (b × d) each, (b × n + m) each, and (b × n + m).
+        """
         parts, steps = self.parts, len(self.parts["code_bias"])
         items, history = parts["items"], histories.toarray()
         code = (histories @ items) / np.diff(histories.indptr).astype(np.float32)[:, None]
         smooth = self.graph.times(histories)
         similar = (histories @ self.neighbours).toarray()
         signal = smoothed_by(self.smoothing, history, smooth)
+        smooth = smooth - own_part(histories, histories, parts["masses"]).toarray()
         for step in range(steps - 1, 0, -1):
             channels = [decoded(signal, code, parts, step, silu), history, smooth]
             channels.append(similar[:, : len(items)])
-            signal = mixed("score", channels, parts, step, silu)
-            share = self.smoothing * step / steps
-            signal = smoothed_by(share, signal, self.graph.times(signal))
+            found = mixed("score", channels, parts, step, silu)
+            found_smooth = self.graph.times(found)
+            share, next_share = (self.smoothing * each / steps for each in (step + 1, step))
+            carried = signal - smoothed_by(share, found, found_smooth)
+            signal = smoothed_by(next_share, found, found_smooth) + self.carried_share * carried
         codes = [signal @ items / len(items), code]
         channels = [decoded(signal, code, parts, 0, silu), history, smooth]
+        found = mixed("score", [*channels, similar[:, : len(items)]], parts, 0, silu)
+        share = self.smoothing / steps
+        carried = signal - smoothed_by(share, found, self.graph.times(found))
+        carried *= self.carried_share
         if self.shares.shape[0]:
-            lent = [channel @ self.shares.T for channel in channels]
+            lent = [channel @ self.shares.T for channel in (*channels, carried)]
             lent[1][:] = 0  # nobody has a cold item
-            channels = [np.hstack(both) for both in zip(channels, lent, strict=True)]
-        return codes, [*channels, similar]
+            *channels, carried = (
+                np.hstack(both) for both in zip((*channels, carried), lent, strict=True)
+            )
+        return codes, [*channels, similar], carried

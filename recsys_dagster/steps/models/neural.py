@@ -18,11 +18,10 @@ from recsys_dagster.steps.models.base import (
     Strategy,
 )
 from recsys_dagster.steps.models.denoiser import (
-    CHANNELS,
-    UNITS,
     DenoiserModel,
     decoded,
     mixed,
+    own_part,
     smoothed_by,
 )
 from recsys_dagster.steps.models.gram import gram
@@ -48,11 +47,14 @@ MIN_HISTORY = 5
 """Positives of a validation user."""
 VALIDATION_PLACES = 20
 VALIDATE_EVERY = 300
-PATIENCE = 20
+PATIENCE = 10
 POWER_ITERATIONS = 4
 SPECTRAL_LENGTH = 3
 """Of the vectors that training begins with, beside those of chance: with 1 it is slower to begin,
 with 6 to end."""
+FIRST_SHARES = {"code": (1, 1), "score": (1, 0, 1, 0)}
+"""What mixers begin with: the sums of their channels with these shares, because silu(v) − silu(−v)
+is v. Drawn by chance, two units are as often as not a bad place to begin."""
 TINY = 1e-12
 GRAPH, NEIGHBOURS, SHARES = "graph.", "neighbours.", "shares."
 """Before the names of the arrays of A, S and w."""
@@ -72,6 +74,9 @@ class NeuralSettings(Settings):
     )
     smoothing: Annotated[float, Field(ge=0, le=10)] = Field(
         default=1.5, description="how far the last step smooths over the item-item graph"
+    )
+    carried_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="of what a step leaves unexplained, carried over to the next"
     )
     hidden_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.5, description="share of a history that is hidden at each pass"
@@ -95,23 +100,23 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     learned = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
     items = len(learned)
     X = positives[:, learned]
-    A = graph_of(X)
+    visible, hidden = hold_back(X, settings.seed)
+    A, masses = graph_of(visible)
     first = first_parts(A, settings)
-    kept = kept_arrays(A, np.arange(items), items, np.arange(items), X)
+    kept = kept_arrays(A, np.arange(items), items, np.arange(items), visible)
     del A
     shares = lent_to(cold, learned, evidence.item_vectors)
     lent = np.flatnonzero(np.diff(shares.indptr))
     shares, cold = shares[lent], cold[lent]
     columns = np.concatenate([learned, cold])
     similar = sparse.csr_matrix(evidence.item_neighbours()[learned][:, columns])
-    fixed = {"columns": columns}
+    fixed = {"columns": columns, "masses": masses}
     for prefix, arrays in (
         (GRAPH, kept),
         (NEIGHBOURS, weight_arrays(similar, np.arange(items))),
         (SHARES, weight_arrays(shares, np.arange(len(cold)))),
     ):
         fixed |= {f"{prefix}{name}": array for name, array in arrays.items()}
-    visible, hidden = hold_back(X, settings.seed)
     asked = np.flatnonzero(np.diff(hidden.indptr))
     learners = np.flatnonzero(np.diff(visible.indptr))
     graph, neighbours = model_of(kept), similar[:, :items]
@@ -121,13 +126,19 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
         if not len(asked):
             return float("nan")
         model = DenoiserModel(
-            graph, neighbours, parts, settings.smoothing, np.arange(items), nothing
+            graph,
+            neighbours,
+            parts | {"masses": masses},
+            settings.smoothing,
+            settings.carried_share,
+            np.arange(items),
+            nothing,
         )
         return ndcg_of(model.score_histories(visible[asked]), visible[asked], hidden[asked])
 
     best, curve = train(
         first,
-        lambda number: batch_of(visible, learners, neighbours, number, settings),
+        lambda number: batch_of(visible, learners, neighbours, masses, number, settings),
         _loss(graph, settings, evidence.trainer.device()),
         validate,
         Plan(
@@ -158,6 +169,7 @@ def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel:
         sparse.csr_matrix(weights(NEIGHBOURS).weights),
         arrays,
         settings.smoothing,
+        settings.carried_share,
         arrays["columns"],
         sparse.csr_matrix(weights(SHARES).weights),
     )
@@ -178,22 +190,26 @@ def lent_to(cold: np.ndarray, learned: np.ndarray, vectors: np.ndarray) -> spars
     return shares
 
 
-def graph_of(positives: sparse.csr_matrix) -> np.ndarray:
-    """A = RᵀR / λ with R = D_U^-¼ X D_I^-½ and λ its largest eigenvalue, float32 (n × n).
+def graph_of(positives: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """A = RᵀR / λ with R = D_U^-¼ X D_I^-½ and λ the largest eigenvalue of RᵀR.
 
     Histories of many items say less of each pair of theirs, and A keeps the mass of a signal.
 
     Args:
-        positives: X, csr (users × n), each item with a pair.
+        positives: X, csr (users × n).
+
+    Returns:
+        A, float32 (n × n); and m = D_I^-½ / √λ, float32 (n,).
     """
     of_user, of_item = (np.maximum(positives.sum(axis=axis), 1).A1 for axis in (1, 0))
     R = sparse.csr_matrix(sparse.diags(of_user**-0.25) @ positives @ sparse.diags(of_item**-0.5))
     A = gram(R.astype(np.float32))
-    if not len(A):
-        return A
-    largest, _ = eigsh(A, k=1, v0=np.ones(len(A))) if len(A) > 1 else (A[0], None)
-    A /= max(float(largest[0]), TINY)
-    return A
+    largest = TINY
+    if len(A):
+        values, _ = eigsh(A, k=1, v0=np.ones(len(A))) if len(A) > 1 else (A[0], None)
+        largest = max(float(values[0]), TINY)
+    A /= largest
+    return A, (of_item**-0.5 / np.sqrt(largest)).astype(np.float32)
 
 
 def hold_back(
@@ -229,8 +245,9 @@ def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:
     """The parameters that training begins with, float32.
 
     Item vectors begin as the top eigenvectors of the graph, each as long as the root of its
-    eigenvalue asks for: what many epochs find first is there at once. All else, and what a graph
-    of fewer items leaves open, comes from Glorot's uniform distribution.
+    eigenvalue asks for: what many epochs find first is there at once. What a graph of fewer items
+    leaves open comes from Glorot's uniform distribution. With the mixers the whole begins as a
+    graph filter.
 
     Args:
         graph: A, float32 (n × n).
@@ -255,11 +272,12 @@ def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:
         length = np.linalg.norm(items[:, :known]) / max(float(np.linalg.norm(spectral)), TINY)
         items[:, :known] = SPECTRAL_LENGTH * length * spectral
     parts = {"items": items}
-    for name, channels in CHANNELS.items():
+    signs = np.array([1, -1], dtype=np.float32)
+    for name, shares in FIRST_SHARES.items():
         parts |= {
-            f"{name}_in": drawn(UNITS, channels),
-            f"{name}_bias": np.zeros((settings.steps, UNITS), dtype=np.float32),
-            f"{name}_out": drawn(UNITS, 1)[:, 0],
+            f"{name}_in": signs[:, None] * np.array(shares, dtype=np.float32),
+            f"{name}_bias": np.zeros((settings.steps, len(signs)), dtype=np.float32),
+            f"{name}_out": signs,
             f"{name}_rest": np.zeros(1, dtype=np.float32),
         }
     return parts
@@ -271,12 +289,14 @@ class Batch(NamedTuple):
     Attributes:
         whole: csr (b × n), what is to be found.
         part: csr (b × n), what is left of it, scaled up by what is hidden.
+        own: csr (b × n), what A says to that of the history itself.
         similar: float32 (b × n), what texts are similar to that.
         steps: int64 (b,), from 0.
     """
 
     whole: sparse.csr_matrix
     part: sparse.csr_matrix
+    own: sparse.csr_matrix
     similar: np.ndarray
     steps: np.ndarray
 
@@ -285,6 +305,7 @@ def batch_of(
     visible: sparse.csr_matrix,
     learners: np.ndarray,
     neighbours: sparse.csr_matrix,
+    masses: np.ndarray,
     number: int,
     settings: NeuralSettings,
 ) -> Batch:
@@ -294,6 +315,7 @@ def batch_of(
         visible: csr (users × n).
         learners: int64, the users with a history in it.
         neighbours: S, csr (n × n).
+        masses: float32 (n,), those of the graph.
         number: from 0.
         settings: of the strategy.
     """
@@ -305,7 +327,8 @@ def batch_of(
     part = _only(whole, kept)
     part.data *= np.float32(1 / (1 - settings.hidden_share))
     steps = generator.integers(0, settings.steps, whole.shape[0])
-    return Batch(whole, part, (part @ neighbours).toarray(), steps)
+    own = own_part(part, whole, masses)
+    return Batch(whole, part, own, (part @ neighbours).toarray(), steps)
 
 
 def _only(matrix: sparse.csr_matrix, kept: np.ndarray) -> sparse.csr_matrix:
@@ -339,7 +362,8 @@ def _loss(
         shares = (settings.smoothing / settings.steps) * (steps[:, None] + 1)
         signal = smoothed_by(shares, whole, sums(batch.whole, A))
         code = sums(batch.part, parts["items"]) / part.sum(dim=1, keepdim=True).clamp(min=1)
-        smooth, similar = sums(batch.part, A), torch.tensor(batch.similar, device=device)
+        smooth = sums(batch.part, A) - torch.tensor(batch.own.toarray(), device=device)
+        similar = torch.tensor(batch.similar, device=device)
         silu = torch.nn.functional.silu
         channels = [decoded(signal, code, parts, steps, silu), part, smooth, similar]
         found = mixed("score", channels, parts, steps, silu)

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from recsys_dagster.steps.models import STRATEGIES, neural
 from recsys_dagster.steps.models.base import NOT_RANKED
-from recsys_dagster.steps.models.denoiser import DenoiserModel, decoded, mixed, silu
+from recsys_dagster.steps.models.denoiser import DenoiserModel, decoded, mixed, own_part, silu
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.neural import NeuralSettings
 
@@ -25,16 +25,17 @@ def near(items, seed=0):
 
 def model_of(positives, own=SMALL, seed=1):
     """A model with parameters of chance, of items that all have a positive pair."""
-    graph = neural.graph_of(positives)
+    graph, masses = neural.graph_of(positives)
     generator = np.random.default_rng(seed)
     parts = {
         name: array + generator.normal(0, 0.3, array.shape).astype(np.float32)
         for name, array in neural.first_parts(graph, own).items()
     }
+    parts["masses"] = masses
     items = np.arange(positives.shape[1])
     nobody = sparse.csr_matrix((0, len(items)), dtype=np.float32)
     weights = ItemWeightsModel(graph, items)
-    return DenoiserModel(weights, near(len(items), seed), parts, own.smoothing, items, nobody)
+    return DenoiserModel(weights, near(len(items), seed), parts, own.smoothing, 0.5, items, nobody)
 
 
 @pytest.fixture
@@ -44,11 +45,26 @@ def positives():
 
 
 def test_the_graph_is_of_pairs_and_keeps_the_mass_of_a_signal():
-    A = neural.graph_of(csr([[1, 1, 0], [1, 1, 0], [0, 0, 1]]))
+    A, _ = neural.graph_of(csr([[1, 1, 0], [1, 1, 0], [0, 0, 1]]))
     np.testing.assert_allclose(A, A.T)
     assert A[0, 2] == 0
     assert A[0, 1] > 0
     assert np.linalg.eigvalsh(A).max() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_own_part_of_a_history_is_what_the_graph_has_of_it(positives):
+    A, masses = neural.graph_of(positives)
+    for user in range(5):
+        others = positives.copy().tolil()
+        others[user] = 0
+        of_item = np.asarray(positives.sum(axis=0)).ravel()
+        lengths = np.maximum(np.asarray(others.sum(axis=1)), 1)
+        R = others.toarray() / lengths**0.25 * masses
+        np.testing.assert_allclose(masses**2 * of_item, (masses**2 * of_item)[0], rtol=1e-4)
+        part = positives[[user]].multiply(np.arange(positives.shape[1]) % 2).tocsr()
+        own = own_part(part, positives[[user]], masses)
+        expected = part @ (R.T @ R)
+        np.testing.assert_allclose(part @ A - own.toarray(), expected, rtol=1e-3, atol=1e-5)
 
 
 def test_torch_and_numpy_have_one_formula(positives):
@@ -76,9 +92,11 @@ def test_a_score_is_the_formula_step_by_step(positives):
     code = c @ parts["items"] / c.sum()
     z = c + 1.5 * (c @ A - c)
     for step, share in ((2, 1.0), (1, 0.5), (0, 0.0)):
-        channels = [decoded(z, code, parts, step, silu), c, c @ A, c @ model.neighbours]
+        smooth = c @ A - own_part(positives[:1], positives[:1], parts["masses"])
+        channels = [decoded(z, code, parts, step, silu), c, smooth, c @ model.neighbours]
         x = mixed("score", channels, parts, step, silu)
-        z = x + share * (x @ A - x)
+        left = z - (x + (share + 0.5) * (x @ A - x))
+        z = x + share * (x @ A - x) + 0.5 * left
     np.testing.assert_allclose(model.score(block_of(positives[:1])), z, rtol=1e-4, atol=1e-5)
 
 
@@ -97,16 +115,18 @@ def test_contributions_are_the_slopes_of_the_last_step(seed, cold):
     double = {name: array.astype(float) for name, array in model.parts.items()}
     E, A, w = double["items"], model.graph.weights.astype(float), model.shares.toarray()
     A, S = np.hstack([A, A @ w.T]), model.neighbours.toarray().astype(float)
-    (before, code), _ = model._last(X[[user]])
+    own = own_part(X[[user]], X[[user]], model.parts["masses"]).toarray()
+    own = np.hstack([own, own @ w.T])
+    (before, code), _, _ = model._last(X[[user]])
 
     def last(moved, by):
         """The score where history items count more, float64 (n,)."""
-        own = by * moved / len(history)
-        codes = [before.astype(float), code + own @ E]
+        codes = [before.astype(float), code + by * moved / len(history) @ E]
         score = mixed("code", codes, double, 0, silu) @ E.T
         c = np.hstack([X[[user]].toarray(), np.zeros((1, len(w)))])
         more = by * moved
-        channels = [np.hstack([score, score @ w.T]), c, (c[:, :items] + more) @ A]
+        smooth = (c[:, :items] + more) @ A - own
+        channels = [np.hstack([score, score @ w.T]), c, smooth]
         return mixed("score", [*channels, (c[:, :items] + more) @ S], double, 0, silu)[0, item]
 
     one = np.eye(items)
@@ -152,7 +172,10 @@ def test_what_is_held_back_is_hidden_of_some_and_nothing_is_lost():
 def test_every_history_is_learned_from_once_in_a_pass():
     X = histories(250, 12, density=0.5)
     learners = np.flatnonzero(np.diff(X.indptr))
-    batches = [neural.batch_of(X, learners, near(12), number, SMALL) for number in range(3)]
+    batches = [
+        neural.batch_of(X, learners, near(12), np.ones(12, dtype=np.float32), number, SMALL)
+        for number in range(3)
+    ]
     together = sparse.vstack([batch.whole for batch in batches])
     assert sorted(map(tuple, together.toarray())) == sorted(map(tuple, X[learners].toarray()))
     for batch in batches:
