@@ -326,6 +326,8 @@ class TestSettings:
         result = place.run("tiny")
         assert result.success
         assert failed_checks(result) == set()
+        of_model = result.asset_materializations_for_node("tiny__model")[0].metadata
+        assert ("learning_curve" in of_model) == (strategy == "neural")
         snapshot = Snapshot.current(place.snapshots, "tiny")
         rows = snapshot.recommend("user-zq-11", 5)
         assert [row.rank for row in rows] == [1, 2, 3, 4, 5]

@@ -254,14 +254,15 @@ def learning_curve(curve: np.ndarray) -> dg.MarkdownMetadataValue:
     Args:
         curve: float64 (validations × 3): batches, loss and NDCG@20 of what was hidden.
     """
-    figure, axes = _canvas("learning curve", "batches", "loss")
-    axes.plot(curve[:, 0], curve[:, 1], color=MUTED, label="loss")
+    figure, axes = _canvas("loss, and NDCG@20 of what is hidden (thick)", "batches", "loss")
+    axes.plot(curve[:, 0], curve[:, 1], color=MUTED)
     if np.isfinite(curve[:, 2]).any():
         ndcg = axes.twinx()
-        ndcg.plot(curve[:, 0], curve[:, 2], color=ACCENT, linewidth=2, label="NDCG@20, hidden")
-        ndcg.set_ylabel("NDCG@20 of what is hidden")
+        ndcg.plot(curve[:, 0], curve[:, 2], color=ACCENT, linewidth=2, marker="o", markersize=3)
         ndcg.axvline(curve[np.nanargmax(curve[:, 2]), 0], color=ACCENT, linewidth=0.5)
-    figure.legend(fontsize=7, frameon=False, loc="upper right")
+        ndcg.set_ylabel("NDCG@20", fontsize=8, color=ACCENT)
+        ndcg.tick_params(labelsize=8, colors=ACCENT)
+        ndcg.spines[["top", "right"]].set_visible(False)
     return _picture(figure, "learning curve")
 
 
