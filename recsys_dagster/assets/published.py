@@ -169,8 +169,7 @@ def published(
 
 def out_of_date(recsys_warehouse: Warehouse, catalog: Catalog) -> list[Objection]:
     """What is not made of the other tables as they are now, or with other settings or code."""
-    with recsys_warehouse.held_open(catalog.name):
-        memories = {table: recsys_warehouse.comment(catalog.name, table) for table in RESTS_ON}
+    memories = recsys_warehouse.comments(catalog.name, RESTS_ON)
     found = []
     for table in RESTS_ON[RESTS_ON.index("users") :]:
         memory = memories[table]

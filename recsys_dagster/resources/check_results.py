@@ -76,5 +76,5 @@ def results(warehouse: Warehouse, catalog: str) -> dict[str, CheckResult]:
 
 def versions_of(warehouse: Warehouse, catalog: str, tables: tuple[str, ...]) -> dict[str, str]:
     """The data versions of tables as they are now; "" for one that is not there."""
-    with warehouse.held_open(catalog):
-        return {table: warehouse.comment(catalog, table).get(DATA_VERSION, "") for table in tables}
+    comments = warehouse.comments(catalog, tables)
+    return {table: comment.get(DATA_VERSION, "") for table, comment in comments.items()}

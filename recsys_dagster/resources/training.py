@@ -35,10 +35,11 @@ class Training:
         self._resumed: dict[str, np.ndarray] = {}
         self._before = 0.0
         try:
-            self._before = float(read_manifest(home / self._name)["seconds"])
+            seconds = float(read_manifest(home / self._name)["seconds"])
             self._resumed = read_arrays(home / self._name)
         except UserError:
             return
+        self._before = seconds  # of a damaged checkpoint neither arrays nor clock
         doing(f"going on with a training that was cut off after {self._before:.0f} s")
 
     @property

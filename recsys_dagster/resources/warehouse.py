@@ -4,7 +4,7 @@ Metadata of an Arrow schema are kept with the table, as its comment.
 """
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,11 @@ class Warehouse(dg.ConfigurableResource):
             return {}
         with self.connect(catalog) as connection:
             return _remembered(connection, table) or {}
+
+    def comments(self, catalog: str, tables: Iterable[str]) -> dict[str, dict[str, str]]:
+        """The comments of tables, by table."""
+        with self.held_open(catalog):
+            return {table: self.comment(catalog, table) for table in tables}
 
     def read(self, catalog: str, table: str) -> pa.Table:
         """A whole table, with what is kept beside its rows.

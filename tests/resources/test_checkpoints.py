@@ -1,17 +1,14 @@
 """A training that is killed goes on where its last checkpoint is."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import sparse
 
 from recsys_dagster.resources import training
 from recsys_dagster.resources.model_store import FitRequest, ModelStore
 from recsys_dagster.steps.models import STRATEGIES, neural
-from recsys_dagster.steps.models.base import Evidence
-from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.neural import NeuralSettings
-from recsys_dagster.steps.similarity.nearest import Space
+from tests.steps.models.making import evidence_of
 
 
 class Killed(BaseException):
@@ -23,23 +20,8 @@ def request_() -> FitRequest:
     users, items = 30, 9
     X = np.random.default_rng(0).random((users, items)).argsort(axis=1) < 6
     positives = sparse.csr_matrix(X.astype(np.float32))
-    everywhere = np.ones(items, dtype=bool)
-    behaviour = Behaviour(
-        user_ids=pd.RangeIndex(users).astype("str"),
-        item_ids=pd.RangeIndex(items).astype("str"),
-        seen=positives.astype(bool),
-        weights=positives,
-        recency=positives,
-        ages=positives,
-        in_catalogue=everywhere,
-        recommendable=everywhere,
-        cold=~everywhere,
-        first_seen=np.full(items, np.datetime64("NaT", "us")),
-        newest=pd.NaT,
-    )
-    vectors = np.zeros((items, 2), dtype=np.float32)
     nothing = sparse.csr_matrix((items, items), dtype=np.float32)
-    evidence = Evidence(behaviour, vectors, Space("cosine", None), lambda: nothing)
+    evidence = evidence_of(positives, neighbours=nothing)
     return FitRequest(
         "shop",
         STRATEGIES["neural"],

@@ -120,8 +120,8 @@ class DenoiserModel:
     """Scores a history by smoothing it, and taking the smoothing back step by step.
 
     What a signal was before it was smoothed is mixed(decoded, c, c·A, c·S), c·A without the
-    history's own part in A. An item that nothing
-    was learned of is lent decoded scores and graph of the items that its text is near to.
+    history's own part in A. An item that nothing was learned of is lent decoded scores and graph
+    of the items that its text is near to.
 
     Attributes:
         graph: A, the item-item graph that smooths, over the n items that were learned of.
@@ -159,8 +159,10 @@ class DenoiserModel:
 
     def score_histories(self, histories: sparse.csr_matrix) -> np.ndarray:
         """Scores, float32 (b × n + m), of histories, csr (b × n), none of them empty."""
-        _, channels, carried = self._last(histories)
-        return mixed("score", channels, self.parts, 0, silu) + carried
+        _, channels, signal = self._last(histories)
+        found = mixed("score", channels, self.parts, 0, silu)
+        carried, _ = self._carried(signal, found[:, : signal.shape[1]], 0)
+        return found + self._with_lent(carried)
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """What history items add to the last step, to first order, the signal before it given.
@@ -228,10 +230,10 @@ class DenoiserModel:
     def _last(
         self, histories: sparse.csr_matrix
     ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """What the mixers of the last step mix, and what is carried over to it.
+        """What the mixers of the last step mix, and the signal that it begins with.
 
         Returns:
-            (b × d) each, (b × n + m) each, and (b × n + m).
+            (b × d) each, (b × n + m) each, and (b × n).
         """
         parts, steps = self.parts, len(self.parts["code_bias"])
         items, history = parts["items"], histories.toarray()
@@ -244,20 +246,25 @@ class DenoiserModel:
             channels = [decoded(signal, code, parts, step, silu), history, smooth]
             channels.append(similar[:, : len(items)])
             found = mixed("score", channels, parts, step, silu)
-            found_smooth = self.graph.times(found)
-            share, next_share = (self.smoothing * each / steps for each in (step + 1, step))
-            carried = signal - smoothed_by(share, found, found_smooth)
-            signal = smoothed_by(next_share, found, found_smooth) + self.carried_share * carried
+            carried, found_smooth = self._carried(signal, found, step)
+            share = self.smoothing * step / steps
+            signal = smoothed_by(share, found, found_smooth) + carried
         codes = [signal @ items / len(items), code]
-        channels = [decoded(signal, code, parts, 0, silu), history, smooth]
-        found = mixed("score", [*channels, similar[:, : len(items)]], parts, 0, silu)
-        share = self.smoothing / steps
-        carried = signal - smoothed_by(share, found, self.graph.times(found))
-        carried *= self.carried_share
-        if self.shares.shape[0]:
-            lent = [channel @ self.shares.T for channel in (*channels, carried)]
-            lent[1][:] = 0  # nobody has a cold item
-            *channels, carried = (
-                np.hstack(both) for both in zip((*channels, carried), lent, strict=True)
-            )
-        return codes, [*channels, similar], carried
+        scores = self._with_lent(decoded(signal, code, parts, 0, silu))
+        nobody = np.zeros((len(history), self.shares.shape[0]), dtype=np.float32)
+        history = np.hstack([history, nobody])
+        return codes, [scores, history, self._with_lent(smooth), similar], signal
+
+    def _carried(
+        self, signal: np.ndarray, found: np.ndarray, step: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What is carried over of what a step leaves of its signal; and what it found, smoothed."""
+        smooth = self.graph.times(found)
+        share = self.smoothing * (step + 1) / len(self.parts["code_bias"])
+        return self.carried_share * (signal - smoothed_by(share, found, smooth)), smooth
+
+    def _with_lent(self, values: np.ndarray) -> np.ndarray:
+        """Values of the items that were learned of, (b × n), and those lent to cold ones."""
+        if not self.shares.shape[0]:
+            return values
+        return np.hstack([values, values @ self.shares.T])
