@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys_dagster.assets.common import TABLE, data_version, table_assets
-from recsys_dagster.assets.metadata import column_lineage, learning_curve, rests_on
+from recsys_dagster.assets.metadata import column_lineage, learning_curve, preview, rests_on
 from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
@@ -103,6 +103,7 @@ def model(
             "folder": dg.MetadataValue.path(str(fit.folder)),
         }
         | ({"learning_curve": learning_curve(curve)} if len(curve) else {})
+        | _competition(about.get("learned", {}))
         | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, {"fingerprint": list(strategy.columns)}),
     )
@@ -122,6 +123,18 @@ def evidence_of(
         Space.of(vectors, catalog.similarity, catalog.centre),
         lambda: to_sparse(item_neighbours, ids, ids, ("item_id", "neighbour_item_id")),
     )
+
+
+def _competition(learned: Mapping[str, Any]) -> dict[str, Any]:
+    """What was chosen among candidates, and what each found; nothing where there were none."""
+    if "candidates" not in learned:
+        return {}
+    rows = pd.DataFrame(learned["candidates"])
+    return {
+        "chosen": learned["chosen"],
+        "asked_users": learned["users"],
+        "candidates": preview(rows.round(4), rows=len(rows)),
+    }
 
 
 def _naive(moment: str | None) -> Any:

@@ -148,6 +148,7 @@ class ModelStore(dg.ConfigurableResource):
                 "fingerprint": fingerprint,
                 "strategy": strategy.name,
                 "settings": settings.model_dump(mode="json"),
+                "learned": strategy.about(kept.learned),
                 "made_from": dict(request.versions),
                 "code_version": request.versions["code"],
                 "newest": None if pd.isna(newest) else newest.isoformat() + "Z",

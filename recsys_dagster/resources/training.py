@@ -13,6 +13,7 @@ import numpy as np
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.encoder import may_have_cuda
+from recsys_dagster.resources.machine import available_bytes
 from recsys_dagster.snapshots.model_files import read_arrays, read_manifest, write_model
 from recsys_dagster.steps.models.trainer import Trainer, Validation
 
@@ -45,7 +46,15 @@ class Training:
     @property
     def trainer(self) -> Trainer:
         """What it gives to the strategy that is trained."""
-        return Trainer(device, self.seconds, self._report, self._resumed, self._keep)
+        return Trainer(
+            device,
+            self.seconds,
+            self._report,
+            self._resumed,
+            self._keep,
+            self._doing,
+            available_bytes,
+        )
 
     def seconds(self) -> float:
         """How long it has taken, without the time that it stood still."""

@@ -99,19 +99,27 @@ class FoldIn:
         weights: Sequence[float] | None,
         times: Sequence[datetime] | None,
     ) -> OneHistory:
-        """The history by positions; weights of a repeated item add up, its newest time counts."""
+        """The history by positions; weights of a repeated item add up, its newest time counts.
+
+        Where no times are given and the strategy needs an order, it is the one given.
+        """
         given = np.array([self._place(item) for item in history], dtype=np.int64)
         numbers, days = _numbers(weights, len(given)), _days(times, len(given))
         places, which = np.unique(given, return_inverse=True)
         newest = np.full(len(places), -np.inf)
         with np.errstate(invalid="ignore"):  # unknown days stay unknown
             np.maximum.at(newest, which, days)
+        order = None
+        if times is None and self._model.needs_order:
+            order = np.zeros(len(places))
+            np.maximum.at(order, which, np.arange(len(given), dtype=np.float64))
         return one_history(
             places,
             np.bincount(which, numbers, minlength=len(places)),
             newest,
             len(self._position),
             self._catalog.users.half_life_days,
+            order,
         )
 
     def _place(self, item: str) -> int:

@@ -7,15 +7,18 @@ from typing import Any
 
 from recsys_dagster.steps.models import (
     als,
+    auto,
     content,
     ease,
     gfcf,
     hybrid,
     item_knn,
     l3ae,
+    markov,
     neural,
     popular,
     recent,
+    sequential,
     similar_items,
 )
 from recsys_dagster.steps.models.base import Strategy
@@ -34,7 +37,13 @@ STRATEGIES: dict[str, Strategy[Any]] = {
         als,
         hybrid,
         neural,
+        markov,
+        sequential,
     )
 }
+"""All strategies by name, but for the one that chooses among them."""
+CANDIDATES = ("popular", "l3ae", "hybrid", "neural", "sequential")
+"""Those that compete for a catalog, the simplest first."""
+STRATEGIES["auto"] = auto.strategy_of({name: STRATEGIES[name] for name in CANDIDATES})
 SEARCHED = tuple(name for name, strategy in STRATEGIES.items() if strategy.searched)
 """Strategies with settings that a search tries."""

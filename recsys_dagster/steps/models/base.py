@@ -5,7 +5,7 @@ A model scores every item for a block of users, and says which part of a history
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -199,6 +199,8 @@ class Strategy(Generic[S]):
         needs_history: whether users without positives are ranked by their profile text instead.
         dense_over: the items between which a dense matrix is learned: those with positives, or
             all that were seen; None where no such matrix is made.
+        needs_order: whether it goes by the order of histories alone.
+        about: what was learned → what a manifest says of it, as JSON has it.
     """
 
     name: str
@@ -209,6 +211,8 @@ class Strategy(Generic[S]):
     load: Callable[[Arrays, S], Model]
     needs_history: bool = True
     dense_over: Literal["positives", "seen"] | None = None
+    needs_order: bool = False
+    about: Callable[[Arrays], dict[str, Any]] = lambda _arrays: {}
 
     @property
     def searched(self) -> dict[str, Search]:

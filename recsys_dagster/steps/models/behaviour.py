@@ -147,7 +147,12 @@ class OneHistory:
 
 
 def one_history(
-    places: np.ndarray, weights: np.ndarray, days: np.ndarray, items: int, half_life_days: float
+    places: np.ndarray,
+    weights: np.ndarray,
+    days: np.ndarray,
+    items: int,
+    half_life_days: float,
+    order: np.ndarray | None = None,
 ) -> OneHistory:
     """The row of somebody who likes some items.
 
@@ -157,13 +162,15 @@ def one_history(
         days: float64 (h,), when each was, on any scale of days; NaN where unknown.
         items: how many there are.
         half_life_days: days, > 0.
+        order: float64 (h,), larger for what came later; `days` where it is left out.
     """
-    order = np.argsort(places)
-    places, weights, days = places[order], weights[order], days[order]
+    by_place = np.argsort(places)
+    order = (days if order is None else order)[by_place]
+    places, weights, days = places[by_place], weights[by_place], days[by_place]
     newest = np.nanmax(days, initial=-np.inf)
     half_lives = np.nan_to_num((newest - days) / half_life_days, nan=0.0)
     decay = 0.5 ** np.minimum(half_lives, MAX_HALF_LIVES)
-    later = (days[None, :] > days[:, None]).sum(axis=1)
+    later = (order[None, :] > order[:, None]).sum(axis=1)
 
     def row(values: np.ndarray) -> sparse.csr_matrix:
         found = (values.astype(np.float32), places, np.array([0, len(places)]))

@@ -9,6 +9,7 @@ import pandas as pd
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.steps.models import STRATEGIES
+from recsys_dagster.steps.models.auto import AutoSettings
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.popular import popularity
@@ -45,9 +46,19 @@ def used_of(tuned: Tuned, catalog: Catalog, strategy: str) -> dict[str, float]:
 
 
 def tuned_settings(catalog: Catalog, strategy: str, tuned: Tuned) -> Settings:
-    """A strategy's settings with what is used of what was found for it."""
+    """A strategy's settings with what is used of what was found for it.
+
+    One that chooses among others has theirs, as they would be fitted with.
+    """
     own = settings_of(catalog, strategy)
-    return own.model_copy(update=used_of(tuned, catalog, strategy))
+    if not isinstance(own, AutoSettings):
+        return own.model_copy(update=used_of(tuned, catalog, strategy))
+    of_candidates = {
+        name: tuned_settings(catalog, name, tuned).model_dump(mode="json")
+        | own.settings.get(name, {})
+        for name in own.candidates
+    }
+    return own.model_copy(update={"settings": of_candidates})
 
 
 def learned_with(strategy: Strategy[Any], settings: Settings) -> dict[str, Any]:

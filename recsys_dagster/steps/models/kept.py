@@ -62,6 +62,12 @@ class KeptModel:
             self.strategy, self.strategy.load(self.learned, self.settings), self.popularity
         )
 
+    @property
+    def needs_order(self) -> bool:
+        """Whether what scores, chosen among others or not, goes by the order of histories alone."""
+        chosen = self.strategy.about(self.learned).get("chosen", self.strategy.name)
+        return STRATEGIES[chosen].needs_order
+
     def save(self) -> Arrays:
         """Everything but strategy and settings, as arrays."""
         ids = [item_id.encode() for item_id in self.item_ids]

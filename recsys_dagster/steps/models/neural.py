@@ -10,7 +10,6 @@ from scipy.sparse.linalg import eigsh
 
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.steps.models.base import (
-    NOT_RANKED,
     POSITIVES,
     VECTORS,
     Arrays,
@@ -33,8 +32,8 @@ from recsys_dagster.steps.models.item_weights import (
 )
 from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
-from recsys_dagster.steps.models.transfer import transfer_shares
-from recsys_dagster.steps.similarity.ranking import top_n
+from recsys_dagster.steps.models.transfer import lent_to
+from recsys_dagster.steps.models.validation import ndcg_of, stored_where, validate_every
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +44,6 @@ HIDDEN_SHARE = 0.2
 """Of the histories of validation users: hidden from training, and asked for."""
 MIN_HISTORY = 5
 """Positives of a validation user."""
-VALIDATION_PLACES = 20
-VALIDATE_EVERY = 300
 PATIENCE = 10
 POWER_ITERATIONS = 4
 SPECTRAL_LENGTH = 3
@@ -121,6 +118,7 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     learners = np.flatnonzero(np.diff(visible.indptr))
     graph, neighbours = model_of(kept), similar[:, :items]
     nothing = shares[:0]
+    batches = -(-len(learners) // BATCH_USERS)
 
     def validate(parts: Arrays) -> float:
         if not len(asked):
@@ -143,9 +141,9 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
         validate,
         Plan(
             learning_rate=settings.learning_rate,
-            max_batches=settings.epochs * -(-len(learners) // BATCH_USERS),
+            max_batches=settings.epochs * batches,
             max_seconds=60 * settings.minutes,
-            validate_every=VALIDATE_EVERY,
+            validate_every=validate_every(batches),
             patience=PATIENCE,
         ),
         evidence.trainer,
@@ -173,21 +171,6 @@ def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel:
         arrays["columns"],
         sparse.csr_matrix(weights(SHARES).weights),
     )
-
-
-def lent_to(cold: np.ndarray, learned: np.ndarray, vectors: np.ndarray) -> sparse.csr_matrix:
-    """How much each cold item is lent by each that was learned of, csr (cold × learned).
-
-    Args:
-        cold: int64 (m,), positions.
-        learned: int64 (n,), positions.
-        vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
-    """
-    if not len(cold) or not len(learned):
-        return sparse.csr_matrix((len(cold), len(learned)), dtype=np.float32)
-    shares = transfer_shares(vectors[cold], vectors[learned])
-    shares.eliminate_zeros()
-    return shares
 
 
 def graph_of(positives: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -228,17 +211,7 @@ def hold_back(
     chosen = generator.permutation(enough)[: min(VALIDATION_USERS, len(enough) // 5)]
     drawn = generator.random(positives.nnz) < HIDDEN_SHARE
     drawn &= np.isin(np.repeat(np.arange(len(lengths)), lengths), chosen)
-    return _only(positives, ~drawn), _only(positives, drawn)
-
-
-def ndcg_of(scores: np.ndarray, visible: sparse.csr_matrix, hidden: sparse.csr_matrix) -> float:
-    """Mean NDCG@20 of lists without what is visible, float32 (users × n), for what is hidden."""
-    scores[np.repeat(np.arange(len(scores)), np.diff(visible.indptr)), visible.indices] = NOT_RANKED
-    ranked, _ = top_n(scores, VALIDATION_PLACES)
-    hits = np.take_along_axis(hidden.toarray() > 0, ranked, axis=1)
-    gains = 1 / np.log2(np.arange(2, ranked.shape[1] + 2))
-    wanted = np.minimum(np.diff(hidden.indptr), ranked.shape[1])
-    return float(np.mean(hits @ gains / np.cumsum(gains)[wanted - 1]))
+    return stored_where(positives, ~drawn), stored_where(positives, drawn)
 
 
 def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:
@@ -324,17 +297,11 @@ def batch_of(
     whole = visible[order[place * BATCH_USERS : (place + 1) * BATCH_USERS]]
     generator = np.random.default_rng([settings.seed, epoch, place])
     kept = generator.random(whole.nnz) >= settings.hidden_share
-    part = _only(whole, kept)
+    part = stored_where(whole, kept)
     part.data *= np.float32(1 / (1 - settings.hidden_share))
     steps = generator.integers(0, settings.steps, whole.shape[0])
     own = own_part(part, whole, masses)
     return Batch(whole, part, own, (part @ neighbours).toarray(), steps)
-
-
-def _only(matrix: sparse.csr_matrix, kept: np.ndarray) -> sparse.csr_matrix:
-    """The stored values of a matrix where `kept` says so, bool (nnz,)."""
-    ends = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
-    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], ends), shape=matrix.shape)
 
 
 def _loss(

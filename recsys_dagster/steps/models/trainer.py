@@ -1,13 +1,15 @@
 """What training needs of the machine that it runs on."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 CURVE = "curve"
 """The array that says how a training went, float64 (validations × 3): batches, loss, NDCG@20."""
 NO_CURVE = np.empty((0, 3))
+BEGAN = "began"
+"""The array of a checkpoint with the second at which a part of a fit began."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Trainer:
         report: called with each validation.
         resumed: the last checkpoint of this training; empty where there is none.
         checkpoint: keeps what it is given, in the place of the last one.
+        say: called with what begins, in words.
+        available_bytes: memory that can be had; None where the system does not tell.
     """
 
     device: Callable[[], str] = field(default=lambda: "cpu")
@@ -47,3 +51,28 @@ class Trainer:
     report: Callable[[Validation], None] = _ignore
     resumed: Mapping[str, np.ndarray] = field(default_factory=dict)
     checkpoint: Callable[[Mapping[str, np.ndarray]], None] = _ignore
+    say: Callable[[str], None] = _ignore
+    available_bytes: Callable[[], int | None] = field(default=lambda: None)
+
+    def part(self, name: str, kept: Mapping[str, np.ndarray]) -> "Trainer":
+        """The trainer of one of several trainings that a fit consists of, with a clock of its own.
+
+        Args:
+            name: of the part, another one for each.
+            kept: what checkpoints hold besides, by names that do not begin with that of the part.
+        """
+        prefix = f"{name}/"
+        own = {
+            key.removeprefix(prefix): array
+            for key, array in self.resumed.items()
+            if key.startswith(prefix)
+        }
+        began = float(own.pop(BEGAN, np.array([self.seconds()]))[0])
+
+        def checkpoint(arrays: Mapping[str, np.ndarray]) -> None:
+            named = {f"{prefix}{key}": array for key, array in arrays.items()}
+            self.checkpoint({**kept, **named, f"{prefix}{BEGAN}": np.array([began])})
+
+        return replace(
+            self, seconds=lambda: self.seconds() - began, resumed=own, checkpoint=checkpoint
+        )

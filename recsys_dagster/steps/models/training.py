@@ -13,6 +13,8 @@ from recsys_dagster.steps.models.trainer import CURVE, Trainer, Validation
 if TYPE_CHECKING:
     import torch
 
+FIRST_MOMENT_DECAY = 0.9
+"""β₁ of Adam."""
 AVERAGE_DECAY = 0.998
 """Of the moving average of parameters, which is what is validated and kept: it stands for the
 falling learning rate that a training of unknown length cannot have."""
@@ -28,6 +30,8 @@ class Plan:
         max_seconds: another one.
         validate_every: batches between two validations.
         patience: validations without a better one after which it ends.
+        second_moment_decay: β₂ of Adam: the nearer to 1, the larger are the steps of what has a
+            gradient in few batches.
     """
 
     learning_rate: float
@@ -35,6 +39,7 @@ class Plan:
     max_seconds: float
     validate_every: int
     patience: int
+    second_moment_decay: float = 0.999
 
 
 @dataclass
@@ -95,7 +100,9 @@ def train(
 
     current = {name: each.requires_grad_() for name, each in tensors("current").items()}
     average = tensors("average")
-    optimiser = torch.optim.Adam(list(current.values()), lr=plan.learning_rate)
+    optimiser = torch.optim.Adam(
+        list(current.values()), plan.learning_rate, (FIRST_MOMENT_DECAY, plan.second_moment_decay)
+    )
     state = _State(0, [], start)
     if resumed:
         curve = resumed[CURVE].tolist()

@@ -27,3 +27,18 @@ def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> spars
         (shares.ravel(), neighbours.positions.ravel(), starts),
         shape=(len(cold_vectors), len(warm_vectors)),
     )
+
+
+def lent_to(cold: np.ndarray, learned: np.ndarray, vectors: np.ndarray) -> sparse.csr_matrix:
+    """How much each cold item is lent by each that was learned of, csr (cold × learned).
+
+    Args:
+        cold: int64 (m,), positions.
+        learned: int64 (n,), positions.
+        vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
+    """
+    if not len(cold) or not len(learned):
+        return sparse.csr_matrix((len(cold), len(learned)), dtype=np.float32)
+    shares = transfer_shares(vectors[cold], vectors[learned])
+    shares.eliminate_zeros()
+    return shares

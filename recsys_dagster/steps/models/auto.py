@@ -1,0 +1,236 @@
+"""auto: whichever strategy finds what is hidden; the simplest of those that are as good."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, create_model, field_validator
+from scipy import sparse
+
+from recsys_dagster.catalog.base import Settings
+from recsys_dagster.errors import UserError
+from recsys_dagster.steps.models.base import (
+    NOT_RANKED,
+    Arrays,
+    Evidence,
+    Model,
+    Strategy,
+    UserBlock,
+)
+from recsys_dagster.steps.models.memory import learned_items, require_memory
+from recsys_dagster.steps.models.trainer import Trainer
+from recsys_dagster.steps.models.validation import ndcgs_of, without_newest
+
+BLOCK_USERS = 500
+COMPETITION = "competition"
+"""The array with what the competition found: JSON, as bytes."""
+STANDARD_ERRORS = 1.96
+"""On either side of a mean difference, of a 95 % interval."""
+FOUND = "found."
+"""In a checkpoint, before the name of a candidate: the NDCG of each user who is asked."""
+TINY = 1e-3
+"""Minutes: what is trained is trained at all."""
+
+
+class AutoSettings(Settings):
+    """Who competes, and for how long."""
+
+    minutes: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        default=30.0,
+        description="the competition ends after so long; what wins is then fitted on everything",
+    )
+    candidates: tuple[str, ...] = Field(
+        min_length=1, description="strategies that compete, the simplest first"
+    )
+    settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="settings of candidates, where they are to be others than under `models`, as "
+        "`{neural: {minutes: 3}}`",
+    )
+
+
+def strategy_of(candidates: Mapping[str, Strategy[Any]]) -> Strategy[Any]:
+    """The strategy that chooses.
+
+    Args:
+        candidates: all strategies that may compete, by name; those that do where the YAML says
+            nothing, the simplest first.
+    """
+    names = tuple(candidates)
+
+    def settings_are_known(_: type, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, own in value.items():
+            if name not in candidates:
+                raise ValueError(f"{name!r} is no candidate: expected are {', '.join(names)}")
+            candidates[name].settings.model_validate(own)
+        return value
+
+    settings: Any = create_model(
+        "AutoSettings",
+        __base__=AutoSettings,
+        __doc__=AutoSettings.__doc__,
+        __validators__={"known": field_validator("settings")(settings_are_known)},
+        candidates=(
+            tuple[Literal[names], ...],  # ty: ignore[invalid-type-form]
+            Field(
+                default=names,
+                min_length=1,
+                description=AutoSettings.model_fields["candidates"].description,
+            ),
+        ),
+    )
+
+    def learn_best(evidence: Evidence, own: AutoSettings) -> Arrays:
+        return learn(evidence, own, candidates)
+
+    def load(arrays: Arrays, own: AutoSettings) -> Model:
+        chosen = about(arrays)["chosen"]
+        return candidates[chosen].load(arrays, settings_of(candidates, own, chosen))
+
+    columns = dict.fromkeys(column for own in candidates.values() for column in own.columns)
+    return Strategy(
+        name="auto",
+        settings=settings,
+        formula="the simplest of several strategies whose NDCG@20, for the newest positives hidden "
+        "from all of them, is within the 95 % interval of the best one's; it is then fitted on "
+        "everything",
+        columns=tuple(columns),
+        learn=learn_best,
+        load=load,
+        about=about,
+    )
+
+
+def settings_of(
+    candidates: Mapping[str, Strategy[Any]], settings: AutoSettings, name: str
+) -> Settings:
+    """The settings that a candidate has."""
+    return candidates[name].settings.model_validate(settings.settings.get(name, {}))
+
+
+def about(arrays: Arrays) -> dict[str, Any]:
+    """What was chosen and why: `chosen`, `users` who were asked, and `candidates`, each with
+    `strategy`, `ndcg`, how far it is `behind` the best, `within` which it counts as good, and
+    `seconds`; or with a `reason` why it took no part."""
+    return json.loads(arrays[COMPETITION].tobytes())
+
+
+def learn(
+    evidence: Evidence, settings: AutoSettings, candidates: Mapping[str, Strategy[Any]]
+) -> Arrays:
+    """Let candidates compete on what is hidden from them, and fit the winner on everything.
+
+    Raises:
+        UserError: no candidate can be fitted.
+    """
+    trainer = evidence.trainer
+    visible, hidden = without_newest(evidence)
+    asked = np.flatnonzero(np.diff(hidden.indptr))
+    found: dict[str, np.ndarray] = {
+        name.removeprefix(FOUND): array
+        for name, array in trainer.resumed.items()
+        if name.startswith(FOUND)
+    }
+    rows: list[dict[str, Any]] = []
+    for place, name in enumerate(settings.candidates):
+        own, own_settings = candidates[name], settings_of(candidates, settings, name)
+        began = trainer.seconds()
+        if name not in found:
+            left = settings.minutes - began / 60
+            if left <= 0 and found:
+                rows.append({"strategy": name, "reason": f"{settings.minutes:g} minutes were over"})
+                continue
+            if "minutes" in type(own_settings).model_fields:
+                trained = sum(
+                    "minutes" in candidates[each].settings.model_fields
+                    for each in settings.candidates[place:]
+                )
+                minutes = min(getattr(own_settings, "minutes"), max(left, TINY) / trained)
+                own_settings = own_settings.model_copy(update={"minutes": minutes})
+            kept = {f"{FOUND}{other}": values for other, values in found.items()}
+            trainer.say(f"{name} competes: {visible.in_words}")
+            try:
+                _require_memory(own, visible, trainer)
+                part = replace(visible, trainer=trainer.part(name, kept))
+                model = own.fit(part, own_settings)
+            except UserError as error:
+                rows.append({"strategy": name, "reason": str(error)})
+                continue
+            found[name] = _ndcgs(model, visible, asked, hidden)
+            del model  # memory is asked for one model, not for two
+        rows.append(
+            {
+                "strategy": name,
+                "ndcg": float(np.mean(found[name])) if len(asked) else None,
+                "seconds": trainer.seconds() - began,
+            }
+        )
+        trainer.checkpoint({f"{FOUND}{other}": values for other, values in found.items()})
+    if not found:
+        raise UserError(
+            "strategy: auto could fit none of its candidates: "
+            + "; ".join(f"{row['strategy']}: {row['reason']}" for row in rows)
+        )
+    chosen = simplest(found)
+    best = best_of(found)
+    for row in rows:
+        if row["strategy"] in found:
+            behind, within = difference(found[best], found[row["strategy"]])
+            row |= {"behind": behind, "within": within}
+    trainer.say(f"{chosen} is chosen: the simplest within the interval of the best, {best}")
+    kept = {f"{FOUND}{other}": values for other, values in found.items()}
+    _require_memory(candidates[chosen], evidence, trainer)
+    whole = replace(evidence, trainer=trainer.part("chosen", kept))
+    arrays = candidates[chosen].learn(whole, settings_of(candidates, settings, chosen))
+    told = {"chosen": chosen, "users": len(asked), "candidates": rows}
+    return arrays | {COMPETITION: np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)}
+
+
+def best_of(found: Mapping[str, np.ndarray]) -> str:
+    """The candidate of the highest mean, the first of equals."""
+    return max(found, key=lambda name: np.mean(found[name]) if len(found[name]) else 0.0)
+
+
+def simplest(found: Mapping[str, np.ndarray]) -> str:
+    """The first candidate that is not surely behind the best.
+
+    Args:
+        found: NDCG of the same users, float64 (users,), by candidate, the simplest first.
+    """
+    best = best_of(found)
+    for name, values in found.items():
+        behind, within = difference(found[best], values)
+        if behind <= within:
+            return name
+    return best
+
+
+def difference(best: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """The mean difference user by user, and half the width of its 95 % interval."""
+    if len(best) < 2:
+        return 0.0, 0.0
+    gains = best - other
+    error = float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
+    return float(np.mean(gains)), STANDARD_ERRORS * error
+
+
+def _require_memory(strategy: Strategy[Any], evidence: Evidence, trainer: Trainer) -> None:
+    items = learned_items(strategy, evidence)
+    require_memory(strategy.name, items, evidence.items, trainer.available_bytes())
+
+
+def _ndcgs(
+    model: Model, visible: Evidence, asked: np.ndarray, hidden: sparse.csr_matrix
+) -> np.ndarray:
+    """NDCG@20 of the lists of each user who is asked, float64 (users,)."""
+    behaviour = visible.behaviour
+    nothing = sparse.csr_matrix(behaviour.seen.shape, dtype=np.float32)
+    found = [np.empty(0)]
+    for start in range(0, len(asked), BLOCK_USERS):
+        users = asked[start : start + BLOCK_USERS]
+        scores = model.score(UserBlock.of(behaviour, nothing, users))
+        scores[:, ~behaviour.in_catalogue] = NOT_RANKED
+        found.append(ndcgs_of(scores, behaviour.seen[users], hidden[users]))
+    return np.concatenate(found)
