@@ -31,7 +31,8 @@ import pandas as pd
 from rich.console import Console
 from scipy import sparse
 
-from benchmarks.published import Measured, figures, masked_at_test, measure, without_valid
+from benchmarks.published import Measured, figures, masked_at_test, timed_fit, without_valid
+from benchmarks.published import ask as ask_ours
 from benchmarks.published_tasks import PROTOCOLS, Protocol, Task, evidence_of, read_task
 from recsys_dagster.steps.evaluation.ranked import NO_ITEM
 
@@ -255,7 +256,8 @@ def rows_of(name: str, task: Task, settings: dict[str, Settings]) -> list[Row]:
     mask = masked_at_test(task, protocol)
     library = f"recsys-dagster {version('recsys-dagster')}"
     for method in OURS:
-        measured = measure(evidence, method, {}, task.test, mask, protocol.ks)
+        fitted, seconds = timed_fit(evidence, method, {})
+        measured = ask_ours(fitted, seconds, evidence, task.test, mask, protocol.ks)
         rows.append(Row(f"ours: {method}", library, in_words({}), measured))
     return rows
 

@@ -9,6 +9,10 @@
 | cold | Amazon games | a fifth of the items taken out whole, seed 0 | train | train | 20 |
 | G | Yelp, ids alone | random 3:1:1 (RLMRec) | train | train | 20 |
 | H | Amazon books, ids alone | random 3:1:1 (RLMRec) | train | train | 20 |
+| S | Amazon beauty, ids alone | last out, by user (S3-Rec) | train, valid | train, valid | 10 |
+
+Of S the published rows do not say whether what a user has seen is left out of lists, so what goes
+by order is measured both ways; all methods learn from train alone.
 
 Of the cold items all pairs are asked for, of users who have a history without them.
 
@@ -59,7 +63,9 @@ COLD_BOOSTS = (1.0, 1.5, 2.0, 3.0)
 METHODS = ("popular", "item_knn", "ease", "l3ae", "hybrid")
 IN_ORDER = "hybrid, in order"
 """hybrid where it is told the order of each user's pairs, which published methods do not use."""
-TRAINED = "neural"
+GOES_BY_ORDER = "markov"
+TRAINED, TRAINED_IN_ORDER = "neural", "sequential"
+NOTHING_MASKED = "{}, nothing masked"
 TRIALS = 20
 CONSOLE = Console(width=120)
 
@@ -96,29 +102,18 @@ class Measured:
         ]
 
 
-def measure(
-    evidence: Evidence,
-    method: str,
-    settings: Values,
-    held_back: sparse.csr_matrix,
-    mask: sparse.csr_matrix,
-    ks: Sequence[int],
-) -> Measured:
-    """Fit a method and rank for the users with something held back.
+def timed_fit(evidence: Evidence, method: str, settings: Values) -> tuple[Fitted, float]:
+    """Fit a method, and the seconds that took.
 
     Args:
         evidence: what may be learned from.
         method: a strategy, after which a comma and how it is used may follow.
         settings: its settings, where they are other than the product's.
-        held_back: bool csr (users × items), what is asked for.
-        mask: bool csr (users × items), what lists must not hold.
-        ks: places that count.
     """
     started = time.perf_counter()
     trainer = Trainer(device, lambda: time.perf_counter() - started, _tell)
     fitted = fit(Fits(replace(evidence, trainer=trainer)), method, settings)
-    seconds = time.perf_counter() - started
-    return ask(fitted, seconds, evidence, held_back, mask, ks)
+    return fitted, time.perf_counter() - started
 
 
 def _tell(found: Validation) -> None:
@@ -143,7 +138,16 @@ def ask(
     mask: sparse.csr_matrix,
     ks: Sequence[int],
 ) -> Measured:
-    """Rank for the users with something held back; the arguments are those of `measure`."""
+    """Rank for the users with something held back.
+
+    Args:
+        fitted: what ranks.
+        fit_seconds: that fitting it took.
+        evidence: whose histories are ranked for.
+        held_back: bool csr (users × items), what is asked for.
+        mask: bool csr (users × items), what lists must not hold.
+        ks: places that count.
+    """
     users = np.flatnonzero(np.diff(held_back.indptr))
     started = time.perf_counter()
     ranked = rank(fitted, evidence, users, mask, max(ks))
@@ -189,6 +193,11 @@ def strategy_of(method: str) -> str:
     return method.partition(",")[0]
 
 
+def told_the_order(method: str) -> bool:
+    """Whether a method is told the order of each user's pairs."""
+    return method == IN_ORDER or STRATEGIES[strategy_of(method)].needs_order
+
+
 def without_valid(task: Task) -> sparse.csr_matrix:
     """What is learned from while settings are tried: train without validation, bool csr."""
     return (task.train - task.train.multiply(task.valid)).tocsr()
@@ -204,7 +213,7 @@ def tune(task: Task, method: str, protocol: Protocol) -> Values:
 
     Where the order of a user's pairs is not told, there is nothing to find for recency_power.
     """
-    in_order = method == IN_ORDER
+    in_order = told_the_order(method)
     evidence = evidence_of(task, without_valid(task), in_order=in_order)
     fits, seen = Fits(evidence), evidence.behaviour.seen
     users = np.flatnonzero(np.diff(task.valid.indptr))
@@ -216,7 +225,7 @@ def tune(task: Task, method: str, protocol: Protocol) -> Values:
     strategy = STRATEGIES[strategy_of(method)]
     ladders = {name: mark.values for name, mark in strategy.searched.items()}
     if not in_order:
-        del ladders["recency_power"]
+        ladders.pop("recency_power", None)
     own = strategy.settings()
     start = {name: getattr(own, name) for name in ladders}
     trials = list(search(ladders, start, score, TRIALS))
@@ -338,21 +347,34 @@ def run(only: Sequence[str], data: Path, cache: Path, *, tuning: bool, trained: 
         CONSOLE.rule(f"{name}: {protocol.folder}")
         task = read_task(protocol, data, cache)
         own = settings.setdefault("F" if name == "cold" else name, {})
-        methods = (*METHODS, IN_ORDER) if protocol.in_order else METHODS
+        methods = (*METHODS, IN_ORDER, GOES_BY_ORDER) if protocol.in_order else METHODS
         if tuning and name != "cold":
             own |= {method: tune(task, method, protocol) for method in methods[1:]}
             SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        methods = (*methods, TRAINED) if trained else methods
+        if trained:
+            in_order = (TRAINED_IN_ORDER,) if protocol.in_order else ()
+            methods = (*methods, TRAINED, *in_order)
         if name == "cold":
             rows += cold_rows(task, protocol, own)
             continue
-        evidence = evidence_of(task, task.train)
-        mask = masked_at_test(task, protocol)
+        masked = masked_at_test(task, protocol)
+        fed = masked if protocol.feeds_valid else task.train
+        metrics = [(metric, "") for metric in protocol.metrics]
+        orders = {told_the_order(method) for method in methods}
+        learned_from, asked_with = (
+            {order: evidence_of(task, pairs, in_order=order) for order in orders}
+            for pairs in (task.train, fed)
+        )
         for method in methods:
-            if method == IN_ORDER:
-                evidence = evidence_of(task, task.train, in_order=True)
-            found = measure(evidence, method, own.get(method, {}), task.test, mask, protocol.ks)
-            rows += found.rows(name, method, [(metric, "") for metric in protocol.metrics])
+            in_order = told_the_order(method)
+            fitted, seconds = timed_fit(learned_from[in_order], method, own.get(method, {}))
+            asked = asked_with[in_order]
+            found = ask(fitted, seconds, asked, task.test, masked, protocol.ks)
+            rows += found.rows(name, method, metrics)
+            if protocol.feeds_valid and STRATEGIES[strategy_of(method)].needs_order:
+                nothing = sparse.csr_matrix(masked.shape, dtype=bool)
+                found = ask(fitted, seconds, asked, task.test, nothing, protocol.ks)
+                rows += found.rows(name, NOTHING_MASKED.format(method), metrics)
     return rows
 
 
@@ -389,7 +411,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--only", choices=PROTOCOLS, nargs="+", default=list(PROTOCOLS))
     parser.add_argument("--tune", action="store_true", help="search on validation first")
-    parser.add_argument("--trained", action="store_true", help=f"measure {TRAINED} too")
+    parser.add_argument(
+        "--trained", action="store_true", help=f"measure {TRAINED} and {TRAINED_IN_ORDER} too"
+    )
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     parser.add_argument("--plot", type=Path, help="draw the curve over cold_boost to this file")
     parser.add_argument(

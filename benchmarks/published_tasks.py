@@ -35,6 +35,7 @@ class Protocol:
         published: method → its figures, in the order of `metrics`.
         aims: what is aimed at, by metric.
         in_order: whether the rows of each user come in the order of time.
+        feeds_valid: whether validation is a part of the histories that are ranked for at test.
     """
 
     folder: str
@@ -47,6 +48,7 @@ class Protocol:
     published: dict[str, tuple[float | None, ...]]
     aims: dict[str, float]
     in_order: bool = False
+    feeds_valid: bool = False
 
 
 AT_20 = ("recall@20", "ndcg@20")
@@ -150,6 +152,25 @@ PROTOCOLS["H"] = replace(
         "DMRec, its best": (0.1652, 0.1044),
     },
     aims={"recall@20": 0.1692, "ndcg@20": 0.1192},
+)
+PROTOCOLS["S"] = Protocol(
+    "s3-beauty",
+    "interactions.parquet",
+    (),
+    (10,),
+    ("recall@10", "ndcg@10"),
+    "ndcg@10",
+    True,
+    # From the readme of the repository blondered/transformer_benchmark.
+    {
+        "TIGER": (0.0648, 0.0384),
+        "HSTU": (0.0788, 0.0439),
+        "SASRec, sampled softmax": (0.0921, 0.0531),
+        "eSASRec": (0.0928, 0.0523),
+    },
+    {"recall@10": 0.0928, "ndcg@10": 0.0531},
+    in_order=True,
+    feeds_valid=True,
 )
 PROTOCOLS["cold"] = replace(PROTOCOLS["F"], aims={"recall@20": 0.203, "ndcg@20": 0.112})
 

@@ -315,19 +315,27 @@ class TestSettings:
             ("ease", "cosine"),
             ("hybrid", "euclidean"),
             ("neural", "cosine"),
+            ("sequential", "cosine"),
+            ("auto", "cosine"),
         ],
     )
     def test_every_strategy_and_similarity_publishes(self, tiny, strategy, similarity):
         place = tiny(
             strategy=strategy,
             similarity=similarity,
-            models={"ease": {"regularisation": 1}, "neural": {"epochs": 50, "width": 8}},
+            models={
+                "ease": {"regularisation": 1},
+                "neural": {"epochs": 50, "width": 8},
+                "sequential": {"epochs": 100, "width": 8},
+                "auto": {"candidates": ["item_knn", "markov"]},
+            },
         )
         result = place.run("tiny")
         assert result.success
         assert failed_checks(result) == set()
         of_model = result.asset_materializations_for_node("tiny__model")[0].metadata
-        assert ("learning_curve" in of_model) == (strategy == "neural")
+        assert ("learning_curve" in of_model) == (strategy in ("neural", "sequential"))
+        assert ("candidates" in of_model) == (strategy == "auto")
         snapshot = Snapshot.current(place.snapshots, "tiny")
         rows = snapshot.recommend("user-zq-11", 5)
         assert [row.rank for row in rows] == [1, 2, 3, 4, 5]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.steps.models import STRATEGIES
+from recsys_dagster.steps.models.auto import AutoSettings
 from recsys_dagster.steps.models.fitting import settings_of
 from recsys_dagster.steps.models.memory import GIB, fit_bytes, require_memory
 
@@ -118,7 +119,7 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
     if catalog.encoder.model != "tfidf" and not gpu:
         encoding = encoding_seconds(size, cores, catalog.encoder.max_length)
         parts.append(f"encoding {size.texts:,} texts {_time(encoding)}")
-    bound: float | None = getattr(settings_of(catalog, catalog.strategy), "minutes", None)
+    bound = _minutes(catalog, catalog.strategy)
     if bound is None:
         fitting, most = fitting_seconds(catalog.strategy, size, cores), ""
     else:
@@ -130,6 +131,15 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
         memory += "" if available is None else f" ({available / GIB:.1f} GiB available)"
     about = "about " * (encoding + fitting >= WORTH_SAYING)
     return f"On this machine: {about}{_time(encoding + fitting)}{memory}: {', '.join(parts)}."
+
+
+def _minutes(catalog: Catalog, strategy: str) -> float | None:
+    """After which a fit has ended at the latest; None where that is not set."""
+    own = settings_of(catalog, strategy)
+    minutes: float | None = getattr(own, "minutes", None)
+    if isinstance(own, AutoSettings):  # the competition, and the winner once more
+        return own.minutes + max(_minutes(catalog, name) or 0 for name in own.candidates)
+    return minutes
 
 
 def _time(seconds: float) -> str:

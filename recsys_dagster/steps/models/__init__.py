@@ -43,7 +43,7 @@ STRATEGIES: dict[str, Strategy[Any]] = {
 }
 """All strategies by name, but for the one that chooses among them."""
 CANDIDATES = ("popular", "l3ae", "hybrid", "neural", "sequential")
-"""Those that compete for a catalog, the simplest first."""
-STRATEGIES["auto"] = auto.strategy_of({name: STRATEGIES[name] for name in CANDIDATES})
+"""Those that compete for a catalog that names none, the simplest first."""
+STRATEGIES["auto"] = auto.strategy_of(dict(STRATEGIES), CANDIDATES)
 SEARCHED = tuple(name for name, strategy in STRATEGIES.items() if strategy.searched)
 """Strategies with settings that a search tries."""

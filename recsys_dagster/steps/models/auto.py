@@ -20,7 +20,6 @@ from recsys_dagster.steps.models.base import (
     UserBlock,
 )
 from recsys_dagster.steps.models.memory import learned_items, require_memory
-from recsys_dagster.steps.models.trainer import Trainer
 from recsys_dagster.steps.models.validation import ndcgs_of, without_newest
 
 BLOCK_USERS = 500
@@ -51,16 +50,16 @@ class AutoSettings(Settings):
     )
 
 
-def strategy_of(candidates: Mapping[str, Strategy[Any]]) -> Strategy[Any]:
+def strategy_of(candidates: Mapping[str, Strategy[Any]], default: Sequence[str]) -> Strategy[Any]:
     """The strategy that chooses.
 
     Args:
-        candidates: all strategies that may compete, by name; those that do where the YAML says
-            nothing, the simplest first.
+        candidates: all strategies that may compete, by name.
+        default: those that do where the YAML names none, the simplest first.
     """
     names = tuple(candidates)
 
-    def settings_are_known(_: type, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def settings_are_known(value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, own in value.items():
             if name not in candidates:
                 raise ValueError(f"{name!r} is no candidate: expected are {', '.join(names)}")
@@ -75,7 +74,7 @@ def strategy_of(candidates: Mapping[str, Strategy[Any]]) -> Strategy[Any]:
         candidates=(
             tuple[Literal[names], ...],  # ty: ignore[invalid-type-form]
             Field(
-                default=names,
+                default=tuple(default),
                 min_length=1,
                 description=AutoSettings.model_fields["candidates"].description,
             ),
@@ -111,9 +110,13 @@ def settings_of(
 
 
 def about(arrays: Arrays) -> dict[str, Any]:
-    """What was chosen and why: `chosen`, `users` who were asked, and `candidates`, each with
-    `strategy`, `ndcg`, how far it is `behind` the best, `within` which it counts as good, and
-    `seconds`; or with a `reason` why it took no part."""
+    """What was chosen and why.
+
+    Returns:
+        `chosen`; `users`, how many were asked; and `candidates`, each with `strategy`, `ndcg`, how
+        far it is `behind` the best, `within` which it is as good, and `seconds`; or with a `reason`
+        why it took no part.
+    """
     return json.loads(arrays[COMPETITION].tobytes())
 
 
@@ -126,66 +129,89 @@ def learn(
         UserError: no candidate can be fitted.
     """
     trainer = evidence.trainer
+    found, rows = compete(evidence, settings, candidates)
+    if not found:
+        reasons = "; ".join(f"{row['strategy']}: {row['reason']}" for row in rows)
+        raise UserError(f"strategy: auto could fit none of its candidates: {reasons}")
+    chosen, best = simplest(found), best_of(found)
+    for row in rows:
+        if row["strategy"] in found:
+            row["behind"], row["within"] = difference(found[best], found[row["strategy"]])
+    trainer.say(f"{chosen} is chosen: the simplest within the interval of the best, {best}")
+    own = candidates[chosen]
+    whole = replace(evidence, trainer=trainer.part("chosen", _kept(found)))
+    _require_memory(own, whole)
+    told = {
+        "chosen": chosen,
+        "users": len(found[best]),
+        "candidates": rows,
+    }
+    return own.learn(whole, settings_of(candidates, settings, chosen)) | {
+        COMPETITION: np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)
+    }
+
+
+def compete(
+    evidence: Evidence, settings: AutoSettings, candidates: Mapping[str, Strategy[Any]]
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """What each candidate finds of what is hidden from all of them.
+
+    A candidate that cannot be fitted takes no part, nor one whose turn comes when time is over.
+    Those that are trained share what is left of it.
+
+    Returns:
+        NDCG@20 of each user who is asked, float64 (users,), by candidate; and a row for each, as
+        `about` has it.
+    """
+    trainer = evidence.trainer
     visible, hidden = without_newest(evidence)
     asked = np.flatnonzero(np.diff(hidden.indptr))
-    found: dict[str, np.ndarray] = {
+    found = {
         name.removeprefix(FOUND): array
         for name, array in trainer.resumed.items()
         if name.startswith(FOUND)
     }
     rows: list[dict[str, Any]] = []
     for place, name in enumerate(settings.candidates):
-        own, own_settings = candidates[name], settings_of(candidates, settings, name)
         began = trainer.seconds()
+        left = settings.minutes - began / 60
+        if name not in found and found and left <= 0:
+            rows.append({"strategy": name, "reason": f"{settings.minutes:g} minutes were over"})
+            continue
         if name not in found:
-            left = settings.minutes - began / 60
-            if left <= 0 and found:
-                rows.append({"strategy": name, "reason": f"{settings.minutes:g} minutes were over"})
-                continue
-            if "minutes" in type(own_settings).model_fields:
-                trained = sum(
-                    "minutes" in candidates[each].settings.model_fields
-                    for each in settings.candidates[place:]
-                )
-                minutes = min(getattr(own_settings, "minutes"), max(left, TINY) / trained)
-                own_settings = own_settings.model_copy(update={"minutes": minutes})
-            kept = {f"{FOUND}{other}": values for other, values in found.items()}
             trainer.say(f"{name} competes: {visible.in_words}")
+            own = candidates[name]
+            part = replace(visible, trainer=trainer.part(name, _kept(found)))
+            own_settings = _bounded(
+                settings_of(candidates, settings, name),
+                max(left, TINY) / _trained(settings.candidates[place:], candidates),
+            )
             try:
-                _require_memory(own, visible, trainer)
-                part = replace(visible, trainer=trainer.part(name, kept))
-                model = own.fit(part, own_settings)
+                _require_memory(own, part)
+                found[name] = _ndcgs(own.fit(part, own_settings), visible, asked, hidden)
             except UserError as error:
                 rows.append({"strategy": name, "reason": str(error)})
                 continue
-            found[name] = _ndcgs(model, visible, asked, hidden)
-            del model  # memory is asked for one model, not for two
-        rows.append(
-            {
-                "strategy": name,
-                "ndcg": float(np.mean(found[name])) if len(asked) else None,
-                "seconds": trainer.seconds() - began,
-            }
-        )
-        trainer.checkpoint({f"{FOUND}{other}": values for other, values in found.items()})
-    if not found:
-        raise UserError(
-            "strategy: auto could fit none of its candidates: "
-            + "; ".join(f"{row['strategy']}: {row['reason']}" for row in rows)
-        )
-    chosen = simplest(found)
-    best = best_of(found)
-    for row in rows:
-        if row["strategy"] in found:
-            behind, within = difference(found[best], found[row["strategy"]])
-            row |= {"behind": behind, "within": within}
-    trainer.say(f"{chosen} is chosen: the simplest within the interval of the best, {best}")
-    kept = {f"{FOUND}{other}": values for other, values in found.items()}
-    _require_memory(candidates[chosen], evidence, trainer)
-    whole = replace(evidence, trainer=trainer.part("chosen", kept))
-    arrays = candidates[chosen].learn(whole, settings_of(candidates, settings, chosen))
-    told = {"chosen": chosen, "users": len(asked), "candidates": rows}
-    return arrays | {COMPETITION: np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)}
+        ndcg = float(np.mean(found[name])) if len(asked) else None
+        rows.append({"strategy": name, "ndcg": ndcg, "seconds": trainer.seconds() - began})
+        trainer.checkpoint(_kept(found))
+    return found, rows
+
+
+def _kept(found: Mapping[str, np.ndarray]) -> Arrays:
+    """What candidates found, as a checkpoint has it."""
+    return {f"{FOUND}{name}": values for name, values in found.items()}
+
+
+def _trained(names: Sequence[str], candidates: Mapping[str, Strategy[Any]]) -> int:
+    """How many of some candidates are trained for a time that is set; at least 1."""
+    return max(1, sum("minutes" in candidates[name].settings.model_fields for name in names))
+
+
+def _bounded(settings: Settings, minutes: float) -> Settings:
+    """The settings, with which a training takes no longer than so many minutes."""
+    own: float | None = getattr(settings, "minutes", None)
+    return settings if own is None else settings.model_copy(update={"minutes": min(own, minutes)})
 
 
 def best_of(found: Mapping[str, np.ndarray]) -> str:
@@ -216,9 +242,9 @@ def difference(best: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     return float(np.mean(gains)), STANDARD_ERRORS * error
 
 
-def _require_memory(strategy: Strategy[Any], evidence: Evidence, trainer: Trainer) -> None:
-    items = learned_items(strategy, evidence)
-    require_memory(strategy.name, items, evidence.items, trainer.available_bytes())
+def _require_memory(strategy: Strategy[Any], evidence: Evidence) -> None:
+    available = evidence.trainer.available_bytes()
+    require_memory(strategy.name, learned_items(strategy, evidence), evidence.items, available)
 
 
 def _ndcgs(

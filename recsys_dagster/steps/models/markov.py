@@ -53,9 +53,7 @@ def learn(evidence: Evidence, settings: MarkovSettings) -> Arrays:
     return weight_arrays(weights, np.arange(evidence.items))
 
 
-def steps_between(
-    sequences: Sequences, items: int, settings: MarkovSettings
-) -> sparse.csr_matrix:
+def steps_between(sequences: Sequences, items: int, settings: MarkovSettings) -> sparse.csr_matrix:
     """B_ji = n_ji / (√(n_j· n_·i) + shrinkage), float32 csr (items × items).
 
     n_ji = Σ 1/s over all places in histories where i came s ≤ `max_steps` after j.

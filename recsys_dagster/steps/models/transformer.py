@@ -52,7 +52,9 @@ def encoded(
     blocks = len(parts["query"])
     for block in range(blocks):
         own = asked if block == blocks - 1 else everywhere[None, :]
-        normed = normalised(hidden, parts["attention_scale"][block], parts["attention_shift"][block])
+        normed = normalised(
+            hidden, parts["attention_scale"][block], parts["attention_shift"][block]
+        )
         hidden, queries = hidden[rows, own], normed[rows, own] @ parts["query"][block]
         likeness = queries @ (normed @ parts["key"][block]).swapaxes(1, 2) / width**0.5
         until_then = everywhere[None, None, :] <= own[:, :, None]
@@ -131,14 +133,14 @@ class SequentialModel:
         return parts
 
     def without_each(self, history: np.ndarray) -> np.ndarray:
-        """h of a history without each of its items, float32 (h × d); of none it is 0."""
+        """H of a history without each of its items, float32 (h × d); of none it is 0."""
         if len(history) == 1:
             return np.zeros((1, self._vectors.shape[1]), dtype=np.float32)
         kept = ~np.eye(len(history), dtype=bool)
         return self.said([history[own] for own in kept])
 
     def said(self, sequences: list[np.ndarray]) -> np.ndarray:
-        """h at the end of each sequence of positions, none of them empty; float32 (b × d)."""
+        """H at the end of each sequence of positions, none of them empty; float32 (b × d)."""
         found = np.empty((len(sequences), self._vectors.shape[1]), dtype=np.float32)
         for own in _of_like_length(sequences):
             matrix = padded([sequences[place] for place in own])

@@ -1,5 +1,6 @@
 """`sequential`: its order, its windows, and that torch trains what NumPy scores with."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -67,8 +68,8 @@ def test_sequences_come_back_from_their_recency(histories):
 def test_each_step_from_an_item_to_the_next_is_in_one_window(histories, max_length):
     windows = sequential.windows_of(Sequences.of(recency_of(histories, 12)), max_length)
     assert all(2 <= len(window) <= max_length + 1 for window in windows)
-    found = [(a, b) for window in windows for a, b in zip(window[:-1], window[1:], strict=True)]
-    steps = [(a, b) for each in histories for a, b in zip(each[:-1], each[1:], strict=True)]
+    found = [(a, b) for window in windows for a, b in itertools.pairwise(window)]
+    steps = [(a, b) for each in histories for a, b in itertools.pairwise(each)]
     assert sorted(found) == sorted(steps)
 
 
