@@ -33,11 +33,11 @@ class MarkovSettings(Settings):
         ),
         Search((0.5, 1, 2, 4), scores_only=True),
     ] = 1.0
-    max_steps: Annotated[int, Field(gt=0, le=MAX_ROWS), Search((1, 2, 3, 5, 10))] = Field(
-        default=3, description="an item that came so many later is followed too, as 1 / steps"
+    max_steps: Annotated[int, Field(gt=0, le=MAX_ROWS), Search((1, 3, 10, 50))] = Field(
+        default=10, description="an item that came so many later is followed too, as 1 / steps"
     )
-    shrinkage: Annotated[float, Field(ge=0, le=MAX_NUMBER), Search((0, 1, 3, 10, 50))] = Field(
-        default=3.0, description="how far what rests on few steps shrinks"
+    shrinkage: Annotated[float, Field(ge=0, le=MAX_NUMBER), Search((0, 3, 10, 30, 100))] = Field(
+        default=10.0, description="how far what rests on few steps shrinks"
     )
 
 

@@ -15,10 +15,13 @@ class Sequences:
     Attributes:
         items: int64 (e,), one history after the other, each from the oldest on.
         starts: int64 (b + 1,), where each begins.
+        later: int64 (e,), how many of the history came later than each; equal for what came
+            together.
     """
 
     items: np.ndarray
     starts: np.ndarray
+    later: np.ndarray
 
     @classmethod
     def of(cls, recency: sparse.csr_matrix) -> "Sequences":
@@ -26,7 +29,9 @@ class Sequences:
         matrix = recency.tocsr()
         rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
         order = np.lexsort((matrix.indices, matrix.data, rows))
-        return cls(matrix.indices[order].astype(np.int64), matrix.indptr.astype(np.int64))
+        later = np.rint(1 / matrix.data[order] - 1).astype(np.int64)
+        items = matrix.indices[order].astype(np.int64)
+        return cls(items, matrix.indptr.astype(np.int64), later)
 
     @property
     def lengths(self) -> np.ndarray:

@@ -19,6 +19,7 @@ from recsys_dagster.steps.models.base import (
     Strategy,
 )
 from recsys_dagster.steps.models.item_weights import model_of, weight_arrays
+from recsys_dagster.steps.models.markov import MarkovSettings, steps_between
 from recsys_dagster.steps.models.sequences import Sequences, padded, require_order
 from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
@@ -42,8 +43,11 @@ SECOND_MOMENT_DECAY = 0.98
 """Items that few batches have learn too fast with .999, as validation says."""
 FIRST_LENGTH = 0.02
 """Standard deviation of what item vectors begin with, as BERT's (Devlin et al., 2019)."""
-SHARES = "shares."
-"""Before the names of the arrays of w."""
+STEPS = MarkovSettings()
+STEP_SHARES = (0, 0.025, 0.05, 0.1, 0.2)
+"""Of steps beside what the transformer says, both brought to one standard deviation."""
+SHARES, STEPS_PREFIX = "shares.", "steps."
+"""Before the names of the arrays of w and B."""
 
 
 class SequentialSettings(Settings):
@@ -67,7 +71,9 @@ class SequentialSettings(Settings):
     negatives: Annotated[int, Field(gt=0, le=1_000_000)] = Field(
         default=1_024, description="items drawn for each batch that are not what comes next"
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(default=0.001, description="of Adam")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.0005, description="of Adam"
+    )
     epochs: Annotated[int, Field(gt=0, le=100_000)] = Field(
         default=1_000, description="passes over all histories, at the most"
     )
@@ -96,15 +102,16 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     asked = np.flatnonzero(np.diff(hidden.indptr))
     windows = windows_of(Sequences.of(visible), settings.max_length)
     batches = -(-len(windows) // BATCH_SEQUENCES)
-    sequences = Sequences.of(visible[asked]).newest(np.arange(len(asked)), settings.max_length)
-    nothing = shares[:0]
+    no_steps = sparse.csr_matrix((len(learned),) * 2, dtype=np.float32)
+
+    def scores_of(parts: Arrays) -> np.ndarray:
+        model = SequentialModel(parts, no_steps, np.arange(len(learned)), shares[:0])
+        return model.warm_scores(visible[asked])
 
     def validate(parts: Arrays) -> float:
         if not len(asked):
             return float("nan")
-        model = SequentialModel(parts, np.arange(len(learned)), nothing)
-        scores = model.said(sequences) @ parts["items"].T
-        return ndcg_of(scores, visible[asked], hidden[asked])
+        return ndcg_of(scores_of(parts), visible[asked], hidden[asked])
 
     best, curve = train(
         first_parts(evidence.projected[learned], settings),
@@ -121,23 +128,55 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
         ),
         evidence.trainer,
     )
-    lent_arrays = weight_arrays(shares, np.arange(len(cold)))
-    return (
-        best
-        | {"columns": np.concatenate([learned, cold]), CURVE: curve}
-        | {f"{SHARES}{name}": array for name, array in lent_arrays.items()}
-    )
+    scale = 0.0
+    if len(asked):
+        known = steps_between(Sequences.of(visible), len(learned), STEPS)
+        found = (visible[asked] @ known).toarray()
+        scale = best_share(scores_of(best), found, visible[asked], hidden[asked])
+    steps = no_steps
+    if scale:
+        steps = steps_between(Sequences.of(behaviour.recency[:, learned]), len(learned), STEPS)
+        steps.data *= np.float32(scale)
+    fixed = {"columns": np.concatenate([learned, cold]), CURVE: curve}
+    for prefix, matrix in ((SHARES, shares), (STEPS_PREFIX, steps)):
+        arrays = weight_arrays(matrix, np.arange(matrix.shape[0]))
+        fixed |= {f"{prefix}{name}": array for name, array in arrays.items()}
+    return best | fixed
 
 
 def load(arrays: Arrays, settings: SequentialSettings) -> SequentialModel:
     """The model of the parameters."""
-    own = {
-        name.removeprefix(SHARES): array
-        for name, array in arrays.items()
-        if name.startswith(SHARES)
-    }
-    shares = sparse.csr_matrix(model_of(own).weights)
-    return SequentialModel(arrays, arrays["columns"], shares)
+
+    def matrix(prefix: str) -> sparse.csr_matrix:
+        own = {
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+        return sparse.csr_matrix(model_of(own).weights)
+
+    return SequentialModel(arrays, matrix(STEPS_PREFIX), arrays["columns"], matrix(SHARES))
+
+
+def best_share(
+    said: np.ndarray, steps: np.ndarray, visible: sparse.csr_matrix, hidden: sparse.csr_matrix
+) -> float:
+    """What steps are multiplied by beside what the transformer says: the best on validation.
+
+    Learned from the same histories they would be trusted too much, so they are added afterwards.
+
+    Args:
+        said: float32 (users × n).
+        steps: x·B, float32 (users × n).
+        visible: csr (users × n).
+        hidden: csr (users × n), what is to be found.
+    """
+    deviation = float(np.std(steps, dtype=np.float64))
+    if not deviation:
+        return 0.0
+    scales = [share * float(np.std(said, dtype=np.float64)) / deviation for share in STEP_SHARES]
+    figures = [ndcg_of(said + np.float32(scale) * steps, visible, hidden) for scale in scales]
+    return scales[int(np.argmax(figures))]
 
 
 def hold_back_last(
@@ -313,8 +352,8 @@ STRATEGY = Strategy(
     name="sequential",
     settings=SequentialSettings,
     formula="a transformer over the order of a history, trained to say what comes next: "
-    "`r_ui = h_u·e_i`, with h the history by attention and e an item's vector, which begins as "
-    "that of its text (after Kang and McAuley, 2018)",
+    "`r_ui = h_u·e_i + w markov_ui`, with h the history by attention and e an item's vector, which "
+    "begins as that of its text (after Kang and McAuley, 2018)",
     columns=(*POSITIVES, *ORDER, *VECTORS),
     learn=learn,
     load=load,

@@ -20,6 +20,8 @@ Array = Any
 NORM_EPSILON = 1e-5
 TOKENS = 1 << 13
 """Places of histories that are worked on at a time."""
+GROUPS = 16
+"""So many times that are laid out before."""
 
 
 def encoded(
@@ -78,36 +80,51 @@ def normalised(values: Array, scale: Array, shift: Array) -> Array:
 
 @dataclass(frozen=True)
 class SequentialModel:
-    """Scores h·Eᵀ, with h what the transformer says at the end of a history.
+    """Scores h·Eᵀ + x·B, with h what the transformer says at the end of a history.
 
-    An item that nothing was learned of is lent the vectors of the items that its text is near to.
+    x is the recency of a history's items, and B what came after what. An item that nothing was
+    learned of is lent the scores of the items that its text is near to, and their vectors where a
+    history has it.
 
     Attributes:
         parts: the parameters, of which `items` are E, float32 (n × d).
+        steps: B, csr (n × n).
         columns: int64 (n + m,), the items that positions stand for: those that were learned of,
             and cold ones.
         shares: w, csr (m × n), how much each cold item is lent by each of the others.
     """
 
     parts: Arrays
+    steps: sparse.csr_matrix
     columns: np.ndarray
     shares: sparse.csr_matrix
 
     def score(self, block: UserBlock) -> np.ndarray:
-        """h·Eᵀ; users of whose history nothing is known are not ranked, nor are such items."""
+        """Users of whose history nothing is known are not ranked, nor are such items."""
         scores = np.full(block.positives.shape, NOT_RANKED, dtype=np.float32)
-        sequences = Sequences.of(block.recency[:, self.columns])
-        known = np.flatnonzero(sequences.lengths)
+        recency = block.recency[:, self.columns]
+        known = np.flatnonzero(np.diff(recency.indptr))
         if len(known):
-            said = self.said(sequences.newest(known, self.max_length))
-            scores[np.ix_(known, self.columns)] = said @ self._vectors.T
+            warm = self.warm_scores(recency[known])
+            both = np.concatenate([warm, (self.shares @ warm.T).T], axis=1)
+            scores[np.ix_(known, self.columns)] = both
+        return scores
+
+    def warm_scores(self, recency: sparse.csr_matrix) -> np.ndarray:
+        """Scores of items that were learned of, float32 (b × n).
+
+        Args:
+            recency: csr (b × n + m), by position, no row empty.
+        """
+        sequences = Sequences.of(recency)
+        said = self.said(sequences.newest(np.arange(recency.shape[0]), self.max_length))
+        scores = said @ np.asarray(self.parts["items"]).T
+        if self.steps.nnz:
+            scores += (recency @ self._lent @ self.steps).toarray()
         return scores
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """How much lower the score would be without the history item: h·E_i − h_without·E_i.
-
-        Items before the newest `max_length` have no part in it.
-        """
+        """How much lower the score would be if the history had never had the item."""
         entries = block.entries(rows)
         parts = np.zeros(len(entries), dtype=np.float32)
         position = np.full(block.positives.shape[1], -1)
@@ -115,33 +132,29 @@ class SequentialModel:
         sequences = Sequences.of(block.recency[:, self.columns])
         users, first = np.unique(rows, return_index=True)
         ends = np.append(first[1:], len(rows))
-        lengths = block.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        for user, start, end in zip(users, first, ends, strict=True):
-            (history,) = sequences.newest(np.array([user]), self.max_length)
-            asked = position[items[start:end]]
-            if not len(history):
-                continue
-            whole, without = self.said([history])[0], self.without_each(history)
-            changes = (whole - without) @ self._vectors[asked].T
-            changes[:, asked < 0] = 0
-            place = np.full(len(self.columns) + 1, -1)
-            place[history] = np.arange(len(history))
-            own = position[block.positives.indices[entries[offsets[start] : offsets[start + 1]]]]
-            found = np.where(place[own] >= 0, changes.T[:, place[own]], 0)
-            parts[offsets[start] : offsets[end]] = found.ravel()
+        offsets = np.concatenate([[0], np.cumsum(block.lengths[rows])])
+        for own in _together(sequences.lengths[users], self.max_length):
+            lost = self._vectors_lost(sequences.newest(users[own], self.max_length))
+            for user, start, end, vectors in zip(
+                users[own], first[own], ends[own], lost, strict=True
+            ):
+                whole = slice(*sequences.starts[user : user + 2])
+                history, asked = sequences.items[whole], position[items[start:end]]
+                changes = self._steps_lost(history, sequences.later[whole], asked)
+                changes[len(history) - len(vectors) :] += vectors @ self._vectors[asked].T
+                changes[:, asked < 0] = 0
+                place = np.full(len(self.columns) + 1, -1)
+                place[history] = np.arange(len(history))
+                liked = block.positives.indices[entries[offsets[start] : offsets[start + 1]]]
+                at = place[position[liked]]
+                parts[offsets[start] : offsets[end]] = np.where(
+                    at >= 0, changes.T[:, at], 0
+                ).ravel()
         return parts
 
-    def without_each(self, history: np.ndarray) -> np.ndarray:
-        """H of a history without each of its items, float32 (h × d); of none it is 0."""
-        if len(history) == 1:
-            return np.zeros((1, self._vectors.shape[1]), dtype=np.float32)
-        kept = ~np.eye(len(history), dtype=bool)
-        return self.said([history[own] for own in kept])
-
     def said(self, sequences: list[np.ndarray]) -> np.ndarray:
-        """H at the end of each sequence of positions, none of them empty; float32 (b × d)."""
-        found = np.empty((len(sequences), self._vectors.shape[1]), dtype=np.float32)
+        """H at the end of each sequence of positions, float32 (b × d); of an empty one it is 0."""
+        found = np.zeros((len(sequences), self._vectors.shape[1]), dtype=np.float32)
         for own in _of_like_length(sequences):
             matrix = padded([sequences[place] for place in own])
             newest = (matrix >= 0).sum(axis=1)[:, None] - 1
@@ -154,18 +167,51 @@ class SequentialModel:
         """How many of a history's items are looked at."""
         return len(self.parts["places"])
 
+    def _vectors_lost(self, histories: list[np.ndarray]) -> list[np.ndarray]:
+        """H of a history less h without each of its items, float32 (its length × d) each."""
+        without = [
+            np.delete(history, place) for history in histories for place in range(len(history))
+        ]
+        said, ends = self.said([*histories, *without]), np.cumsum([len(each) for each in histories])
+        each = np.split(said[len(histories) :], ends[:-1])
+        return [whole - left for whole, left in zip(said, each, strict=False)]
+
+    def _steps_lost(self, history: np.ndarray, later: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """x·B less x·B without each item of a history, float32 (its length × asked).
+
+        What came before an item is more recent where that is gone.
+        """
+        if not self.steps.nnz:
+            return np.zeros((len(history), len(asked)), dtype=np.float32)
+        weights = (self._lent[history] @ self.steps @ self._lent[asked].T).toarray()
+        without = 1 / (1 + later[None, :] - (later[None, :] > later[:, None]))
+        np.fill_diagonal(without, 0)
+        return ((1 / (1 + later) - without) @ weights).astype(np.float32)
+
+    @cached_property
+    def _lent(self) -> sparse.csr_matrix:
+        """Which items each item goes by, csr (n + m × n): by itself, or by those that lend."""
+        itself = sparse.identity(len(self.parts["items"]), dtype=np.float32, format="csr")
+        return sparse.csr_matrix(sparse.vstack([itself, self.shares]))
+
     @cached_property
     def _vectors(self) -> np.ndarray:
         """E, and what cold items are lent of it, float32 (n + m × d)."""
-        items = np.asarray(self.parts["items"])
-        return np.concatenate([items, self.shares @ items])
+        return self._lent @ np.asarray(self.parts["items"])
+
+
+def _together(lengths: np.ndarray, max_length: int) -> Iterator[np.ndarray]:
+    """Places of histories that are worked on at a time: each is looked at without each item."""
+    places = np.cumsum(np.minimum(lengths, max_length) ** 2)
+    numbers = places // (TOKENS * GROUPS)
+    yield from np.split(np.arange(len(lengths)), np.flatnonzero(np.diff(numbers)) + 1)
 
 
 def _of_like_length(sequences: list[np.ndarray]) -> Iterator[np.ndarray]:
     """Places of sequences, int64, in groups that waste little memory on padding."""
-    lengths = np.array([len(each) for each in sequences])
+    lengths = np.array([len(each) for each in sequences], dtype=np.int64)
     order = np.argsort(lengths, kind="stable")
-    start = 0
+    start = int((lengths == 0).sum())
     while start < len(order):
         # As many as fit if all are as long as the last; the first guess is the longest so far.
         end = start + max(1, TOKENS // int(lengths[order[start]]))

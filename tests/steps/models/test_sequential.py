@@ -47,7 +47,8 @@ def model_of(items=12, blocks=1, seed=1, own=SMALL):
         for name, array in sequential.first_parts(np.zeros((items, 1)), own).items()
     }
     nobody = sparse.csr_matrix((0, items), dtype=np.float32)
-    return SequentialModel(parts, np.arange(items), nobody)
+    steps = sparse.random(items, items, 0.4, format="csr", dtype=np.float32, rng=seed)
+    return SequentialModel(parts, steps, np.arange(items), nobody)
 
 
 def cycles(users=120, items=12, length=7, seed=0):
@@ -111,8 +112,9 @@ def test_what_comes_after_a_place_is_not_looked_at_there():
     np.testing.assert_allclose(*found, atol=1e-5)
 
 
-def test_only_the_newest_items_are_looked_at():
+def test_the_transformer_looks_at_the_newest_items_only():
     model = model_of()
+    model = replace(model, steps=sparse.csr_matrix(model.steps.shape, dtype=np.float32))
     long, short = [[7, 8, 0, 1, 2, 3, 4, 5]], [[0, 1, 2, 3, 4, 5]]
     scores = [
         model.score(block_of(own.sign(), recency=own))
