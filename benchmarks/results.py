@@ -2,7 +2,8 @@
 
 Runs the demo and the examples whose data lies in `--data`, each to its published recommendations
 and its evaluation, and prints NDCG@20 by catalog and strategy as Markdown. What the language model
-adds is seen beside the same catalogs with `encoder: tfidf`.
+adds is seen beside the same catalogs with `encoder: tfidf`. What is trained by gradient is trained
+for at most `--minutes` each, and the competition of `auto` ends after five times as long.
 
 `python -m benchmarks.results --data DIR --json FILE` writes rows of catalog, encoder, split,
 strategy, metric, value, low and high.
@@ -30,7 +31,21 @@ EXAMPLES = (
     "steam_reviews",
     "mooccubex",
 )
-STRATEGIES = ("popular", "content", "similar_items", "item_knn", "ease", "l3ae", "hybrid")
+TRAINED = ("neural", "sequential")
+STRATEGIES = (
+    "popular",
+    "content",
+    "similar_items",
+    "item_knn",
+    "ease",
+    "l3ae",
+    "hybrid",
+    "markov",
+    *TRAINED,
+    "auto",
+)
+BY_ORDER = ("markov", "sequential")
+WITHOUT_ORDER = ("steam_reviews",)
 WITH_TEXTS = ("content", "l3ae", "hybrid")
 """Strategies that the encoder makes a difference to."""
 METRICS = ("recall@20", "ndcg@20")
@@ -55,13 +70,17 @@ def evaluate(
     return json.loads(done.stdout)
 
 
-def with_tfidf(catalog: str, folder: Path, to: Path) -> str:
-    """Write the catalog with TF-IDF in the place of its encoder to a folder; its name there."""
-    settings = yaml.safe_load((folder / f"{catalog}.yaml").read_text("utf-8"))
-    name = f"{catalog}_tfidf"
-    text = yaml.safe_dump(settings | {"name": name, "encoder": "tfidf"}, allow_unicode=True)
+def rewritten(catalog: str, folder: Path, to: Path, name: str, **settings: object) -> str:
+    """Write the catalog with other settings and under another name to a folder; the name."""
+    own = yaml.safe_load((folder / f"{catalog}.yaml").read_text("utf-8"))
+    text = yaml.safe_dump(own | {"name": name} | settings, allow_unicode=True)
     (to / f"{name}.yaml").write_text(text, encoding="utf-8")
     return name
+
+
+def bounded(minutes: float) -> dict[str, dict[str, float]]:
+    """Settings of models: how long they are trained."""
+    return {name: {"minutes": minutes} for name in TRAINED} | {"auto": {"minutes": 5 * minutes}}
 
 
 def rows_of(catalog: str, encoder: str, found: dict) -> list[dict]:
@@ -103,21 +122,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--only", nargs="+", default=["movies", *EXAMPLES])
+    parser.add_argument("--minutes", type=float, default=2, help="of what is trained, each")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     arguments = parser.parse_args()
     environment = os.environ | {"RECSYS_DATA": str(arguments.data.resolve())}
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as temporary:
+        to = Path(temporary)
         for name in arguments.only:
             folder = ROOT / "catalogs" if name == "movies" else ROOT / "examples" / name
-            other = with_tfidf(name, folder, Path(temporary))
+            own = rewritten(name, folder, to, name, models=bounded(arguments.minutes))
+            other = rewritten(name, folder, to, f"{name}_tfidf", encoder="tfidf")
+            left_out = BY_ORDER if name in WITHOUT_ORDER else ()
+            strategies = [each for each in STRATEGIES if each not in left_out]
             try:
-                rows += rows_of(
-                    name, "language model", evaluate(name, folder, STRATEGIES, environment)
-                )
-                rows += rows_of(
-                    name, "tfidf", evaluate(other, Path(temporary), WITH_TEXTS, environment)
-                )
+                rows += rows_of(name, "language model", evaluate(own, to, strategies, environment))
+                rows += rows_of(name, "tfidf", evaluate(other, to, WITH_TEXTS, environment))
             except subprocess.CalledProcessError as error:
                 CONSOLE.print(f"{name}: not measured, exit status {error.returncode}")
             if arguments.json:

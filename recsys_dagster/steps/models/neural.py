@@ -16,6 +16,7 @@ from recsys_dagster.steps.models.base import (
     Evidence,
     Strategy,
 )
+from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.denoiser import (
     DenoiserModel,
     decoded,
@@ -96,8 +97,7 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     positives, cold = evidence.behaviour.positives, np.flatnonzero(evidence.behaviour.cold)
     learned = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
     items = len(learned)
-    X = positives[:, learned]
-    visible, hidden = hold_back(X, settings.seed)
+    visible, hidden = hold_back(evidence.behaviour.recency[:, learned], settings.seed)
     A, masses = graph_of(visible)
     first = first_parts(A, settings)
     kept = kept_arrays(A, np.arange(items), items, np.arange(items), visible)
@@ -195,23 +195,28 @@ def graph_of(positives: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     return A, (of_item**-0.5 / np.sqrt(largest)).astype(np.float32)
 
 
-def hold_back(
-    positives: sparse.csr_matrix, seed: int
-) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """What training sees, and what is hidden from it of some users: csr (users × n) each.
+def hold_back(recency: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """What training sees, and a fifth of some histories, hidden: csr (users × n) of ones each.
+
+    The newest fifth where there is an order, as lists are made for what comes; else by chance.
 
     Args:
-        positives: X, csr (users × n).
-        seed: which users, at most 1,000 and a fifth of all with five positives, and which of
-            theirs.
+        recency: csr (users × n), as `Behaviour` has it.
+        seed: which users, at most 1,000 and a fifth of all with five positives; and of equals,
+            which of theirs.
     """
     generator = np.random.default_rng(seed)
-    lengths = np.diff(positives.indptr)
+    lengths = np.diff(recency.indptr)
     enough = np.flatnonzero(lengths >= MIN_HISTORY)
     chosen = generator.permutation(enough)[: min(VALIDATION_USERS, len(enough) // 5)]
-    drawn = generator.random(positives.nnz) < HIDDEN_SHARE
-    drawn &= np.isin(np.repeat(np.arange(len(lengths)), lengths), chosen)
-    return stored_where(positives, ~drawn), stored_where(positives, drawn)
+    number = np.zeros(len(lengths), dtype=np.int64)
+    number[chosen] = (HIDDEN_SHARE * lengths[chosen]).astype(np.int64)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((generator.random(recency.nnz), recency.data, rows))
+    from_end = np.repeat(recency.indptr[1:], lengths) - np.arange(recency.nnz) - 1
+    is_hidden = np.zeros(recency.nnz, dtype=bool)
+    is_hidden[order] = from_end < np.repeat(number, lengths)
+    return ones(stored_where(recency, ~is_hidden)), ones(stored_where(recency, is_hidden))
 
 
 def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:

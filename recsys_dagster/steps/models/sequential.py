@@ -43,6 +43,8 @@ SECOND_MOMENT_DECAY = 0.98
 """Items that few batches have learn too fast with .999, as validation says."""
 FIRST_LENGTH = 0.02
 """Standard deviation of what item vectors begin with, as BERT's (Devlin et al., 2019)."""
+SAME_TEXTS = 1e-4
+"""Of vectors of length 1: where they deviate less, they are one and the same."""
 STEPS = MarkovSettings()
 STEP_SHARES = (0, 0.025, 0.05, 0.1, 0.2)
 """Of steps beside what the transformer says, both brought to one standard deviation."""
@@ -231,11 +233,14 @@ def first_parts(vectors: np.ndarray, settings: SequentialSettings) -> Arrays:
         return (deviation * generator.standard_normal(shape)).astype(np.float32)
 
     items = drawn(len(vectors), width, deviation=FIRST_LENGTH)
-    if vectors.any():
-        centred = vectors - vectors.mean(axis=0)
+    has_text = np.flatnonzero(vectors.any(axis=1))
+    if len(has_text):
+        centred = vectors[has_text] - vectors[has_text].mean(axis=0)
         _, axes = np.linalg.eigh(centred.T @ centred)
         said = centred @ axes[:, ::-1][:, :width]
-        items[:, : said.shape[1]] = said * (FIRST_LENGTH / np.sqrt(np.mean(said**2)))
+        deviation = float(np.sqrt(np.mean(said**2)))
+        if deviation > SAME_TEXTS:
+            items[has_text, : said.shape[1]] = said * (FIRST_LENGTH / deviation)
     matrices = ("query", "key", "value", "output", "forward_in", "forward_out")
     glorot = float(np.sqrt(1 / width))
     return (

@@ -15,6 +15,7 @@ PLAIN = {
     "gfcf_weight": 0,
     "popularity_weight": 0,
     "epochs": 5,
+    "settings": {"neural": {"epochs": 5}, "sequential": {"epochs": 5}},
 }
 """Settings that take away all but a strategy's formula, and all but the beginning of training."""
 L3AE = {"regularisation": 50.0, "semantic_weight": 20.0, "semantic_regularisation": 5.0}

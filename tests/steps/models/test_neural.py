@@ -166,7 +166,19 @@ def test_what_is_held_back_is_hidden_of_some_and_nothing_is_lost():
     assert visible.multiply(hidden).nnz == 0
     asked = np.flatnonzero(np.diff(hidden.indptr))
     assert 20 < len(asked) <= 40
-    assert hidden.nnz < 0.4 * X[asked].nnz
+    assert hidden.nnz <= 0.2 * X[asked].nnz
+    assert (np.diff(visible.indptr)[asked] >= 4).all()
+
+
+def test_the_newest_are_hidden_where_there_is_an_order():
+    X = histories(200, 50, density=0.3)
+    recency = X.copy()
+    recency.data = np.random.default_rng(1).random(X.nnz).astype(np.float32)
+    visible, hidden = neural.hold_back(recency, seed=0)
+    recency = recency.toarray()
+    for user in np.flatnonzero(np.diff(hidden.indptr)):
+        newest = recency[user][hidden[[user]].toarray()[0] > 0].min()
+        assert newest > recency[user][visible[[user]].toarray()[0] > 0].max()
 
 
 def test_every_history_is_learned_from_once_in_a_pass():

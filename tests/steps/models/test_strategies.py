@@ -50,8 +50,8 @@ def needed_by(strategy):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_of_the_registry_is_a_model(behaviour_of, strategy):
     needed_by(strategy)
-    lately = (1.0, True, pd.Timestamp("2026-01-01"))
-    pairs = [("u", "a", *lately), ("v", "b", *lately), ("v", "c", *lately), ("u", "b", *lately)]
+    first, then = ((1.0, True, pd.Timestamp("2026-01-01") + pd.Timedelta(days=n)) for n in (0, 1))
+    pairs = [("u", "a", *first), ("v", "b", *first), ("v", "c", *then), ("u", "b", *then)]
     behaviour = behaviour_of(pairs, ["u", "v", "w"], list("abcd"))
     evidence, own = evidence_of(behaviour, texts(4, 3)), STRATEGIES[strategy]
     assert own.name == strategy
