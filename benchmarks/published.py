@@ -338,8 +338,16 @@ def _everywhere(columns: np.ndarray, users: int) -> sparse.csr_matrix:
     return sparse.vstack([row] * users, format="csr")
 
 
-def run(only: Sequence[str], data: Path, cache: Path, *, tuning: bool, trained: bool) -> list[dict]:
-    """Rows of all tables asked for."""
+def run(
+    only: Sequence[str],
+    data: Path,
+    cache: Path,
+    *,
+    tuning: bool,
+    trained: bool,
+    wanted: Sequence[str] = (),
+) -> list[dict]:
+    """Rows of all tables asked for, of the methods wanted or of all."""
     settings = json.loads(SETTINGS.read_text("utf-8")) if SETTINGS.exists() else {}
     rows: list[dict] = []
     for name in only:
@@ -354,6 +362,7 @@ def run(only: Sequence[str], data: Path, cache: Path, *, tuning: bool, trained: 
         if trained:
             in_order = (TRAINED_IN_ORDER,) if protocol.in_order else ()
             methods = (*methods, TRAINED, *in_order)
+        methods = [method for method in methods if not wanted or method in wanted]
         if name == "cold":
             rows += cold_rows(task, protocol, own)
             continue
@@ -414,6 +423,7 @@ def main() -> None:
     parser.add_argument(
         "--trained", action="store_true", help=f"measure {TRAINED} and {TRAINED_IN_ORDER} too"
     )
+    parser.add_argument("--methods", nargs="+", default=(), help="measure these alone")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     parser.add_argument("--plot", type=Path, help="draw the curve over cold_boost to this file")
     parser.add_argument(
@@ -426,6 +436,7 @@ def main() -> None:
         arguments.cache,
         tuning=arguments.tune,
         trained=arguments.trained,
+        wanted=arguments.methods,
     )
     for name in arguments.only:
         CONSOLE.print(as_table(name, rows))

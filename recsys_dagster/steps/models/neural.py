@@ -1,6 +1,7 @@
 """neural: a denoising autoencoder over items, with the graph of what goes together inside."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
@@ -9,14 +10,18 @@ from scipy import sparse
 from scipy.sparse.linalg import eigsh
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models import hybrid
 from recsys_dagster.steps.models.base import (
+    ORDER,
     POSITIVES,
     VECTORS,
     Arrays,
     Evidence,
     Strategy,
+    UserBlock,
 )
 from recsys_dagster.steps.models.behaviour import ones
+from recsys_dagster.steps.models.blend import BlendModel, best_scale
 from recsys_dagster.steps.models.denoiser import (
     DenoiserModel,
     decoded,
@@ -25,6 +30,7 @@ from recsys_dagster.steps.models.denoiser import (
     smoothed_by,
 )
 from recsys_dagster.steps.models.gram import gram
+from recsys_dagster.steps.models.hybrid import HybridSettings
 from recsys_dagster.steps.models.item_weights import (
     ItemWeightsModel,
     kept_arrays,
@@ -34,7 +40,12 @@ from recsys_dagster.steps.models.item_weights import (
 from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
 from recsys_dagster.steps.models.transfer import lent_to
-from recsys_dagster.steps.models.validation import ndcg_of, stored_where, validate_every
+from recsys_dagster.steps.models.validation import (
+    ndcg_of,
+    recency_without,
+    stored_where,
+    validate_every,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -54,8 +65,13 @@ FIRST_SHARES = {"code": (1, 1), "score": (1, 0, 1, 0)}
 """What mixers begin with: the sums of their channels with these shares, because silu(v) − silu(−v)
 is v. Drawn by chance, two units are as often as not a bad place to begin."""
 TINY = 1e-12
-GRAPH, NEIGHBOURS, SHARES = "graph.", "neighbours.", "shares."
-"""Before the names of the arrays of A, S and w."""
+GRAPH, NEIGHBOURS, SHARES, BESIDE = "graph.", "neighbours.", "shares.", "beside."
+"""Before the names of the arrays of A, S, w and the linear model."""
+SCALE = "scale"
+"""The array with what the linear model is multiplied by."""
+LINEAR = HybridSettings()
+LINEAR_SHARES = (0, 0.3, 0.6, 1.2, 2.5)
+"""Of the linear model beside the network, both brought to one standard deviation."""
 
 
 class NeuralSettings(Settings):
@@ -97,7 +113,8 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     positives, cold = evidence.behaviour.positives, np.flatnonzero(evidence.behaviour.cold)
     learned = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
     items = len(learned)
-    visible, hidden = hold_back(evidence.behaviour.recency[:, learned], settings.seed)
+    known, hidden = hold_back(evidence.behaviour.recency, settings.seed)
+    visible, hidden = ones(known[:, learned]), hidden[:, learned]
     A, masses = graph_of(visible)
     first = first_parts(A, settings)
     kept = kept_arrays(A, np.arange(items), items, np.arange(items), visible)
@@ -120,10 +137,8 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     nothing = shares[:0]
     batches = -(-len(learners) // BATCH_USERS)
 
-    def validate(parts: Arrays) -> float:
-        if not len(asked):
-            return float("nan")
-        model = DenoiserModel(
+    def model_with(parts: Arrays) -> DenoiserModel:
+        return DenoiserModel(
             graph,
             neighbours,
             parts | {"masses": masses},
@@ -132,7 +147,12 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
             np.arange(items),
             nothing,
         )
-        return ndcg_of(model.score_histories(visible[asked]), visible[asked], hidden[asked])
+
+    def validate(parts: Arrays) -> float:
+        if not len(asked):
+            return float("nan")
+        scores = model_with(parts).score_histories(visible[asked])
+        return ndcg_of(scores, visible[asked], hidden[asked])
 
     best, curve = train(
         first,
@@ -148,21 +168,44 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
         ),
         evidence.trainer,
     )
-    return fixed | best | {CURVE: curve}
+    learned_of = fixed | best | {CURVE: curve}
+    if not len(asked):
+        return learned_of
+    linear = hybrid.learn(_knowing(evidence, known), LINEAR)
+    beside = hybrid.load(linear, LINEAR).score(_block_of(known[asked]))[:, learned]
+    own = model_with(best).score_histories(visible[asked])
+    scale = best_scale(own, beside, LINEAR_SHARES, visible[asked], hidden[asked])
+    if not scale:
+        return learned_of
+    named = {f"{BESIDE}{name}": array for name, array in linear.items()}
+    return learned_of | named | {SCALE: np.array([scale])}
 
 
-def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel:
-    """The model of graph and parameters."""
+def _knowing(evidence: Evidence, known: sparse.csr_matrix) -> Evidence:
+    """The evidence with the positives `known`, csr (users × items), and no others."""
+    return replace(evidence, behaviour=replace(evidence.behaviour, weights=ones(known)))
 
-    def weights(prefix: str) -> ItemWeightsModel:
-        own = {
+
+def _block_of(recency: sparse.csr_matrix) -> UserBlock:
+    """Histories that nothing is known of but how recent what is in them is."""
+    nothing = sparse.csr_matrix(recency.shape, dtype=np.float32)
+    return UserBlock(ones(recency), ones(recency), recency, nothing)
+
+
+def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel | BlendModel:
+    """The model of graph and parameters, with the linear one beside it where that was better."""
+
+    def named(prefix: str) -> Arrays:
+        return {
             name.removeprefix(prefix): array
             for name, array in arrays.items()
             if name.startswith(prefix)
         }
-        return model_of(own)
 
-    return DenoiserModel(
+    def weights(prefix: str) -> ItemWeightsModel:
+        return model_of(named(prefix))
+
+    denoiser = DenoiserModel(
         weights(GRAPH),
         sparse.csr_matrix(weights(NEIGHBOURS).weights),
         arrays,
@@ -171,6 +214,9 @@ def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel:
         arrays["columns"],
         sparse.csr_matrix(weights(SHARES).weights),
     )
+    if SCALE not in arrays:
+        return denoiser
+    return BlendModel(denoiser, hybrid.load(named(BESIDE), LINEAR), float(arrays[SCALE][0]))
 
 
 def graph_of(positives: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -196,7 +242,7 @@ def graph_of(positives: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hold_back(recency: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """What training sees, and a fifth of some histories, hidden: csr (users × n) of ones each.
+    """What training sees, as recent as it then is, and a fifth of some histories, hidden.
 
     The newest fifth where there is an order, as lists are made for what comes; else by chance.
 
@@ -204,6 +250,9 @@ def hold_back(recency: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix,
         recency: csr (users × n), as `Behaviour` has it.
         seed: which users, at most 1,000 and a fifth of all with five positives; and of equals,
             which of theirs.
+
+    Returns:
+        Csr (users × n) each: recency; and ones.
     """
     generator = np.random.default_rng(seed)
     lengths = np.diff(recency.indptr)
@@ -216,7 +265,7 @@ def hold_back(recency: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix,
     from_end = np.repeat(recency.indptr[1:], lengths) - np.arange(recency.nnz) - 1
     is_hidden = np.zeros(recency.nnz, dtype=bool)
     is_hidden[order] = from_end < np.repeat(number, lengths)
-    return ones(stored_where(recency, ~is_hidden)), ones(stored_where(recency, is_hidden))
+    return recency_without(recency, is_hidden), ones(stored_where(recency, is_hidden))
 
 
 def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:
@@ -350,8 +399,8 @@ STRATEGY = Strategy(
     formula="a denoising autoencoder over items, trained: a history, smoothed over the graph of "
     "what goes together, is taken back in steps by learned item vectors and a tiny network that "
     "mixes their scores with the history, its neighbours and what texts are similar to it (after "
-    "Zhu et al., 2024)",
-    columns=(*POSITIVES, *VECTORS, "item_neighbours.similarity"),
+    "Zhu et al., 2024); beside it hybrid, as much as helps",
+    columns=(*POSITIVES, *ORDER, *VECTORS, "item_neighbours.similarity"),
     learn=learn,
     load=load,
     dense_over="positives",

@@ -18,6 +18,7 @@ from recsys_dagster.steps.models.base import (
     Evidence,
     Strategy,
 )
+from recsys_dagster.steps.models.blend import best_scale
 from recsys_dagster.steps.models.item_weights import model_of, weight_arrays
 from recsys_dagster.steps.models.markov import MarkovSettings, steps_between
 from recsys_dagster.steps.models.sequences import Sequences, padded, require_order
@@ -134,7 +135,7 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     if len(asked):
         known = steps_between(Sequences.of(visible), len(learned), STEPS)
         found = (visible[asked] @ known).toarray()
-        scale = best_share(scores_of(best), found, visible[asked], hidden[asked])
+        scale = best_scale(scores_of(best), found, STEP_SHARES, visible[asked], hidden[asked])
     steps = no_steps
     if scale:
         steps = steps_between(Sequences.of(behaviour.recency[:, learned]), len(learned), STEPS)
@@ -158,27 +159,6 @@ def load(arrays: Arrays, settings: SequentialSettings) -> SequentialModel:
         return sparse.csr_matrix(model_of(own).weights)
 
     return SequentialModel(arrays, matrix(STEPS_PREFIX), arrays["columns"], matrix(SHARES))
-
-
-def best_share(
-    said: np.ndarray, steps: np.ndarray, visible: sparse.csr_matrix, hidden: sparse.csr_matrix
-) -> float:
-    """What steps are multiplied by beside what the transformer says: the best on validation.
-
-    Learned from the same histories they would be trusted too much, so they are added afterwards.
-
-    Args:
-        said: float32 (users × n).
-        steps: x·B, float32 (users × n).
-        visible: csr (users × n).
-        hidden: csr (users × n), what is to be found.
-    """
-    deviation = float(np.std(steps, dtype=np.float64))
-    if not deviation:
-        return 0.0
-    scales = [share * float(np.std(said, dtype=np.float64)) / deviation for share in STEP_SHARES]
-    figures = [ndcg_of(said + np.float32(scale) * steps, visible, hidden) for scale in scales]
-    return scales[int(np.argmax(figures))]
 
 
 def hold_back_last(

@@ -79,7 +79,7 @@ def without_newest(evidence: Evidence) -> tuple[Evidence, sparse.csr_matrix]:
         behaviour,
         seen=seen.astype(bool),
         weights=stored_where(behaviour.weights, ~newest),
-        recency=_recency_without(recency, newest),
+        recency=recency_without(recency, newest),
         ages=stored_where(ages, ~newest),
         cold=behaviour.cold | (np.bincount(seen.indices, minlength=evidence.items) == 0),
     )
@@ -87,7 +87,7 @@ def without_newest(evidence: Evidence) -> tuple[Evidence, sparse.csr_matrix]:
     return replace(evidence, behaviour=visible), stored_where(hidden, of_asked)
 
 
-def _recency_without(recency: sparse.csr_matrix, newest: np.ndarray) -> sparse.csr_matrix:
+def recency_without(recency: sparse.csr_matrix, newest: np.ndarray) -> sparse.csr_matrix:
     """1 / (1 + later positives) of what is left when so many of each row's newest are gone."""
     left = stored_where(recency, ~newest)
     gone = np.diff(recency.indptr) - np.diff(left.indptr)
