@@ -160,16 +160,16 @@ def compete(
     Those that are trained share what is left of it.
 
     Returns:
-        NDCG@20 of each user who is asked, float64 (users,), by candidate; and a row for each, as
-        `about` has it.
+        NDCG@20 of each user who is asked, float64 (users,), by candidate, in their order; and a
+        row for each, as `about` has it.
     """
     trainer = evidence.trainer
     visible, hidden = without_newest(evidence)
     asked = np.flatnonzero(np.diff(hidden.indptr))
     found = {
-        name.removeprefix(FOUND): array
-        for name, array in trainer.resumed.items()
-        if name.startswith(FOUND)
+        name: trainer.resumed[f"{FOUND}{name}"]
+        for name in settings.candidates
+        if f"{FOUND}{name}" in trainer.resumed
     }
     rows: list[dict[str, Any]] = []
     for place, name in enumerate(settings.candidates):
@@ -195,7 +195,7 @@ def compete(
         ndcg = float(np.mean(found[name])) if len(asked) else None
         rows.append({"strategy": name, "ndcg": ndcg, "seconds": trainer.seconds() - began})
         trainer.checkpoint(_kept(found))
-    return found, rows
+    return {name: found[name] for name in settings.candidates if name in found}, rows
 
 
 def _kept(found: Mapping[str, np.ndarray]) -> Arrays:
