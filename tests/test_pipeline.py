@@ -10,6 +10,7 @@ from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.resources import encoder
 from recsys_dagster.schemas import EMBEDDING, TABLES, TUNING
 from recsys_dagster.snapshots.reader import CURRENT, Snapshot
+from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.versions import content_digest
 
 STAGES = {*TABLES, "published"}
@@ -326,10 +327,15 @@ class TestSettings:
             models={
                 "ease": {"regularisation": 1},
                 "neural": {"epochs": 50, "width": 8},
-                "sequential": {"epochs": 100, "width": 8},
+                "sequential": {"epochs": 200, "width": 16, "learning_rate": 0.01},
                 "auto": {"candidates": ["item_knn", "markov"]},
             },
         )
+        if STRATEGIES[strategy].needs_order:  # each user's rows are of one day
+            file = place.data / "interactions.csv"
+            rows = pd.read_csv(file)
+            times = pd.to_datetime(rows["timestamp"]) + pd.to_timedelta(range(len(rows)), "h")
+            rows.assign(timestamp=times).to_csv(file, index=False)
         result = place.run("tiny")
         assert result.success
         assert failed_checks(result) == set()

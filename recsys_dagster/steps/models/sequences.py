@@ -67,7 +67,8 @@ def require_order(strategy: str, recency: sparse.csr_matrix) -> None:
     """
     if (np.diff(recency.indptr) > 1).any() and (recency.data == 1).all():
         raise UserError(
-            f"strategy: {strategy} learns from the order of histories, and the interactions have "
-            "none: name the column of their times or positions (interactions.columns in the "
-            "catalog's YAML), or take another strategy."
+            f"strategy: {strategy} learns from the order of histories, and of "
+            f"{len(recency.indptr) - 1:,} users none has positives at two different times or "
+            "positions: name the column of these (interactions.columns in the catalog's YAML), or "
+            "take another strategy."
         )
