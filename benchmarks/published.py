@@ -356,13 +356,15 @@ def run(
         task = read_task(protocol, data, cache)
         own = settings.setdefault("F" if name == "cold" else name, {})
         methods = (*METHODS, IN_ORDER, GOES_BY_ORDER) if protocol.in_order else METHODS
+        methods = [method for method in methods if not wanted or method in wanted]
         if tuning and name != "cold":
-            own |= {method: tune(task, method, protocol) for method in methods[1:]}
+            own |= {
+                method: tune(task, method, protocol) for method in methods if method != METHODS[0]
+            }
             SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         if trained:
-            in_order = (TRAINED_IN_ORDER,) if protocol.in_order else ()
-            methods = (*methods, TRAINED, *in_order)
-        methods = [method for method in methods if not wanted or method in wanted]
+            every = (TRAINED, TRAINED_IN_ORDER) if protocol.in_order else (TRAINED,)
+            methods += [method for method in every if not wanted or method in wanted]
         if name == "cold":
             rows += cold_rows(task, protocol, own)
             continue
@@ -423,7 +425,7 @@ def main() -> None:
     parser.add_argument(
         "--trained", action="store_true", help=f"measure {TRAINED} and {TRAINED_IN_ORDER} too"
     )
-    parser.add_argument("--methods", nargs="+", default=(), help="measure these alone")
+    parser.add_argument("--methods", nargs="+", default=(), help="these alone, but of cold")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     parser.add_argument("--plot", type=Path, help="draw the curve over cold_boost to this file")
     parser.add_argument(
@@ -438,12 +440,12 @@ def main() -> None:
         trained=arguments.trained,
         wanted=arguments.methods,
     )
-    for name in arguments.only:
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    for name in dict.fromkeys(row["table"] for row in rows):
         CONSOLE.print(as_table(name, rows))
     if arguments.plot and "cold" in arguments.only:
         draw_cold_boost(rows, arguments.plot)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ class Task:
         item_vectors: float32 (items × d).
         items: item ids, sorted.
         users: user ids, sorted.
-        order: float64 csr (users × items), which row of the file, from 1, each train pair is.
+        order: float64 csr (users × items), which row of the file, from 1, each pair is.
     """
 
     train: sparse.csr_matrix

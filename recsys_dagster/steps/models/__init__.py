@@ -44,6 +44,10 @@ STRATEGIES: dict[str, Strategy[Any]] = {
 """All strategies by name, but for the one that chooses among them."""
 CANDIDATES = ("popular", "l3ae", "hybrid", "neural", "sequential")
 """Those that compete for a catalog that names none, the simplest first."""
-STRATEGIES["auto"] = auto.strategy_of(dict(STRATEGIES), CANDIDATES)
+STRATEGIES["auto"] = auto.strategy_of(
+    # content ranks by the similarity matrix, which is made of more than what models learn from.
+    {name: strategy for name, strategy in STRATEGIES.items() if name != "content"},
+    CANDIDATES,
+)
 SEARCHED = tuple(name for name, strategy in STRATEGIES.items() if strategy.searched)
 """Strategies with settings that a search tries."""

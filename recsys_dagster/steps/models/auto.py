@@ -29,8 +29,6 @@ STANDARD_ERRORS = 1.96
 """On either side of a mean difference, of a 95 % interval."""
 FOUND = "found."
 """In a checkpoint, before the name of a candidate: the NDCG of each user who is asked."""
-TINY = 1e-3
-"""Minutes: what is trained is trained at all."""
 
 
 class AutoSettings(Settings):
@@ -173,7 +171,8 @@ def compete(
     }
     rows: list[dict[str, Any]] = []
     for place, name in enumerate(settings.candidates):
-        began = trainer.seconds()
+        part = trainer.part(name, _kept(found))
+        began = trainer.seconds() - part.seconds()  # before it was cut off, where it was
         left = settings.minutes - began / 60
         if name not in found and found and left <= 0:
             rows.append({"strategy": name, "reason": f"{settings.minutes:g} minutes were over"})
@@ -181,14 +180,14 @@ def compete(
         if name not in found:
             trainer.say(f"{name} competes: {visible.in_words}")
             own = candidates[name]
-            part = replace(visible, trainer=trainer.part(name, _kept(found)))
-            own_settings = _bounded(
-                settings_of(candidates, settings, name),
-                max(left, TINY) / _trained(settings.candidates[place:], candidates),
-            )
+            own_settings = settings_of(candidates, settings, name)
+            if left > 0:
+                minutes = left / _trained(settings.candidates[place:], candidates)
+                own_settings = _bounded(own_settings, minutes)
+            learns_from = replace(visible, trainer=part)
             try:
-                _require_memory(own, part)
-                found[name] = _ndcgs(own.fit(part, own_settings), visible, asked, hidden)
+                _require_memory(own, learns_from)
+                found[name] = _ndcgs(own.fit(learns_from, own_settings), visible, asked, hidden)
             except UserError as error:
                 rows.append({"strategy": name, "reason": str(error)})
                 continue

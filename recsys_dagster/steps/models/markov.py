@@ -56,17 +56,20 @@ def learn(evidence: Evidence, settings: MarkovSettings) -> Arrays:
 def steps_between(sequences: Sequences, items: int, settings: MarkovSettings) -> sparse.csr_matrix:
     """B_ji = n_ji / (√(n_j· n_·i) + shrinkage), float32 csr (items × items).
 
-    n_ji = Σ 1/s over all places in histories where i came s ≤ `max_steps` after j.
+    n_ji = Σ 1/s over all places in histories where i came s ≤ `max_steps` after j, or together
+    with it.
     """
-    from_items, to_items, counts = [], [], []
     user_of = np.repeat(np.arange(len(sequences.lengths)), sequences.lengths)
-    for steps in range(1, settings.max_steps + 1):
+    weights = sparse.csr_matrix((items, items), dtype=np.float32)
+    longest = int(sequences.lengths.max(initial=0)) - 1
+    for steps in range(1, min(settings.max_steps, longest) + 1):
         same = user_of[steps:] == user_of[:-steps]
-        from_items.append(sequences.items[:-steps][same])
-        to_items.append(sequences.items[steps:][same])
-        counts.append(np.full(int(same.sum()), 1 / steps, dtype=np.float32))
-    places = (np.concatenate(from_items), np.concatenate(to_items))
-    weights = sparse.coo_matrix((np.concatenate(counts), places), shape=(items, items)).tocsr()
+        together = same & (sequences.later[steps:] == sequences.later[:-steps])
+        first, then = sequences.items[:-steps], sequences.items[steps:]
+        for own, before, after in ((same, first, then), (together, then, first)):
+            counts = np.full(int(own.sum()), 1 / steps, dtype=np.float32)
+            found = (counts, (before[own], after[own]))
+            weights = weights + sparse.csr_matrix(found, shape=(items, items))
     out = np.asarray(weights.sum(axis=1)).ravel()
     into = np.asarray(weights.sum(axis=0)).ravel()
     rows = np.repeat(np.arange(items), np.diff(weights.indptr))

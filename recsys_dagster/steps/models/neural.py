@@ -10,7 +10,6 @@ from scipy import sparse
 from scipy.sparse.linalg import eigsh
 
 from recsys_dagster.catalog.base import Settings
-from recsys_dagster.steps.models import hybrid
 from recsys_dagster.steps.models.base import (
     ORDER,
     POSITIVES,
@@ -30,6 +29,7 @@ from recsys_dagster.steps.models.denoiser import (
     smoothed_by,
 )
 from recsys_dagster.steps.models.gram import gram
+from recsys_dagster.steps.models.hybrid import STRATEGY as HYBRID
 from recsys_dagster.steps.models.hybrid import HybridSettings
 from recsys_dagster.steps.models.item_weights import (
     ItemWeightsModel,
@@ -171,8 +171,8 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     learned_of = fixed | best | {CURVE: curve}
     if not len(asked):
         return learned_of
-    linear = hybrid.learn(_knowing(evidence, known), LINEAR)
-    beside = hybrid.load(linear, LINEAR).score(_block_of(known[asked]))[:, learned]
+    linear = HYBRID.learn(_knowing(evidence, known), LINEAR)
+    beside = HYBRID.load(linear, LINEAR).score(_block_of(known[asked]))[:, learned]
     own = model_with(best).score_histories(visible[asked])
     scale = best_scale(own, beside, LINEAR_SHARES, visible[asked], hidden[asked])
     if not scale:
@@ -216,7 +216,7 @@ def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel | BlendModel
     )
     if SCALE not in arrays:
         return denoiser
-    return BlendModel(denoiser, hybrid.load(named(BESIDE), LINEAR), float(arrays[SCALE][0]))
+    return BlendModel(denoiser, HYBRID.load(named(BESIDE), LINEAR), float(arrays[SCALE][0]))
 
 
 def graph_of(positives: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -403,5 +403,5 @@ STRATEGY = Strategy(
     columns=(*POSITIVES, *ORDER, *VECTORS, "item_neighbours.similarity"),
     learn=learn,
     load=load,
-    dense_over="positives",
+    dense_over="seen",
 )

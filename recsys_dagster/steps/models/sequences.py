@@ -24,11 +24,18 @@ class Sequences:
     later: np.ndarray
 
     @classmethod
-    def of(cls, recency: sparse.csr_matrix) -> "Sequences":
-        """The histories of a csr matrix that says how recent each pair is; of equals, by item."""
+    def of(
+        cls, recency: sparse.csr_matrix, chance: np.random.Generator | None = None
+    ) -> "Sequences":
+        """The histories of a csr matrix that says how recent each pair is.
+
+        What came together is in the order of items, or in one of chance, of which nothing can be
+        learned.
+        """
         matrix = recency.tocsr()
         rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-        order = np.lexsort((matrix.indices, matrix.data, rows))
+        of_equals = matrix.indices if chance is None else chance.random(matrix.nnz)
+        order = np.lexsort((of_equals, matrix.data, rows))
         later = np.rint(1 / matrix.data[order] - 1).astype(np.int64)
         items = matrix.indices[order].astype(np.int64)
         return cls(items, matrix.indptr.astype(np.int64), later)

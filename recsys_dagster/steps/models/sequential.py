@@ -18,6 +18,7 @@ from recsys_dagster.steps.models.base import (
     Evidence,
     Strategy,
 )
+from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.blend import best_scale
 from recsys_dagster.steps.models.item_weights import model_of, weight_arrays
 from recsys_dagster.steps.models.markov import MarkovSettings, steps_between
@@ -26,7 +27,12 @@ from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
 from recsys_dagster.steps.models.transfer import lent_to
 from recsys_dagster.steps.models.transformer import SequentialModel, encoded
-from recsys_dagster.steps.models.validation import ndcg_of, stored_where, validate_every
+from recsys_dagster.steps.models.validation import (
+    ndcg_of,
+    recency_without,
+    stored_where,
+    validate_every,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +43,8 @@ BATCHES_OF_LIKE_LENGTH = 20
 VALIDATION_USERS = 5_000
 VALIDATION_SHARE = 0.2
 """Of the users: whose last positive is hidden from training, and asked for."""
+MAX_CELLS = 100_000_000
+"""Scores of validation users, 400 MB."""
 MIN_HISTORY = 3
 """Positives of a validation user."""
 PATIENCE = 5
@@ -103,7 +111,9 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     shares, cold = shares[lent], cold[lent]
     visible, hidden = hold_back_last(behaviour.recency[:, learned], settings.seed)
     asked = np.flatnonzero(np.diff(hidden.indptr))
-    windows = windows_of(Sequences.of(visible), settings.max_length)
+    windows = windows_of(
+        Sequences.of(visible, np.random.default_rng(settings.seed)), settings.max_length
+    )
     batches = -(-len(windows) // BATCH_SEQUENCES)
     no_steps = sparse.csr_matrix((len(learned),) * 2, dtype=np.float32)
 
@@ -164,22 +174,27 @@ def load(arrays: Arrays, settings: SequentialSettings) -> SequentialModel:
 def hold_back_last(
     recency: sparse.csr_matrix, seed: int
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """What training sees, and the last positive of some users: csr (users × n) each, of recency.
+    """What training sees, as recent as it then is, and the last positive of some users.
 
     Args:
         recency: csr (users × n).
-        seed: which users, at most 5,000 and a fifth of all with three positives.
+        seed: which users, at most 5,000 and a fifth of all with three positives, and no more than
+            can be scored at once; and of what came together, what is last.
+
+    Returns:
+        Csr (users × n) each: recency; and ones.
     """
     generator = np.random.default_rng(seed)
     lengths = np.diff(recency.indptr)
     enough = np.flatnonzero(lengths >= MIN_HISTORY)
-    number = min(VALIDATION_USERS, int(VALIDATION_SHARE * len(enough)))
+    at_once = MAX_CELLS // max(1, recency.shape[1])
+    number = min(VALIDATION_USERS, at_once, int(VALIDATION_SHARE * len(enough)))
     chosen = generator.permutation(enough)[:number]
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.lexsort((recency.indices, recency.data, rows))
+    order = np.lexsort((generator.random(recency.nnz), recency.data, rows))
     last = np.zeros(recency.nnz, dtype=bool)
     last[order[recency.indptr[chosen + 1] - 1]] = True
-    return stored_where(recency, ~last), stored_where(recency, last)
+    return recency_without(recency, last), ones(stored_where(recency, last))
 
 
 def windows_of(sequences: Sequences, max_length: int) -> list[np.ndarray]:

@@ -20,6 +20,8 @@ Array = Any
 NORM_EPSILON = 1e-5
 TOKENS = 1 << 13
 """Places of histories that are worked on at a time."""
+MAX_EXPLAINED = 20
+"""Items of a history that it is looked at without: each takes as long as a score."""
 GROUPS = 16
 """So many times that are laid out before."""
 
@@ -48,9 +50,10 @@ def encoded(
     Returns:
         (b × q × d).
     """
-    rows, width = xp.arange(len(vectors))[:, None], vectors.shape[-1]
+    device, width = vectors.device, vectors.shape[-1]
+    rows = xp.arange(len(vectors), device=device)[:, None]
     hidden = dropped(vectors * width**0.5 + parts["places"][: vectors.shape[1]])
-    everywhere = xp.arange(vectors.shape[1])
+    everywhere = xp.arange(vectors.shape[1], device=device)
     blocks = len(parts["query"])
     for block in range(blocks):
         own = asked if block == blocks - 1 else everywhere[None, :]
@@ -60,7 +63,8 @@ def encoded(
         hidden, queries = hidden[rows, own], normed[rows, own] @ parts["query"][block]
         likeness = queries @ (normed @ parts["key"][block]).swapaxes(1, 2) / width**0.5
         until_then = everywhere[None, None, :] <= own[:, :, None]
-        shares = xp.exp(xp.where(until_then, likeness - xp.amax(likeness, -1)[..., None], -xp.inf))
+        likeness = xp.where(until_then, likeness, -xp.inf)
+        shares = xp.exp(likeness - xp.amax(likeness, -1)[..., None])
         shares = dropped(shares / shares.sum(-1)[..., None])
         seen = shares @ (normed @ parts["value"][block]) @ parts["output"][block]
         hidden = hidden + dropped(seen)
@@ -124,7 +128,11 @@ class SequentialModel:
         return scores
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """How much lower the score would be if the history had never had the item."""
+        """How much lower the score would be without the item.
+
+        What the transformer says is asked of the newest 20, in the window of `max_length` items as
+        it is; before them, what steps say is all there is.
+        """
         entries = block.entries(rows)
         parts = np.zeros(len(entries), dtype=np.float32)
         position = np.full(block.positives.shape[1], -1)
@@ -133,7 +141,7 @@ class SequentialModel:
         users, first = np.unique(rows, return_index=True)
         ends = np.append(first[1:], len(rows))
         offsets = np.concatenate([[0], np.cumsum(block.lengths[rows])])
-        for own in _together(sequences.lengths[users], self.max_length):
+        for own in _together(np.minimum(sequences.lengths[users], self.max_length)):
             lost = self._vectors_lost(sequences.newest(users[own], self.max_length))
             for user, start, end, vectors in zip(
                 users[own], first[own], ends[own], lost, strict=True
@@ -168,11 +176,14 @@ class SequentialModel:
         return len(self.parts["places"])
 
     def _vectors_lost(self, histories: list[np.ndarray]) -> list[np.ndarray]:
-        """H of a history less h without each of its items, float32 (its length × d) each."""
+        """What h loses without each of a history's newest items, float32 (those × d) each."""
+        numbers = [min(len(history), MAX_EXPLAINED) for history in histories]
         without = [
-            np.delete(history, place) for history in histories for place in range(len(history))
+            np.delete(history, place)
+            for history, number in zip(histories, numbers, strict=True)
+            for place in range(len(history) - number, len(history))
         ]
-        said, ends = self.said([*histories, *without]), np.cumsum([len(each) for each in histories])
+        said, ends = self.said([*histories, *without]), np.cumsum(numbers)
         each = np.split(said[len(histories) :], ends[:-1])
         return [whole - left for whole, left in zip(said, each, strict=False)]
 
@@ -200,9 +211,9 @@ class SequentialModel:
         return self._lent @ np.asarray(self.parts["items"])
 
 
-def _together(lengths: np.ndarray, max_length: int) -> Iterator[np.ndarray]:
-    """Places of histories that are worked on at a time: each is looked at without each item."""
-    places = np.cumsum(np.minimum(lengths, max_length) ** 2)
+def _together(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Places of histories that are worked on at a time: each is looked at without some items."""
+    places = np.cumsum(lengths * np.minimum(lengths, MAX_EXPLAINED))
     numbers = places // (TOKENS * GROUPS)
     yield from np.split(np.arange(len(lengths)), np.flatnonzero(np.diff(numbers)) + 1)
 

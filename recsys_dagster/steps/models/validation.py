@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys_dagster.steps.models.base import NOT_RANKED, Evidence
+from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.similarity.ranking import top_n
 
 PLACES = 20
@@ -13,6 +14,7 @@ HIDDEN_SHARE = 0.1
 MAX_UNTIMED_SHARE = 0.1
 MIN_HISTORY = 3
 MAX_USERS = 5_000
+MICROSECONDS_OF_DAY = 86_400_000_000
 MIN_BATCHES = 100
 MAX_BATCHES = 300
 """Between two validations: a pass over all histories, but no fewer and no more than these."""
@@ -51,40 +53,64 @@ def without_newest(evidence: Evidence) -> tuple[Evidence, sparse.csr_matrix]:
 
     By time, the newest tenth of all, where nine in ten have one; else of each user of three or
     more positives the last, where they are in an order; else a tenth by chance. Only users with
-    something left are asked, 5,000 at most.
+    something left are asked, 5,000 at most; where there would be none, the next way is taken.
 
     Returns:
         What may be learned from; and what is hidden of those who are asked, csr (users × items).
     """
     behaviour = evidence.behaviour
+    recency = behaviour.recency
     generator = np.random.default_rng(0)
-    ages, recency = behaviour.ages, behaviour.recency
-    rows = np.repeat(np.arange(recency.shape[0]), np.diff(recency.indptr))
-    order = np.lexsort((recency.indices, recency.data, rows))
-    newest = np.zeros(recency.nnz, dtype=bool)
-    if np.isnan(ages.data).mean() <= MAX_UNTIMED_SHARE and np.ptp(ages.data[~np.isnan(ages.data)]):
-        newest = ages.data < np.nanquantile(ages.data, HIDDEN_SHARE)
-    elif (recency.data < 1).any():
-        enough = np.flatnonzero(np.diff(recency.indptr) >= MIN_HISTORY)
-        newest[order[recency.indptr[enough + 1] - 1]] = True
-    else:
-        newest = generator.random(recency.nnz) < HIDDEN_SHARE
+    newest, asked = np.zeros(recency.nnz, dtype=bool), np.empty(0, dtype=np.int64)
+    for way in (_newest_of_all, _last_of_each, _some):
+        newest = way(behaviour, generator)
+        left, gone = (np.diff(stored_where(recency, own).indptr) for own in (~newest, newest))
+        asked = generator.permutation(np.flatnonzero((left > 0) & (gone > 0)))[:MAX_USERS]
+        if len(asked):
+            break
     hidden = stored_where(recency, newest)
-    left = stored_where(recency, ~newest)
-    asked = np.flatnonzero((np.diff(hidden.indptr) > 0) & (np.diff(left.indptr) > 0))
-    asked = generator.permutation(asked)[:MAX_USERS]
     seen = (behaviour.seen.astype(np.int8) - hidden.astype(bool).astype(np.int8)).tocsr()
     seen.eliminate_zeros()
+    ages = stored_where(behaviour.ages, ~newest)
+    age = float(np.nanmin(ages.data)) if len(ages.data) and not np.isnan(ages.data).all() else 0.0
+    ages.data -= np.float32(age)
     visible = replace(
         behaviour,
         seen=seen.astype(bool),
         weights=stored_where(behaviour.weights, ~newest),
         recency=recency_without(recency, newest),
-        ages=stored_where(ages, ~newest),
+        ages=ages,
         cold=behaviour.cold | (np.bincount(seen.indices, minlength=evidence.items) == 0),
+        newest=behaviour.newest - np.timedelta64(round(age * MICROSECONDS_OF_DAY), "us"),
     )
     of_asked = np.isin(np.repeat(np.arange(hidden.shape[0]), np.diff(hidden.indptr)), asked)
     return replace(evidence, behaviour=visible), stored_where(hidden, of_asked)
+
+
+def _newest_of_all(behaviour: Behaviour, _: np.random.Generator) -> np.ndarray:
+    """Which positives are the newest tenth of all, bool (nnz,); none where too few have a time."""
+    ages = behaviour.ages.data
+    if not len(ages) or np.isnan(ages).mean() > MAX_UNTIMED_SHARE:
+        return np.zeros(len(ages), dtype=bool)
+    with np.errstate(invalid="ignore"):
+        return ages < np.nanquantile(ages, HIDDEN_SHARE)
+
+
+def _last_of_each(behaviour: Behaviour, generator: np.random.Generator) -> np.ndarray:
+    """Which positives are the last of a user, bool (nnz,); none where there is no order."""
+    recency = behaviour.recency
+    last = np.zeros(recency.nnz, dtype=bool)
+    if (recency.data < 1).any():
+        rows = np.repeat(np.arange(recency.shape[0]), np.diff(recency.indptr))
+        order = np.lexsort((generator.random(recency.nnz), recency.data, rows))
+        enough = np.flatnonzero(np.diff(recency.indptr) >= MIN_HISTORY)
+        last[order[recency.indptr[enough + 1] - 1]] = True
+    return last
+
+
+def _some(behaviour: Behaviour, generator: np.random.Generator) -> np.ndarray:
+    """A tenth of the positives by chance, bool (nnz,)."""
+    return generator.random(behaviour.recency.nnz) < HIDDEN_SHARE
 
 
 def recency_without(recency: sparse.csr_matrix, newest: np.ndarray) -> sparse.csr_matrix:

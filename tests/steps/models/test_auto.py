@@ -141,6 +141,7 @@ def test_candidates_have_the_settings_of_the_catalog_and_what_was_found_for_them
     [
         ({"auto": {"candidates": ["eese"]}}, "eese|candidates"),
         ({"auto": {"candidates": []}}, "candidates"),
+        ({"auto": {"candidates": ["content"]}}, "candidates"),
         ({"auto": {"settings": {"eese": {}}}}, "'eese' is no candidate"),
         ({"auto": {"settings": {"neural": {"widht": 3}}}}, "widht"),
     ],

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from making import block_of
+from making import block_of, csr
 from test_sequential import in_order, recency_of
 
 from recsys_dagster.steps.models import STRATEGIES
-from recsys_dagster.steps.models.markov import MarkovSettings
+from recsys_dagster.steps.models.markov import MarkovSettings, steps_between
+from recsys_dagster.steps.models.sequences import Sequences
 
 HISTORIES = [[0, 1, 2], [0, 1], [1, 0]]
 
@@ -29,6 +30,16 @@ def test_more_steps_count_less_and_few_ones_shrink():
     weights = weights_of(max_steps=2).weights.toarray()
     assert 0 < weights[0, 2] < weights[1, 2]
     assert (weights_of(shrinkage=5).weights.data < weights_of().weights.data).all()
+
+
+def test_what_came_together_counts_both_ways():
+    recency = csr([[1, 1, 0], [1, 0, 0.5]])
+    weights = steps_between(Sequences.of(recency), 3, MarkovSettings(shrinkage=0)).toarray()
+    assert (weights > 0).tolist() == [
+        [False, True, False],
+        [True, False, False],
+        [True, False, False],
+    ]
 
 
 def test_what_was_liked_last_says_most():

@@ -66,6 +66,23 @@ def test_only_those_are_asked_who_have_something_left(behaviour_of):
     assert not visible.behaviour.seen.multiply(hidden.astype(bool)).nnz
 
 
+def test_where_times_are_too_coarse_for_a_cut_the_last_of_each_is_hidden(behaviour_of):
+    days = [pd.Timestamp("2026-01-01"), pd.Timestamp("2026-01-02"), pd.Timestamp("2026-01-02")]
+    liked = list(zip(ITEMS[:3], days, strict=True))
+    pairs = [(user, item, 1.0, True, day) for user in USERS for item, day in liked]
+    behaviour = behaviour_of(pairs, USERS, ITEMS)
+    _, hidden = without_newest(evidence_of(behaviour))
+    assert (np.diff(hidden.indptr) == 1).all()
+    assert set(hidden.indices) == {1, 2}
+
+
+def test_ages_are_counted_from_the_newest_that_is_left(behaviour_of):
+    behaviour = behaviour_of(pairs_of(timed=True), USERS, ITEMS)
+    left = without_newest(evidence_of(behaviour))[0].behaviour
+    assert left.ages.data.min() == 0
+    assert left.newest < behaviour.newest
+
+
 def test_without_times_the_last_of_each_history_is_hidden(behaviour_of):
     pairs = [row for row in pairs_of(timed=False) if row[3]]
     behaviour = behaviour_of(pairs, USERS, ITEMS, position=[float(n) for n in range(len(pairs))])
