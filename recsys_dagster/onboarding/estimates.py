@@ -123,7 +123,8 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
     if bound is None:
         fitting, most = fitting_seconds(catalog.strategy, size, cores), ""
     else:
-        fitting = 60 * bound + fitting_seconds(catalog.strategy, size, cores)
+        # What is trained has hybrid beside it.
+        fitting = 60 * bound + fitting_seconds("hybrid", size, cores)
         most = "at most "
     parts.append(f"{catalog.strategy} over {size.learned:,} items {most}{_time(fitting)}")
     memory = ""

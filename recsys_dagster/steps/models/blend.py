@@ -1,13 +1,25 @@
-"""Two models as one: what is trained, and a linear model beside it."""
+"""Two models as one: what is trained, and hybrid beside it, as much as helps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import Model, UserBlock
+from recsys_dagster.steps.models.base import Arrays, Evidence, Model, UserBlock
+from recsys_dagster.steps.models.behaviour import ones
+from recsys_dagster.steps.models.hybrid import STRATEGY as HYBRID
+from recsys_dagster.steps.models.hybrid import HybridSettings
+from recsys_dagster.steps.models.memory import fit_bytes, learned_items
 from recsys_dagster.steps.models.validation import ndcg_of
+
+SETTINGS = HybridSettings()
+SHARES = (0, 0.3, 0.6, 1.2, 2.5)
+"""Of hybrid beside what is trained, both brought to one standard deviation."""
+BESIDE = "beside."
+"""Before the names of hybrid's arrays."""
+SCALE = "scale"
+"""The array with what hybrid is multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +37,10 @@ class BlendModel:
     scale: float
 
     def score(self, block: UserBlock) -> np.ndarray:
-        """Both scores, weighted."""
-        return self.model.score(block) + np.float32(self.scale) * self.other.score(block)
+        """Both scores, weighted; of users whom the other does not rank, the model's alone."""
+        other = self.other.score(block)
+        other[~np.isfinite(other)] = 0
+        return self.model.score(block) + np.float32(self.scale) * other
 
     def contributions(self, block: UserBlock, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Both contributions, weighted."""
@@ -58,3 +72,56 @@ def best_scale(
     scales = [share * float(np.std(own, dtype=np.float64)) / deviation for share in shares]
     figures = [ndcg_of(own + np.float32(scale) * other, visible, hidden) for scale in scales]
     return scales[int(np.argmax(figures))]
+
+
+def hybrid_beside(
+    evidence: Evidence,
+    known: sparse.csr_matrix,
+    hidden: sparse.csr_matrix,
+    own: np.ndarray,
+    learned: np.ndarray,
+) -> Arrays:
+    """Hybrid as it is kept beside what is trained; nothing where that is no better.
+
+    Where there is no memory for it, what is trained stays alone.
+
+    Args:
+        evidence: from which `known` is what may be learned from.
+        known: recency, csr (users × items).
+        hidden: csr (users × items), what is to be found of those who are asked.
+        own: the scores of what is trained, float32 (asked × n).
+        learned: int64 (n,), the items that it has scores of.
+    """
+    asked = np.flatnonzero(np.diff(hidden.indptr))
+    if not len(asked):
+        return {}
+    available = evidence.trainer.available_bytes()
+    if available is not None:
+        needed = fit_bytes(learned_items(HYBRID, evidence), evidence.items)
+        if needed > available:
+            evidence.trainer.say("no memory for hybrid beside it")
+            return {}
+    evidence.trainer.say("fitting hybrid, to stand beside it")
+    visible = replace(evidence.behaviour, weights=ones(known), recency=known)
+    arrays = HYBRID.learn(replace(evidence, behaviour=visible), SETTINGS)
+    histories, nothing = known[asked], sparse.csr_matrix((len(asked), evidence.items))
+    block = UserBlock(ones(histories), ones(histories), histories, nothing.astype(np.float32))
+    scores = HYBRID.load(arrays, SETTINGS).score(block)[:, learned]
+    found = (histories[:, learned], hidden[asked][:, learned])
+    scale = best_scale(own, scores, SHARES, *found)
+    if not scale:
+        return {}
+    named = {f"{BESIDE}{name}": array for name, array in arrays.items()}
+    return named | {SCALE: np.array([scale])}
+
+
+def with_hybrid(model: Model, arrays: Arrays) -> Model:
+    """The model of what is trained with what `hybrid_beside` gave."""
+    if SCALE not in arrays:
+        return model
+    own = {
+        name.removeprefix(BESIDE): array
+        for name, array in arrays.items()
+        if name.startswith(BESIDE)
+    }
+    return BlendModel(model, HYBRID.load(own, SETTINGS), float(arrays[SCALE][0]))

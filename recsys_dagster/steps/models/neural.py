@@ -1,7 +1,6 @@
 """neural: a denoising autoencoder over items, with the graph of what goes together inside."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
@@ -16,11 +15,11 @@ from recsys_dagster.steps.models.base import (
     VECTORS,
     Arrays,
     Evidence,
+    Model,
     Strategy,
-    UserBlock,
 )
 from recsys_dagster.steps.models.behaviour import ones
-from recsys_dagster.steps.models.blend import BlendModel, best_scale
+from recsys_dagster.steps.models.blend import hybrid_beside, with_hybrid
 from recsys_dagster.steps.models.denoiser import (
     DenoiserModel,
     decoded,
@@ -29,8 +28,6 @@ from recsys_dagster.steps.models.denoiser import (
     smoothed_by,
 )
 from recsys_dagster.steps.models.gram import gram
-from recsys_dagster.steps.models.hybrid import STRATEGY as HYBRID
-from recsys_dagster.steps.models.hybrid import HybridSettings
 from recsys_dagster.steps.models.item_weights import (
     ItemWeightsModel,
     kept_arrays,
@@ -65,13 +62,8 @@ FIRST_SHARES = {"code": (1, 1), "score": (1, 0, 1, 0)}
 """What mixers begin with: the sums of their channels with these shares, because silu(v) − silu(−v)
 is v. Drawn by chance, two units are as often as not a bad place to begin."""
 TINY = 1e-12
-GRAPH, NEIGHBOURS, SHARES, BESIDE = "graph.", "neighbours.", "shares.", "beside."
-"""Before the names of the arrays of A, S, w and the linear model."""
-SCALE = "scale"
-"""The array with what the linear model is multiplied by."""
-LINEAR = HybridSettings()
-LINEAR_SHARES = (0, 0.3, 0.6, 1.2, 2.5)
-"""Of the linear model beside the network, both brought to one standard deviation."""
+GRAPH, NEIGHBOURS, SHARES = "graph.", "neighbours.", "shares."
+"""Before the names of the arrays of A, S and w."""
 
 
 class NeuralSettings(Settings):
@@ -113,8 +105,8 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     positives, cold = evidence.behaviour.positives, np.flatnonzero(evidence.behaviour.cold)
     learned = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
     items = len(learned)
-    known, hidden = hold_back(evidence.behaviour.recency, settings.seed)
-    visible, hidden = ones(known[:, learned]), hidden[:, learned]
+    known, whole_hidden = hold_back(evidence.behaviour.recency, settings.seed)
+    visible, hidden = ones(known[:, learned]), whole_hidden[:, learned]
     A, masses = graph_of(visible)
     first = first_parts(A, settings)
     kept = kept_arrays(A, np.arange(items), items, np.arange(items), visible)
@@ -168,42 +160,23 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
         ),
         evidence.trainer,
     )
-    learned_of = fixed | best | {CURVE: curve}
-    if not len(asked):
-        return learned_of
-    linear = HYBRID.learn(_knowing(evidence, known), LINEAR)
-    beside = HYBRID.load(linear, LINEAR).score(_block_of(known[asked]))[:, learned]
-    own = model_with(best).score_histories(visible[asked])
-    scale = best_scale(own, beside, LINEAR_SHARES, visible[asked], hidden[asked])
-    if not scale:
-        return learned_of
-    named = {f"{BESIDE}{name}": array for name, array in linear.items()}
-    return learned_of | named | {SCALE: np.array([scale])}
+    own = np.empty((0, items), dtype=np.float32)
+    if len(asked):
+        own = model_with(best).score_histories(visible[asked])
+    beside = hybrid_beside(evidence, known, whole_hidden, own, learned)
+    return fixed | best | {CURVE: curve} | beside
 
 
-def _knowing(evidence: Evidence, known: sparse.csr_matrix) -> Evidence:
-    """The evidence with the positives `known`, csr (users × items), and no others."""
-    return replace(evidence, behaviour=replace(evidence.behaviour, weights=ones(known)))
+def load(arrays: Arrays, settings: NeuralSettings) -> Model:
+    """The model of graph and parameters, with hybrid beside it where that was better."""
 
-
-def _block_of(recency: sparse.csr_matrix) -> UserBlock:
-    """Histories that nothing is known of but how recent what is in them is."""
-    nothing = sparse.csr_matrix(recency.shape, dtype=np.float32)
-    return UserBlock(ones(recency), ones(recency), recency, nothing)
-
-
-def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel | BlendModel:
-    """The model of graph and parameters, with the linear one beside it where that was better."""
-
-    def named(prefix: str) -> Arrays:
-        return {
+    def weights(prefix: str) -> ItemWeightsModel:
+        own = {
             name.removeprefix(prefix): array
             for name, array in arrays.items()
             if name.startswith(prefix)
         }
-
-    def weights(prefix: str) -> ItemWeightsModel:
-        return model_of(named(prefix))
+        return model_of(own)
 
     denoiser = DenoiserModel(
         weights(GRAPH),
@@ -214,9 +187,7 @@ def load(arrays: Arrays, settings: NeuralSettings) -> DenoiserModel | BlendModel
         arrays["columns"],
         sparse.csr_matrix(weights(SHARES).weights),
     )
-    if SCALE not in arrays:
-        return denoiser
-    return BlendModel(denoiser, HYBRID.load(named(BESIDE), LINEAR), float(arrays[SCALE][0]))
+    return with_hybrid(denoiser, arrays)
 
 
 def graph_of(positives: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -403,5 +374,5 @@ STRATEGY = Strategy(
     columns=(*POSITIVES, *ORDER, *VECTORS, "item_neighbours.similarity"),
     learn=learn,
     load=load,
-    dense_over="seen",
+    dense_over="positives",
 )

@@ -16,10 +16,11 @@ from recsys_dagster.steps.models.base import (
     VECTORS,
     Arrays,
     Evidence,
+    Model,
     Strategy,
 )
 from recsys_dagster.steps.models.behaviour import ones
-from recsys_dagster.steps.models.blend import best_scale
+from recsys_dagster.steps.models.blend import best_scale, hybrid_beside, with_hybrid
 from recsys_dagster.steps.models.item_weights import model_of, weight_arrays
 from recsys_dagster.steps.models.markov import MarkovSettings, steps_between
 from recsys_dagster.steps.models.sequences import Sequences, padded, require_order
@@ -109,7 +110,8 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     shares = lent_to(cold, learned, evidence.item_vectors)
     lent = np.flatnonzero(np.diff(shares.indptr))
     shares, cold = shares[lent], cold[lent]
-    visible, hidden = hold_back_last(behaviour.recency[:, learned], settings.seed)
+    known, whole_hidden = hold_back_last(behaviour.recency, settings.seed)
+    visible, hidden = known[:, learned], whole_hidden[:, learned]
     asked = np.flatnonzero(np.diff(hidden.indptr))
     windows = windows_of(
         Sequences.of(visible, np.random.default_rng(settings.seed)), settings.max_length
@@ -141,11 +143,13 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
         ),
         evidence.trainer,
     )
-    scale = 0.0
+    scale, own = 0.0, np.empty((0, len(learned)), dtype=np.float32)
     if len(asked):
-        known = steps_between(Sequences.of(visible), len(learned), STEPS)
-        found = (visible[asked] @ known).toarray()
-        scale = best_scale(scores_of(best), found, STEP_SHARES, visible[asked], hidden[asked])
+        followed = steps_between(Sequences.of(visible), len(learned), STEPS)
+        found, own = (visible[asked] @ followed).toarray(), scores_of(best)
+        scale = best_scale(own, found, STEP_SHARES, visible[asked], hidden[asked])
+        own += np.float32(scale) * found
+    beside = hybrid_beside(evidence, known, whole_hidden, own, learned)
     steps = no_steps
     if scale:
         steps = steps_between(Sequences.of(behaviour.recency[:, learned]), len(learned), STEPS)
@@ -154,11 +158,11 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     for prefix, matrix in ((SHARES, shares), (STEPS_PREFIX, steps)):
         arrays = weight_arrays(matrix, np.arange(matrix.shape[0]))
         fixed |= {f"{prefix}{name}": array for name, array in arrays.items()}
-    return best | fixed
+    return best | fixed | beside
 
 
-def load(arrays: Arrays, settings: SequentialSettings) -> SequentialModel:
-    """The model of the parameters."""
+def load(arrays: Arrays, settings: SequentialSettings) -> Model:
+    """The model of the parameters, with hybrid beside it where that was better."""
 
     def matrix(prefix: str) -> sparse.csr_matrix:
         own = {
@@ -168,7 +172,8 @@ def load(arrays: Arrays, settings: SequentialSettings) -> SequentialModel:
         }
         return sparse.csr_matrix(model_of(own).weights)
 
-    return SequentialModel(arrays, matrix(STEPS_PREFIX), arrays["columns"], matrix(SHARES))
+    model = SequentialModel(arrays, matrix(STEPS_PREFIX), arrays["columns"], matrix(SHARES))
+    return with_hybrid(model, arrays)
 
 
 def hold_back_last(
@@ -353,7 +358,7 @@ STRATEGY = Strategy(
     settings=SequentialSettings,
     formula="a transformer over the order of a history, trained to say what comes next: "
     "`r_ui = h_u·e_i + w markov_ui`, with h the history by attention and e an item's vector, which "
-    "begins as that of its text (after Kang and McAuley, 2018)",
+    "begins as that of its text (after Kang and McAuley, 2018); beside it hybrid, as much as helps",
     columns=(*POSITIVES, *ORDER, *VECTORS),
     learn=learn,
     load=load,
