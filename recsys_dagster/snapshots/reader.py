@@ -163,7 +163,8 @@ class Snapshot:
             history: what they like, item_ids or else titles. The weights of an item that is
                 repeated add up, and its newest time counts.
             weights: how much each counts, as in the table interactions; all alike where left out.
-            times: when each was, UTC where there is no zone; the order is not known where left out.
+            times: when each was, UTC where there is no zone. The order is not known where left out;
+                strategies that go by nothing else take it as given, from the oldest on.
             text: who they are or what they look for, in words; it is encoded as profiles are.
             n: rows, at least 1; fewer are given where nothing is left.
 

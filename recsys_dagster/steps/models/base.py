@@ -27,6 +27,21 @@ MAX_NUMBER = 1e9
 Arrays = dict[str, np.ndarray]
 """What was learned, by name: all that is kept of a fit."""
 
+
+def put_under(prefix: str, arrays: Arrays) -> Arrays:
+    """Arrays with a prefix before their names."""
+    return {f"{prefix}{name}": array for name, array in arrays.items()}
+
+
+def taken_from(prefix: str, arrays: Arrays) -> Arrays:
+    """The arrays whose names begin with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
 POSITIVES = ("histories.item_ids", "histories.positives")
 ORDER = ("histories.recencies",)
 VECTORS = ("item_embeddings.embedding",)
@@ -55,6 +70,24 @@ RecencyPower = Annotated[
         "counts all alike",
     ),
     Search((0, 0.15, 0.3, 0.5, 0.8), scores_only=True),
+]
+
+
+Minutes = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=10_000,
+        description="training ends after so long, where it has not ended by itself",
+    ),
+]
+LearningRate = Annotated[float, Field(gt=0, le=1, description="of Adam")]
+Epochs = Annotated[
+    int, Field(gt=0, le=100_000, description="passes over all histories, at the most")
+]
+Seed = Annotated[
+    int,
+    Field(ge=0, le=2**31, description="of all chance: another seed gives another model, as good"),
 ]
 
 

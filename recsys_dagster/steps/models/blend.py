@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import Arrays, Evidence, Model, UserBlock
+from recsys_dagster.steps.models.base import (
+    Arrays,
+    Evidence,
+    Model,
+    UserBlock,
+    put_under,
+    taken_from,
+)
 from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.hybrid import STRATEGY as HYBRID
 from recsys_dagster.steps.models.hybrid import HybridSettings
@@ -111,17 +118,12 @@ def hybrid_beside(
     scale = best_scale(own, scores, SHARES, *found)
     if not scale:
         return {}
-    named = {f"{BESIDE}{name}": array for name, array in arrays.items()}
-    return named | {SCALE: np.array([scale])}
+    return put_under(BESIDE, arrays) | {SCALE: np.array([scale])}
 
 
 def with_hybrid(model: Model, arrays: Arrays) -> Model:
     """The model of what is trained with what `hybrid_beside` gave."""
     if SCALE not in arrays:
         return model
-    own = {
-        name.removeprefix(BESIDE): array
-        for name, array in arrays.items()
-        if name.startswith(BESIDE)
-    }
-    return BlendModel(model, HYBRID.load(own, SETTINGS), float(arrays[SCALE][0]))
+    hybrid = HYBRID.load(taken_from(BESIDE, arrays), SETTINGS)
+    return BlendModel(model, hybrid, float(arrays[SCALE][0]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.steps.models import STRATEGIES
-from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
+from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy, put_under, taken_from
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.popular import popularity
 
@@ -77,7 +77,7 @@ class KeptModel:
             "in_catalogue": self.in_catalogue.astype(np.uint8),
             "popularity": self.popularity,
             "item_vectors": self.item_vectors,
-            **{LEARNED + name: array for name, array in self.learned.items()},
+            **put_under(LEARNED, self.learned),
         }
 
     @classmethod
@@ -95,11 +95,7 @@ class KeptModel:
         return cls(
             own,
             own.settings.model_validate(settings),
-            {
-                name.removeprefix(LEARNED): array
-                for name, array in arrays.items()
-                if name.startswith(LEARNED)
-            },
+            taken_from(LEARNED, arrays),
             [text[start:end].decode() for start, end in zip(starts, ends, strict=True)],
             arrays["in_catalogue"].astype(bool),
             arrays["popularity"],

@@ -14,9 +14,15 @@ from recsys_dagster.steps.models.base import (
     POSITIVES,
     VECTORS,
     Arrays,
+    Epochs,
     Evidence,
+    LearningRate,
+    Minutes,
     Model,
+    Seed,
     Strategy,
+    put_under,
+    taken_from,
 )
 from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.blend import hybrid_beside, with_hybrid
@@ -69,9 +75,7 @@ GRAPH, NEIGHBOURS, SHARES = "graph.", "neighbours.", "shares."
 class NeuralSettings(Settings):
     """How large the network is, and how long it is trained."""
 
-    minutes: Annotated[float, Field(gt=0, le=10_000)] = Field(
-        default=10.0, description="training ends after so long, where it has not ended by itself"
-    )
+    minutes: Minutes = 10.0
     width: Annotated[int, Field(gt=0, le=4096)] = Field(
         default=200, description="numbers of an item's learned vector"
     )
@@ -87,13 +91,9 @@ class NeuralSettings(Settings):
     hidden_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.5, description="share of a history that is hidden at each pass"
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(default=0.002, description="of Adam")
-    epochs: Annotated[int, Field(gt=0, le=100_000)] = Field(
-        default=1_000, description="passes over all histories, at the most"
-    )
-    seed: Annotated[int, Field(ge=0, le=2**31)] = Field(
-        default=0, description="of all chance: another seed gives another model, as good"
-    )
+    learning_rate: LearningRate = 0.002
+    epochs: Epochs = 1_000
+    seed: Seed = 0
 
 
 def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
@@ -122,7 +122,7 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
         (NEIGHBOURS, weight_arrays(similar, np.arange(items))),
         (SHARES, weight_arrays(shares, np.arange(len(cold)))),
     ):
-        fixed |= {f"{prefix}{name}": array for name, array in arrays.items()}
+        fixed |= put_under(prefix, arrays)
     asked = np.flatnonzero(np.diff(hidden.indptr))
     learners = np.flatnonzero(np.diff(visible.indptr))
     graph, neighbours = model_of(kept), similar[:, :items]
@@ -171,12 +171,7 @@ def load(arrays: Arrays, settings: NeuralSettings) -> Model:
     """The model of graph and parameters, with hybrid beside it where that was better."""
 
     def weights(prefix: str) -> ItemWeightsModel:
-        own = {
-            name.removeprefix(prefix): array
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        }
-        return model_of(own)
+        return model_of(taken_from(prefix, arrays))
 
     denoiser = DenoiserModel(
         weights(GRAPH),

@@ -15,9 +15,15 @@ from recsys_dagster.steps.models.base import (
     POSITIVES,
     VECTORS,
     Arrays,
+    Epochs,
     Evidence,
+    LearningRate,
+    Minutes,
     Model,
+    Seed,
     Strategy,
+    put_under,
+    taken_from,
 )
 from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.blend import best_scale, hybrid_beside, with_hybrid
@@ -65,9 +71,7 @@ SHARES, STEPS_PREFIX = "shares.", "steps."
 class SequentialSettings(Settings):
     """How large the transformer is, and how long it is trained."""
 
-    minutes: Annotated[float, Field(gt=0, le=10_000)] = Field(
-        default=10.0, description="training ends after so long, where it has not ended by itself"
-    )
+    minutes: Minutes = 10.0
     width: Annotated[int, Field(gt=0, le=4096)] = Field(
         default=256, description="numbers of an item's learned vector"
     )
@@ -83,15 +87,9 @@ class SequentialSettings(Settings):
     negatives: Annotated[int, Field(gt=0, le=1_000_000)] = Field(
         default=1_024, description="items drawn for each batch that are not what comes next"
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.0005, description="of Adam"
-    )
-    epochs: Annotated[int, Field(gt=0, le=100_000)] = Field(
-        default=1_000, description="passes over all histories, at the most"
-    )
-    seed: Annotated[int, Field(ge=0, le=2**31)] = Field(
-        default=0, description="of all chance: another seed gives another model, as good"
-    )
+    learning_rate: LearningRate = 0.0005
+    epochs: Epochs = 1_000
+    seed: Seed = 0
 
 
 def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
@@ -156,8 +154,7 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
         steps.data *= np.float32(scale)
     fixed = {"columns": np.concatenate([learned, cold]), CURVE: curve}
     for prefix, matrix in ((SHARES, shares), (STEPS_PREFIX, steps)):
-        arrays = weight_arrays(matrix, np.arange(matrix.shape[0]))
-        fixed |= {f"{prefix}{name}": array for name, array in arrays.items()}
+        fixed |= put_under(prefix, weight_arrays(matrix, np.arange(matrix.shape[0])))
     return best | fixed | beside
 
 
@@ -165,12 +162,7 @@ def load(arrays: Arrays, settings: SequentialSettings) -> Model:
     """The model of the parameters, with hybrid beside it where that was better."""
 
     def matrix(prefix: str) -> sparse.csr_matrix:
-        own = {
-            name.removeprefix(prefix): array
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        }
-        return sparse.csr_matrix(model_of(own).weights)
+        return sparse.csr_matrix(model_of(taken_from(prefix, arrays)).weights)
 
     model = SequentialModel(arrays, matrix(STEPS_PREFIX), arrays["columns"], matrix(SHARES))
     return with_hybrid(model, arrays)
