@@ -13,7 +13,7 @@ PLACES = 20
 HIDDEN_SHARE = 0.1
 MAX_UNTIMED_SHARE = 0.1
 MIN_HISTORY = 3
-MAX_USERS = 5_000
+MIN_USERS, MAX_USERS = 200, 5_000
 MICROSECONDS_OF_DAY = 86_400_000_000
 MIN_BATCHES = 100
 MAX_BATCHES = 300
@@ -53,7 +53,9 @@ def without_newest(evidence: Evidence) -> tuple[Evidence, sparse.csr_matrix]:
 
     By time, the newest tenth of all, where nine in ten have one; else of each user of three or
     more positives the last, where they are in an order; else a tenth by chance. Only users with
-    something left are asked, 5,000 at most; where there would be none, the next way is taken.
+    something left are asked, 5,000 at most. A way that leaves fewer than 200 of them, as where
+    everybody came once, tells little: the first that leaves more is taken, or the one that leaves
+    most.
 
     Returns:
         What may be learned from; and what is hidden of those who are asked, csr (users × items).
@@ -63,11 +65,13 @@ def without_newest(evidence: Evidence) -> tuple[Evidence, sparse.csr_matrix]:
     generator = np.random.default_rng(0)
     newest, asked = np.zeros(recency.nnz, dtype=bool), np.empty(0, dtype=np.int64)
     for way in (_newest_of_all, _last_of_each, _some):
-        newest = way(behaviour, generator)
-        left, gone = (np.diff(stored_where(recency, own).indptr) for own in (~newest, newest))
-        asked = generator.permutation(np.flatnonzero((left > 0) & (gone > 0)))[:MAX_USERS]
-        if len(asked):
+        if len(asked) >= MIN_USERS:
             break
+        found = way(behaviour, generator)
+        left, gone = (np.diff(stored_where(recency, own).indptr) for own in (~found, found))
+        able = np.flatnonzero((left > 0) & (gone > 0))
+        if len(able) > len(asked):
+            newest, asked = found, generator.permutation(able)[:MAX_USERS]
     hidden = stored_where(recency, newest)
     seen = (behaviour.seen.astype(np.int8) - hidden.astype(bool).astype(np.int8)).tocsr()
     seen.eliminate_zeros()

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from recsys_dagster.steps.models import validation
 from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.validation import ndcgs_of, validate_every, without_newest
 from recsys_dagster.steps.similarity.nearest import Space
@@ -35,12 +36,17 @@ def evidence_of(behaviour):
     return Evidence(behaviour, vectors, Space("cosine", None), lambda: sparse.csr_matrix((1, 1)))
 
 
+@pytest.fixture
+def few_are_enough(monkeypatch):
+    monkeypatch.setattr(validation, "MIN_USERS", 1)
+
+
 def names_of(behaviour, pairs):
     rows, columns = pairs.nonzero()
     return set(zip(behaviour.user_ids[rows], behaviour.item_ids[columns], strict=True))
 
 
-def test_by_time_what_is_left_is_what_was_known_before(behaviour_of):
+def test_by_time_what_is_left_is_what_was_known_before(behaviour_of, few_are_enough):
     pairs = pairs_of(timed=True)
     behaviour = behaviour_of(pairs, USERS, ITEMS)
     visible, hidden = without_newest(evidence_of(behaviour))
@@ -57,7 +63,7 @@ def test_by_time_what_is_left_is_what_was_known_before(behaviour_of):
         np.testing.assert_allclose(found.toarray(), wanted.toarray(), rtol=1e-6)
 
 
-def test_only_those_are_asked_who_have_something_left(behaviour_of):
+def test_only_those_are_asked_who_have_something_left(behaviour_of, few_are_enough):
     behaviour = behaviour_of(pairs_of(timed=True), USERS, ITEMS)
     visible, hidden = without_newest(evidence_of(behaviour))
     asked = np.flatnonzero(np.diff(hidden.indptr))
@@ -76,14 +82,25 @@ def test_where_times_are_too_coarse_for_a_cut_the_last_of_each_is_hidden(behavio
     assert set(hidden.indices) == {1, 2}
 
 
-def test_ages_are_counted_from_the_newest_that_is_left(behaviour_of):
+def test_a_cut_in_time_that_leaves_few_to_ask_is_not_taken(behaviour_of):
+    came_once = [
+        (user, item, 1.0, True, pd.Timestamp("2026-01-01") + pd.Timedelta(days=n, minutes=m))
+        for n, user in enumerate(USERS)
+        for m, item in enumerate(ITEMS[:4])
+    ]
+    _, hidden = without_newest(evidence_of(behaviour_of(came_once, USERS, ITEMS)))
+    assert set(hidden.indices) == {3}
+    assert (np.diff(hidden.indptr) == 1).all()
+
+
+def test_ages_are_counted_from_the_newest_that_is_left(behaviour_of, few_are_enough):
     behaviour = behaviour_of(pairs_of(timed=True), USERS, ITEMS)
     left = without_newest(evidence_of(behaviour))[0].behaviour
     assert left.ages.data.min() == 0
     assert left.newest < behaviour.newest
 
 
-def test_without_times_the_last_of_each_history_is_hidden(behaviour_of):
+def test_without_times_the_last_of_each_history_is_hidden(behaviour_of, few_are_enough):
     pairs = [row for row in pairs_of(timed=False) if row[3]]
     behaviour = behaviour_of(pairs, USERS, ITEMS, position=[float(n) for n in range(len(pairs))])
     _, hidden = without_newest(evidence_of(behaviour))
@@ -101,7 +118,7 @@ def test_without_an_order_some_are_hidden_by_chance(behaviour_of):
     assert (visible.behaviour.recency.data == 1).all()
 
 
-def test_an_item_that_only_hidden_pairs_have_is_cold(behaviour_of):
+def test_an_item_that_only_hidden_pairs_have_is_cold(behaviour_of, few_are_enough):
     days = pd.date_range("2026-01-01", periods=20)
     pairs = [("u", f"i{n:02}", 1.0, True, day) for n, day in enumerate(days)]
     behaviour = behaviour_of(pairs, ["u"], ITEMS)
