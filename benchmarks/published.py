@@ -371,13 +371,12 @@ def run(
             rows += cold_rows(task, protocol, own)
             continue
         masked = masked_at_test(task, protocol)
-        fed = masked if protocol.feeds_valid else task.train
         metrics = [(metric, "") for metric in protocol.metrics]
         orders = {told_the_order(method) for method in methods}
-        learned_from, asked_with = (
-            {order: evidence_of(task, pairs, in_order=order) for order in orders}
-            for pairs in (task.train, fed)
-        )
+        learned_from = {order: evidence_of(task, task.train, in_order=order) for order in orders}
+        asked_with = learned_from
+        if protocol.feeds_valid:
+            asked_with = {order: evidence_of(task, masked, in_order=order) for order in orders}
         for method in methods:
             in_order = told_the_order(method)
             fitted, seconds = timed_fit(learned_from[in_order], method, own.get(method, {}))

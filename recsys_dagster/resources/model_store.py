@@ -19,7 +19,7 @@ from recsys_dagster.snapshots.model_files import read_arrays, read_manifest, wri
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitting import learned_with
 from recsys_dagster.steps.models.kept import KeptModel
-from recsys_dagster.steps.models.memory import learned_items, require_memory
+from recsys_dagster.steps.models.memory import require_memory_for
 from recsys_dagster.steps.models.trainer import Trainer
 from recsys_dagster.versions import digest
 
@@ -82,14 +82,14 @@ class FitRequest:
         """Learn, where there is memory for it.
 
         Args:
-            trainer: what strategies that are trained have of the machine.
+            trainer: what the machine has.
 
         Raises:
             UserError: more memory is needed than there is, or a package is missing.
         """
-        items = learned_items(self.strategy, self.evidence)
-        require_memory(self.strategy.name, items, self.evidence.items, available_bytes())
-        return self.strategy.learn(replace(self.evidence, trainer=trainer), self.settings)
+        evidence = replace(self.evidence, trainer=trainer)
+        require_memory_for(self.strategy, evidence)
+        return self.strategy.learn(evidence, self.settings)
 
 
 class ModelStore(dg.ConfigurableResource):
@@ -178,6 +178,8 @@ class ModelStore(dg.ConfigurableResource):
         fingerprint = request.fingerprint
         if not self.holds(request.catalog, fingerprint):
             began = time.monotonic()
-            return request.learn(Trainer(device, lambda: time.monotonic() - began))
+            return request.learn(
+                Trainer(device, lambda: time.monotonic() - began, available_bytes=available_bytes)
+            )
         fit = self.find(request.catalog, fingerprint)
         return fit.model(request.strategy.name, request.settings.model_dump(mode="json")).learned

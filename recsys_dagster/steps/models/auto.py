@@ -19,7 +19,8 @@ from recsys_dagster.steps.models.base import (
     Strategy,
     UserBlock,
 )
-from recsys_dagster.steps.models.memory import learned_items, require_memory
+from recsys_dagster.steps.models.memory import require_memory_for
+from recsys_dagster.steps.models.prefixes import put_under
 from recsys_dagster.steps.models.validation import ndcgs_of, without_newest
 
 BLOCK_USERS = 500
@@ -84,7 +85,7 @@ def strategy_of(candidates: Mapping[str, Strategy[Any]], default: Sequence[str])
 
     def load(arrays: Arrays, own: AutoSettings) -> Model:
         chosen = about(arrays)["chosen"]
-        return candidates[chosen].load(arrays, settings_of(candidates, own, chosen))
+        return candidates[chosen].load(arrays, candidate_settings(candidates, own, chosen))
 
     columns = dict.fromkeys(column for own in candidates.values() for column in own.columns)
     return Strategy(
@@ -100,7 +101,7 @@ def strategy_of(candidates: Mapping[str, Strategy[Any]], default: Sequence[str])
     )
 
 
-def settings_of(
+def candidate_settings(
     candidates: Mapping[str, Strategy[Any]], settings: AutoSettings, name: str
 ) -> Settings:
     """The settings that a candidate has."""
@@ -137,14 +138,14 @@ def learn(
             row["behind"], row["within"] = difference(found[best], found[row["strategy"]])
     trainer.say(f"{chosen} is chosen: the simplest within the interval of the best, {best}")
     own = candidates[chosen]
-    whole = replace(evidence, trainer=trainer.part("chosen", _kept(found)))
-    _require_memory(own, whole)
+    whole = replace(evidence, trainer=trainer.part("chosen", put_under(FOUND, found)))
+    require_memory_for(own, whole)
     told = {
         "chosen": chosen,
         "users": len(found[best]),
         "candidates": rows,
     }
-    return own.learn(whole, settings_of(candidates, settings, chosen)) | {
+    return own.learn(whole, candidate_settings(candidates, settings, chosen)) | {
         COMPETITION: np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)
     }
 
@@ -171,7 +172,7 @@ def compete(
     }
     rows: list[dict[str, Any]] = []
     for place, name in enumerate(settings.candidates):
-        part = trainer.part(name, _kept(found))
+        part = trainer.part(name, put_under(FOUND, found))
         began = trainer.seconds() - part.seconds()  # before it was cut off, where it was
         left = settings.minutes - began / 60
         if name not in found and found and left <= 0:
@@ -180,26 +181,21 @@ def compete(
         if name not in found:
             trainer.say(f"{name} competes: {visible.in_words}")
             own = candidates[name]
-            own_settings = settings_of(candidates, settings, name)
+            own_settings = candidate_settings(candidates, settings, name)
             if left > 0:
                 minutes = left / _trained(settings.candidates[place:], candidates)
                 own_settings = _bounded(own_settings, minutes)
             learns_from = replace(visible, trainer=part)
             try:
-                _require_memory(own, learns_from)
+                require_memory_for(own, learns_from)
                 found[name] = _ndcgs(own.fit(learns_from, own_settings), visible, asked, hidden)
             except UserError as error:
                 rows.append({"strategy": name, "reason": str(error)})
                 continue
         ndcg = float(np.mean(found[name])) if len(asked) else None
         rows.append({"strategy": name, "ndcg": ndcg, "seconds": trainer.seconds() - began})
-        trainer.checkpoint(_kept(found))
+        trainer.checkpoint(put_under(FOUND, found))
     return {name: found[name] for name in settings.candidates if name in found}, rows
-
-
-def _kept(found: Mapping[str, np.ndarray]) -> Arrays:
-    """What candidates found, as a checkpoint has it."""
-    return {f"{FOUND}{name}": values for name, values in found.items()}
 
 
 def _trained(names: Sequence[str], candidates: Mapping[str, Strategy[Any]]) -> int:
@@ -239,11 +235,6 @@ def difference(best: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     gains = best - other
     error = float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
     return float(np.mean(gains)), STANDARD_ERRORS * error
-
-
-def _require_memory(strategy: Strategy[Any], evidence: Evidence) -> None:
-    available = evidence.trainer.available_bytes()
-    require_memory(strategy.name, learned_items(strategy, evidence), evidence.items, available)
 
 
 def _ndcgs(

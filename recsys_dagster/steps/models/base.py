@@ -27,21 +27,6 @@ MAX_NUMBER = 1e9
 Arrays = dict[str, np.ndarray]
 """What was learned, by name: all that is kept of a fit."""
 
-
-def put_under(prefix: str, arrays: Arrays) -> Arrays:
-    """Arrays with a prefix before their names."""
-    return {f"{prefix}{name}": array for name, array in arrays.items()}
-
-
-def taken_from(prefix: str, arrays: Arrays) -> Arrays:
-    """The arrays whose names begin with a prefix, without it."""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
-
-
 POSITIVES = ("histories.item_ids", "histories.positives")
 ORDER = ("histories.recencies",)
 VECTORS = ("item_embeddings.embedding",)

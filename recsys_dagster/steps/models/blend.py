@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from recsys_dagster.errors import UserError
 from recsys_dagster.steps.models.base import (
     Arrays,
     Evidence,
     Model,
     UserBlock,
-    put_under,
-    taken_from,
 )
 from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.hybrid import STRATEGY as HYBRID
 from recsys_dagster.steps.models.hybrid import HybridSettings
-from recsys_dagster.steps.models.memory import fit_bytes, learned_items
+from recsys_dagster.steps.models.memory import require_memory_for
+from recsys_dagster.steps.models.prefixes import put_under, taken_from
 from recsys_dagster.steps.models.validation import ndcg_of
 
 SETTINGS = HybridSettings()
@@ -76,7 +76,8 @@ def best_scale(
     deviation = float(np.std(other, dtype=np.float64))
     if not deviation:
         return 0.0
-    scales = [share * float(np.std(own, dtype=np.float64)) / deviation for share in shares]
+    ratio = float(np.std(own, dtype=np.float64)) / deviation
+    scales = [share * ratio for share in shares]
     figures = [ndcg_of(own + np.float32(scale) * other, visible, hidden) for scale in scales]
     return scales[int(np.argmax(figures))]
 
@@ -102,12 +103,11 @@ def hybrid_beside(
     asked = np.flatnonzero(np.diff(hidden.indptr))
     if not len(asked):
         return {}
-    available = evidence.trainer.available_bytes()
-    if available is not None:
-        needed = fit_bytes(learned_items(HYBRID, evidence), evidence.items)
-        if needed > available:
-            evidence.trainer.say("no memory for hybrid beside it")
-            return {}
+    try:
+        require_memory_for(HYBRID, evidence)
+    except UserError:
+        evidence.trainer.say("no memory for hybrid beside it")
+        return {}
     evidence.trainer.say("fitting hybrid, to stand beside it")
     visible = replace(evidence.behaviour, weights=ones(known), recency=known)
     arrays = HYBRID.learn(replace(evidence, behaviour=visible), SETTINGS)

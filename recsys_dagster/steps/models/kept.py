@@ -9,9 +9,10 @@ import numpy as np
 
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.steps.models import STRATEGIES
-from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy, put_under, taken_from
+from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.popular import popularity
+from recsys_dagster.steps.models.prefixes import put_under, taken_from
 
 LEARNED = "learned."
 """Before the names of the strategy's own arrays."""

@@ -31,6 +31,16 @@ def learned_items(strategy: Strategy[Any], evidence: Evidence) -> int:
     return int((~behaviour.cold).sum()) if strategy.dense_over == "seen" else 0
 
 
+def require_memory_for(strategy: Strategy[Any], evidence: Evidence) -> None:
+    """Refuse a fit on evidence that the memory of its trainer's machine is too small for.
+
+    Raises:
+        UserError: more is needed than there is.
+    """
+    available = evidence.trainer.available_bytes()
+    require_memory(strategy.name, learned_items(strategy, evidence), evidence.items, available)
+
+
 def require_memory(strategy: str, learned: int, items: int, available: int | None) -> None:
     """Refuse a fit that would not fit.
 

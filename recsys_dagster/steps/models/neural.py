@@ -21,8 +21,6 @@ from recsys_dagster.steps.models.base import (
     Model,
     Seed,
     Strategy,
-    put_under,
-    taken_from,
 )
 from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.blend import hybrid_beside, with_hybrid
@@ -40,12 +38,14 @@ from recsys_dagster.steps.models.item_weights import (
     model_of,
     weight_arrays,
 )
+from recsys_dagster.steps.models.prefixes import put_under, taken_from
 from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
 from recsys_dagster.steps.models.transfer import lent_to
 from recsys_dagster.steps.models.validation import (
     ndcg_of,
-    recency_without,
+    newest_of_each,
+    parted,
     stored_where,
     validate_every,
 )
@@ -111,9 +111,7 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     first = first_parts(A, settings)
     kept = kept_arrays(A, np.arange(items), items, np.arange(items), visible)
     del A
-    shares = lent_to(cold, learned, evidence.item_vectors)
-    lent = np.flatnonzero(np.diff(shares.indptr))
-    shares, cold = shares[lent], cold[lent]
+    cold, shares = lent_to(cold, learned, evidence.item_vectors)
     columns = np.concatenate([learned, cold])
     similar = sparse.csr_matrix(evidence.item_neighbours()[learned][:, columns])
     fixed = {"columns": columns, "masses": masses}
@@ -224,14 +222,9 @@ def hold_back(recency: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix,
     lengths = np.diff(recency.indptr)
     enough = np.flatnonzero(lengths >= MIN_HISTORY)
     chosen = generator.permutation(enough)[: min(VALIDATION_USERS, len(enough) // 5)]
-    number = np.zeros(len(lengths), dtype=np.int64)
-    number[chosen] = (HIDDEN_SHARE * lengths[chosen]).astype(np.int64)
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.lexsort((generator.random(recency.nnz), recency.data, rows))
-    from_end = np.repeat(recency.indptr[1:], lengths) - np.arange(recency.nnz) - 1
-    is_hidden = np.zeros(recency.nnz, dtype=bool)
-    is_hidden[order] = from_end < np.repeat(number, lengths)
-    return recency_without(recency, is_hidden), ones(stored_where(recency, is_hidden))
+    numbers = np.zeros(len(lengths), dtype=np.int64)
+    numbers[chosen] = (HIDDEN_SHARE * lengths[chosen]).astype(np.int64)
+    return parted(recency, newest_of_each(recency, numbers, generator))
 
 
 def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:

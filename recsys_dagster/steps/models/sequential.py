@@ -22,13 +22,11 @@ from recsys_dagster.steps.models.base import (
     Model,
     Seed,
     Strategy,
-    put_under,
-    taken_from,
 )
-from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.blend import best_scale, hybrid_beside, with_hybrid
 from recsys_dagster.steps.models.item_weights import model_of, weight_arrays
 from recsys_dagster.steps.models.markov import MarkovSettings, steps_between
+from recsys_dagster.steps.models.prefixes import put_under, taken_from
 from recsys_dagster.steps.models.sequences import Sequences, padded, require_order
 from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
@@ -36,8 +34,8 @@ from recsys_dagster.steps.models.transfer import lent_to
 from recsys_dagster.steps.models.transformer import SequentialModel, encoded
 from recsys_dagster.steps.models.validation import (
     ndcg_of,
-    recency_without,
-    stored_where,
+    newest_of_each,
+    parted,
     validate_every,
 )
 
@@ -105,9 +103,7 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     require_order("sequential", behaviour.recency)
     counts = np.bincount(behaviour.recency.indices, minlength=evidence.items)
     learned, cold = np.flatnonzero(counts), np.flatnonzero(behaviour.cold)
-    shares = lent_to(cold, learned, evidence.item_vectors)
-    lent = np.flatnonzero(np.diff(shares.indptr))
-    shares, cold = shares[lent], cold[lent]
+    cold, shares = lent_to(cold, learned, evidence.item_vectors)
     known, whole_hidden = hold_back_last(behaviour.recency, settings.seed)
     visible, hidden = known[:, learned], whole_hidden[:, learned]
     asked = np.flatnonzero(np.diff(hidden.indptr))
@@ -187,11 +183,9 @@ def hold_back_last(
     at_once = MAX_CELLS // max(1, recency.shape[1])
     number = min(VALIDATION_USERS, at_once, int(VALIDATION_SHARE * len(enough)))
     chosen = generator.permutation(enough)[:number]
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.lexsort((generator.random(recency.nnz), recency.data, rows))
-    last = np.zeros(recency.nnz, dtype=bool)
-    last[order[recency.indptr[chosen + 1] - 1]] = True
-    return recency_without(recency, last), ones(stored_where(recency, last))
+    numbers = np.zeros(len(lengths), dtype=np.int64)
+    numbers[chosen] = 1
+    return parted(recency, newest_of_each(recency, numbers, generator))
 
 
 def windows_of(sequences: Sequences, max_length: int) -> list[np.ndarray]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from recsys_dagster.steps.models.prefixes import put_under, taken_from
+
 CURVE = "curve"
 """The array that says how a training went, float64 (validations × 3): batches, loss, NDCG@20."""
 NO_CURVE = np.empty((0, 3))
@@ -62,16 +64,11 @@ class Trainer:
             kept: what checkpoints hold besides, by names that do not begin with that of the part.
         """
         prefix = f"{name}/"
-        own = {
-            key.removeprefix(prefix): array
-            for key, array in self.resumed.items()
-            if key.startswith(prefix)
-        }
+        own = taken_from(prefix, self.resumed)
         began = float(own.pop(BEGAN, np.array([self.seconds()]))[0])
 
         def checkpoint(arrays: Mapping[str, np.ndarray]) -> None:
-            named = {f"{prefix}{key}": array for key, array in arrays.items()}
-            self.checkpoint({**kept, **named, f"{prefix}{BEGAN}": np.array([began])})
+            self.checkpoint({**kept, **put_under(prefix, {**arrays, BEGAN: np.array([began])})})
 
         return replace(
             self, seconds=lambda: self.seconds() - began, resumed=own, checkpoint=checkpoint

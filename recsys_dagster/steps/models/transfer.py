@@ -29,16 +29,22 @@ def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> spars
     )
 
 
-def lent_to(cold: np.ndarray, learned: np.ndarray, vectors: np.ndarray) -> sparse.csr_matrix:
-    """How much each cold item is lent by each that was learned of, csr (cold × learned).
+def lent_to(
+    cold: np.ndarray, learned: np.ndarray, vectors: np.ndarray
+) -> tuple[np.ndarray, sparse.csr_matrix]:
+    """Which cold items are lent something by those that were learned of, and how much by each.
 
     Args:
         cold: int64 (m,), positions.
         learned: int64 (n,), positions.
         vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
+
+    Returns:
+        Those of `cold`, int64 (l,); and csr (l × n), no row empty.
     """
     if not len(cold) or not len(learned):
-        return sparse.csr_matrix((len(cold), len(learned)), dtype=np.float32)
+        return cold[:0], sparse.csr_matrix((0, len(learned)), dtype=np.float32)
     shares = transfer_shares(vectors[cold], vectors[learned])
     shares.eliminate_zeros()
-    return shares
+    lent = np.flatnonzero(np.diff(shares.indptr))
+    return cold[lent], shares[lent]

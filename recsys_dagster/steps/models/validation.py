@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys_dagster.steps.models.base import NOT_RANKED, Evidence
-from recsys_dagster.steps.models.behaviour import Behaviour
+from recsys_dagster.steps.models.behaviour import Behaviour, ones
 from recsys_dagster.steps.similarity.ranking import top_n
 
 PLACES = 20
@@ -103,18 +103,41 @@ def _newest_of_all(behaviour: Behaviour, _: np.random.Generator) -> np.ndarray:
 def _last_of_each(behaviour: Behaviour, generator: np.random.Generator) -> np.ndarray:
     """Which positives are the last of a user, bool (nnz,); none where there is no order."""
     recency = behaviour.recency
-    last = np.zeros(recency.nnz, dtype=bool)
-    if (recency.data < 1).any():
-        rows = np.repeat(np.arange(recency.shape[0]), np.diff(recency.indptr))
-        order = np.lexsort((generator.random(recency.nnz), recency.data, rows))
-        enough = np.flatnonzero(np.diff(recency.indptr) >= MIN_HISTORY)
-        last[order[recency.indptr[enough + 1] - 1]] = True
-    return last
+    if not (recency.data < 1).any():
+        return np.zeros(recency.nnz, dtype=bool)
+    enough = np.diff(recency.indptr) >= MIN_HISTORY
+    return newest_of_each(recency, enough.astype(np.int64), generator)
 
 
 def _some(behaviour: Behaviour, generator: np.random.Generator) -> np.ndarray:
     """A tenth of the positives by chance, bool (nnz,)."""
     return generator.random(behaviour.recency.nnz) < HIDDEN_SHARE
+
+
+def newest_of_each(
+    recency: sparse.csr_matrix, numbers: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Which stored values are the newest of their rows, bool (nnz,).
+
+    Args:
+        recency: csr (users × items), as `Behaviour` has it.
+        numbers: int64 (users,), how many of each row, no more than it has.
+        generator: says which of those that came together.
+    """
+    lengths = np.diff(recency.indptr)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((generator.random(recency.nnz), recency.data, rows))
+    from_end = np.repeat(recency.indptr[1:], lengths) - np.arange(recency.nnz) - 1
+    newest = np.zeros(recency.nnz, dtype=bool)
+    newest[order] = from_end < np.repeat(numbers, lengths)
+    return newest
+
+
+def parted(
+    recency: sparse.csr_matrix, is_hidden: np.ndarray
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """What is left, as recent as it then is, and what is hidden, as ones: csr (users × items)."""
+    return recency_without(recency, is_hidden), ones(stored_where(recency, is_hidden))
 
 
 def recency_without(recency: sparse.csr_matrix, newest: np.ndarray) -> sparse.csr_matrix:
