@@ -1,5 +1,7 @@
 """What makes a table out of date: its settings, its code, and nothing else."""
 
+import ast
+import gc
 import json
 import os
 import shutil
@@ -16,6 +18,7 @@ import recsys_dagster
 from recsys_dagster.catalog.files import settings_of
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.source import SourceSettings
+from recsys_dagster.code_digest.modules import tree_of
 from recsys_dagster.schemas import TABLES
 from recsys_dagster.versions import MADE_WITH, TOGETHER, code_version, content_digest
 
@@ -35,6 +38,29 @@ SAYS_NOTHING_OF_TABLES = {
     "keep",
     "evaluation.on_refresh",
 }
+
+
+class Parses:
+    """Garbage whose finaliser parses something, as one does that prints a traceback."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        ast.parse("[1, (2, 3)]")
+
+
+def test_code_is_read_whatever_finalisers_do_meanwhile():
+    source, threshold = (PACKAGE / "schemas.py").read_bytes(), gc.get_threshold()
+    expected = ast.dump(tree_of(source))
+    gc.set_threshold(5)
+    try:
+        for _ in range(20):
+            Parses()
+            assert ast.dump(tree_of(source)) == expected
+    finally:
+        gc.set_threshold(*threshold)
+    assert gc.isenabled()
 
 
 def catalog(**settings) -> Catalog:

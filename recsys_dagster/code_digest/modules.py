@@ -1,6 +1,7 @@
 """Modules of the package: what defines their names, and where names come from."""
 
 import ast
+import gc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -47,6 +48,22 @@ def names_of(module: str) -> frozenset[str]:
     return frozenset(parsed(module).units)
 
 
+def tree_of(source: bytes) -> ast.Module:
+    """A parsed text.
+
+    Without collecting garbage meanwhile: a finaliser that prints a traceback parses too, and
+    Python 3.11 calls it a SystemError that it then counts the depth of both in one place
+    (CPython issue 106905).
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if collecting:
+            gc.enable()
+
+
 @cache
 def parsed(name: str) -> Module:
     """A module of the package, parsed.
@@ -60,7 +77,7 @@ def parsed(name: str) -> Module:
     imports: dict[str, Place] = {}
     units: dict[str, list[ast.stmt]] = {}
     others: list[ast.stmt] = []
-    for statement in ast.parse(file.read_bytes()).body:
+    for statement in tree_of(file.read_bytes()).body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             imports |= imported(statement)
             continue
