@@ -8,6 +8,10 @@ class UserError(ValueError):
     """Bad input or settings: the message says what was found, what was expected, what to do."""
 
 
+class UnknownName(UserError):
+    """Something was asked for by a name that nothing has; the nearest names are in the message."""
+
+
 def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
     """The names most like `name`, best first, compared without regard to case."""
     by_folded: dict[str, str] = {}

@@ -3,7 +3,7 @@
 The same steps as in a run, on one history: rows and reasons are those that a run would give it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys_dagster.catalog.settings import Catalog
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UnknownName, UserError, did_you_mean
 from recsys_dagster.snapshots.model_files import read_arrays
 from recsys_dagster.snapshots.reader import Reason, Row, Snapshot
 from recsys_dagster.steps.embed.user_vectors import user_vectors
@@ -45,7 +45,7 @@ class FoldIn:
         self._position = {item_id: position for position, item_id in enumerate(ids)}
         self._catalogue = known = np.flatnonzero(self._model.in_catalogue)
         self._space = Space.of(self._model.item_vectors[known], catalog.similarity, catalog.centre)
-        items = snapshot.items()
+        self._items = items = snapshot.items()
         self._titles = dict(zip(items.item_ids.tolist(), items.titles.tolist(), strict=True))
         places = (self._position.get(item_id) for item_id in snapshot.recommendable())
         self._recommendable = np.zeros(len(ids), dtype=bool)
@@ -76,24 +76,45 @@ class FoldIn:
             raise UserError(f"n: expected at least 1; found {n}.")
         if not history and text is None:
             return self._snapshot.popular(n)
-        known = self._history(history, weights, times)
+        known = self.history(history, weights, times)
+        vector = None if text is None else self._encode(text)
+        return self.list_for(known, known.positives.astype(bool), n, vector)
+
+    def list_for(
+        self,
+        known: OneHistory,
+        seen: sparse.csr_matrix,
+        n: int,
+        text_vector: np.ndarray | None = None,
+        among: np.ndarray | None = None,
+    ) -> list[Row]:
+        """The list of one history.
+
+        Args:
+            known: what they like.
+            seen: bool csr (1 × items), what they must not get.
+            n: rows, at least 1.
+            text_vector: float32 (d,), of their text; None where there is none.
+            among: bool (items,), the only items that may be in the list; all where left out.
+        """
+        has_history = known.positives.nnz > 0
         similar = self._nothing_similar
-        if self._model.strategy.name == "content" or not history:
-            similar = self._similar(known.weights, text)
+        if self._model.strategy.name == "content" or not has_history:
+            similar = self._similar(known.weights, text_vector)
         block = UserBlock(known.positives, known.weights, known.recency, similar)
         lists = lists_of(
             self._model.fitted,
             block,
             np.zeros(1, dtype=np.int64),
-            known.positives.astype(bool),
-            self._recommendable,
+            seen,
+            self._recommendable if among is None else self._recommendable & among,
             n,
             self._reranking,
         )
-        without = self._model.strategy.without_history
-        return self._as_rows(lists, self._model.strategy.name if history else without)
+        strategy = self._model.strategy
+        return self._as_rows(lists, strategy.name if has_history else strategy.without_history)
 
-    def _history(
+    def history(
         self,
         history: Sequence[str],
         weights: Sequence[float] | None,
@@ -102,8 +123,16 @@ class FoldIn:
         """The history by positions; weights of a repeated item add up, its newest time counts.
 
         Where no times are given and the strategy needs an order, it is the one given.
+
+        Args:
+            history: item_ids or titles.
+            weights: float (h,), from 0 up; all 1 where left out.
+            times: of each, UTC where there is no zone.
+
+        Raises:
+            UserError: an item that is not known, or numbers that do not fit.
         """
-        given = np.array([self._place(item) for item in history], dtype=np.int64)
+        given = np.array([self.place(item) for item in history], dtype=np.int64)
         numbers, days = _numbers(weights, len(given)), _days(times, len(given))
         places, which = np.unique(given, return_inverse=True)
         newest = np.full(len(places), -np.inf)
@@ -117,28 +146,70 @@ class FoldIn:
             places,
             np.bincount(which, numbers, minlength=len(places)),
             newest,
-            len(self._position),
+            self.items,
             self._catalog.users.half_life_days,
             order,
         )
 
-    def _place(self, item: str) -> int:
+    @property
+    def items(self) -> int:
+        """How many items the model scores."""
+        return len(self._position)
+
+    @property
+    def positions(self) -> Mapping[str, int]:
+        """The model's position of each item_id that it scores."""
+        return self._position
+
+    def place(self, item: str) -> int:
+        """The model's position of an item.
+
+        Raises:
+            UserError: there is no such item, or the model does not know it yet.
+        """
         if item not in self._position:
             item, title = self._snapshot.find_item(item)
             if item not in self._position:
                 raise UserError(f"{title!r} ({item}) is new since the model was fitted.")
         return self._position[item]
 
+    def of_categories(self, categories: Collection[str]) -> np.ndarray:
+        """Which items are of one of the categories, bool (items,).
+
+        Raises:
+            UnknownName: no item is of one of them.
+        """
+        wanted = np.zeros(self.items, dtype=bool)
+        for name in categories:
+            if name not in self._of_category:
+                raise UnknownName(
+                    f"No item is of the category {name!r}."
+                    f"{did_you_mean(name, sorted(self._of_category))}"
+                )
+            wanted[self._of_category[name]] = True
+        return wanted
+
+    @cached_property
+    def _of_category(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        columns = self._items.item_ids.tolist(), self._items.categories.tolist()
+        for item_id, category in zip(*columns, strict=True):
+            if category and item_id in self._position:
+                found.setdefault(category, []).append(self._position[item_id])
+        return found
+
     @cached_property
     def _nothing_similar(self) -> sparse.csr_matrix:
         return sparse.csr_matrix((1, len(self._position)), dtype=np.float32)
 
-    def _similar(self, weights: sparse.csr_matrix, text: str | None) -> sparse.csr_matrix:
+    def _similar(
+        self, weights: sparse.csr_matrix, text_vector: np.ndarray | None
+    ) -> sparse.csr_matrix:
         """The row that the similarity matrix would have."""
         settings, vectors = self._catalog.users, self._model.item_vectors
         of_text = np.zeros((1, vectors.shape[1]), dtype=np.float32)
-        if text is not None:
-            of_text[0] = self._encode(text)
+        if text_vector is not None:
+            of_text[0] = text_vector
         made = user_vectors(weights, vectors, of_text, settings.vectors, settings.text_share)
         if not made.has_vector[0]:
             return self._nothing_similar

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys_dagster.errors import UserError, nearest
+from recsys_dagster.errors import UnknownName, UserError, nearest
 from recsys_dagster.sql import in_memory
 
 if TYPE_CHECKING:
@@ -241,7 +241,8 @@ class Snapshot:
             n: rows.
 
         Raises:
-            UserError: there is no such item; the nearest names are in the message.
+            UnknownName: there is no such item.
+            UserError: several have that title.
         """
         item_id, title = self.find_item(item)
         rows = self._query(
@@ -261,7 +262,8 @@ class Snapshot:
         """The item_id and title of an item given by its id or, in any case, its title.
 
         Raises:
-            UserError: there is no such item, or several have that title.
+            UnknownName: there is no such item.
+            UserError: several have that title.
         """
         found = self._query(
             "select item_id, title from read_parquet($items) "
@@ -272,18 +274,9 @@ class Snapshot:
         if found and (len(found) == 1 or found[0][0] == item):
             return found[0]
         if found:
-            raise UserError(
-                f"Several items are titled {item!r}; give one of the ids "
-                f"{', '.join(item_id for item_id, _ in found)}."
-            )
+            raise several_items(item, [item_id for item_id, _ in found])
         names = self._query("select item_id, title from read_parquet($items)")
-        title_of = {title: item_id for item_id, title in names}
-        near = [f"{title_of[title]} ({title})" for title in nearest(item, title_of)]
-        near += [item_id for item_id in nearest(item, dict(names)) if not near]
-        raise UserError(
-            f"There is no item {item!r} in {self.manifest['catalog']!r}."
-            + (f" Nearest: {'; '.join(near)}." if near else " No name is near it.")
-        )
+        raise unknown_item(item, names, self.manifest["catalog"])
 
     def _rows(self, rows: Sequence[tuple[Any, ...]]) -> list[Row]:
         wanted = list({reason["item_id"] for row in rows for reason in row[5]})
@@ -326,6 +319,30 @@ class Snapshot:
             for table in TABLES
             if f"${table})" in sql
         }
+
+
+def unknown_item(item: str, names: Sequence[tuple[str, str]], catalog: str) -> UnknownName:
+    """The error of somebody who asks for an item that there is not.
+
+    Args:
+        item: what they wrote.
+        names: item_id and title of every item.
+        catalog: whose items they are.
+    """
+    title_of = {title: item_id for item_id, title in names}
+    near = [f"{title_of[title]} ({title})" for title in nearest(item, title_of)]
+    near += [item_id for item_id in nearest(item, dict(names)) if not near]
+    return UnknownName(
+        f"There is no item {item!r} in {catalog!r}."
+        + (f" Nearest: {'; '.join(near)}." if near else " No name is near it.")
+    )
+
+
+def several_items(title: str, item_ids: Sequence[str]) -> UserError:
+    """The error of somebody who names an item by a title that several have."""
+    return UserError(
+        f"Several items are titled {title!r}; give one of the ids {', '.join(item_ids)}."
+    )
 
 
 def last_passed(folder: Path, catalog: str) -> Snapshot | None:
