@@ -71,6 +71,32 @@ def parse_interactions(
     Raises:
         UserError: a needed column is missing, or one of ids has lists, structures or truths in it.
     """
+    typed = type_interactions(raw, settings, now)
+    accepted = merge_interactions(typed.kept, settings)
+    return ParsedInteractions(
+        accepted, typed.rejected, merged=len(typed.kept) - len(accepted), remarks=typed.remarks
+    )
+
+
+@dataclass(frozen=True)
+class TypedInteractions:
+    """Rows of a source, each typed, none merged: raw = kept + rejected.
+
+    Attributes:
+        kept: user_id, item_id, timestamp, position, event, weight, positive of the good rows.
+        rejected: table `rejected_interactions`.
+        remarks: as of `ParsedInteractions`.
+    """
+
+    kept: pd.DataFrame
+    rejected: pd.DataFrame
+    remarks: tuple[str, ...]
+
+
+def type_interactions(
+    raw: pd.DataFrame, settings: InteractionsSettings, now: pd.Timestamp
+) -> TypedInteractions:
+    """Type and validate raw interactions, row by row; see `parse_interactions`."""
     names = own_columns(raw.columns)
     found = _found_columns(raw, names, settings)
     missing = pd.Series(pd.NA, index=raw.index)
@@ -103,17 +129,24 @@ def parse_interactions(
             for name in ("user_id", "item_id", "weight", "timestamp", "event")
         }
     )[reason.notna()]
-    kept = rows[reason.isna()]
+    return TypedInteractions(
+        rows[reason.isna()],
+        rejected.reset_index(drop=True),
+        remarks=(*_mixed_units(times), *unread),
+    )
+
+
+def merge_interactions(kept: pd.DataFrame, settings: InteractionsSettings) -> pd.DataFrame:
+    """The table `interactions` of typed rows.
+
+    Args:
+        kept: as of `TypedInteractions`.
+        settings: how repeats merge, the scale of weights, and the minimums.
+    """
     merged = merge_repeats(kept, settings.repeats)
     if settings.weight_scale == "log":
         merged["weight"] = np.log1p(merged["weight"])
-    accepted = leave_out_rare(merged, settings.minimum_per_user, settings.minimum_per_item)
-    return ParsedInteractions(
-        accepted,
-        rejected.reset_index(drop=True),
-        merged=len(kept) - len(accepted),
-        remarks=(*_mixed_units(times), *unread),
-    )
+    return leave_out_rare(merged, settings.minimum_per_user, settings.minimum_per_item)
 
 
 def _listed_events(events: pd.Series, listed: Iterable[str]) -> pd.Series:
