@@ -41,6 +41,7 @@ RESTS_ON = (
     "user_embeddings",
     "similarity_matrix",
     "item_neighbours",
+    "item_map",
     "model",
     "popular_items",
     "recommendations",
