@@ -12,6 +12,7 @@ from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources import encoder
 from recsys_dagster.schemas import EMBEDDING, TABLES, TUNING
+from recsys_dagster.snapshots.evaluations import EVALUATIONS
 from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot
 from recsys_dagster.snapshots.writer import remove_old
 from recsys_dagster.steps.models import STRATEGIES
@@ -295,8 +296,8 @@ class TestGate:
         assert "published" not in materialised(result)
         assert "item_texts" not in materialised(result)
         assert current(place, "tiny") == before
-        folders = [path.name for path in (place.snapshots / "tiny").iterdir()]
-        assert sorted(folders) == sorted([CURRENT, before.strip()])
+        files = [path.name for path in (place.snapshots / "tiny").iterdir()]
+        assert sorted(files) == sorted([CURRENT, EVALUATIONS, before.strip()])
         Snapshot.current(place.snapshots, "tiny").verify()
 
     def test_a_failed_stage_keeps_its_old_table_and_what_is_published(
