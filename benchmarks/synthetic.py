@@ -57,7 +57,8 @@ def publish_synthetic(home: Path, items: int, users: int) -> Snapshot:
     random = np.random.default_rng(0)
     topic_of = random.integers(0, TOPICS, items)
     vectors = _vectors(random, topic_of)
-    behaviour = _behaviour(random, topic_of, users)
+    histories = _histories(random, topic_of, users)
+    behaviour = Behaviour.of(histories, [f"{item:06}" for item in range(items)])
     catalog = Catalog.model_validate(
         {
             "name": NAME,
@@ -84,14 +85,16 @@ def publish_synthetic(home: Path, items: int, users: int) -> Snapshot:
         sparse.csr_matrix(listed.seen.shape, dtype=np.float32),
         catalog.list_length,
     )
-    nobody = pa.array([], pa.string())
+    nobody, no_place = pa.array([], pa.string()), pa.array([], pa.float64())
     popular = pa.Table.from_pandas(
         popular_items(behaviour, kept.popularity, _items(behaviour)), preserve_index=False
     )
     tables = {
         "recommendations": recommendations_table(lists, listed, strategy, RUN_ID, MADE_AT),
         "popular_items": popular,
-        "items": popular.select(["item_id", "title", "category"]),
+        "items": _with_texts(popular.select(["item_id", "title", "category"])),
+        "histories": histories.drop_columns("first_timestamps"),
+        "item_map": pa.table({"item_id": nobody, "x": no_place, "y": no_place}),
         "item_neighbours": pa.table(
             {
                 "item_id": nobody,
@@ -118,7 +121,12 @@ def _vectors(random: np.random.Generator, topic_of: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _behaviour(random: np.random.Generator, topic_of: np.ndarray, users: int) -> Behaviour:
+def _with_texts(items: pa.Table) -> pa.Table:
+    """Titles are all that there is to read."""
+    return items.append_column("text", items["title"]).sort_by("item_id")
+
+
+def _histories(random: np.random.Generator, topic_of: np.ndarray, users: int) -> pa.Table:
     items = len(topic_of)
     popularity = random.permutation(1 / np.arange(1, items + 1) ** 0.8)
     of_topic = [np.flatnonzero(topic_of == topic) for topic in range(TOPICS)]
@@ -144,13 +152,12 @@ def _behaviour(random: np.random.Generator, topic_of: np.ndarray, users: int) ->
             "last_position": np.nan,
         }
     )
-    histories = histories_table(
+    return histories_table(
         interactions,
         interactions["user_id"].drop_duplicates(),
         HALF_LIFE_DAYS,
         HALF_LIFE_POSITIONS,
     )
-    return Behaviour.of(histories, [f"{item:06}" for item in range(items)])
 
 
 def _items(behaviour: Behaviour) -> pd.DataFrame:

@@ -212,6 +212,15 @@ ITEM_NEIGHBOURS = Table(
     ),
     may_be_empty=True,
 )
+ITEM_MAP = Table(
+    "item_map",
+    ("item_id",),
+    (
+        ITEM_ID,
+        Column("x", "DOUBLE", "on the first principal axis of the vectors, from -1 to 1"),
+        Column("y", "DOUBLE", "on the second, in the same scale"),
+    ),
+)
 MODEL = Table(
     "model",
     ("fingerprint",),
@@ -377,6 +386,7 @@ TABLES: dict[str, Table] = {
         USER_EMBEDDINGS,
         SIMILARITY_MATRIX,
         ITEM_NEIGHBOURS,
+        ITEM_MAP,
         MODEL,
         POPULAR_ITEMS,
         RECOMMENDATIONS,

@@ -69,6 +69,7 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "similarity_matrix": ("similarity", (*SPACE, "matrix_width")),
     "item_neighbours": ("similarity", (*SPACE, "neighbours")),
+    "item_map": ("similarity", ()),
     "model": ("model", ("strategy", "models", *SPACE)),
     "popular_items": ("recommendations", NARROWING),
     "recommendations": (

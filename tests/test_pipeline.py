@@ -3,13 +3,18 @@
 import json
 
 import dagster as dg
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.errors import UserError
 from recsys_dagster.resources import encoder
 from recsys_dagster.schemas import EMBEDDING, TABLES, TUNING
-from recsys_dagster.snapshots.reader import CURRENT, Snapshot
+from recsys_dagster.snapshots.evaluations import EVALUATIONS
+from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot
+from recsys_dagster.snapshots.writer import remove_old
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.versions import content_digest
 
@@ -119,6 +124,29 @@ class TestFinished:
         for table, expected in snapshot.manifest["files"].items():
             assert expected["rows"] == count(finished.place, "movies", table)
 
+    def test_the_snapshot_has_what_pages_of_users_and_items_need(self, finished):
+        place, snapshot = finished.place, Snapshot.current(finished.place.snapshots, "movies")
+        histories = pq.read_table(snapshot.path / "histories.parquet")
+        kept = place.warehouse.read("movies", "histories").drop_columns("first_timestamps")
+        assert histories.equals(kept)
+        users = histories["user_id"].to_pylist()
+        assert users == sorted(users)
+        last = histories.to_pylist()[-1]
+        found = snapshot.history(users[-1])
+        assert found.item_ids.tolist() == last["item_ids"]
+        assert found.last_timestamps.tolist() == last["last_timestamps"]
+        for item, text in place.warehouse.query(
+            "movies", "select item_id, text from item_texts limit 20"
+        ):
+            assert snapshot.text_of(item) == text
+        places = snapshot.item_map()
+        assert (
+            places.item_ids.tolist()
+            == place.warehouse.read("movies", "item_embeddings")["item_id"].to_pylist()
+        )
+        for axis in (places.x, places.y):
+            assert np.abs(axis).max() <= 1
+
 
 @pytest.mark.usefixtures("no_pictures")
 class TestAgain:
@@ -227,6 +255,28 @@ class TestAgain:
         assert current(finished_copy, "movies") == before
 
 
+@pytest.mark.usefixtures("no_pictures")
+class TestAfterAnUpgrade:
+    def test_a_snapshot_of_an_older_format_gives_way_to_a_new_one(self, published, run_facts):
+        place = published()
+        old = Snapshot.current(place.snapshots, "tiny")
+        (old.path / MANIFEST).write_text(json.dumps({**old.manifest, "format": 3}))
+        with pytest.raises(UserError, match=r"format 3, this version reads 4.*recsys run tiny"):
+            Snapshot.current(place.snapshots, "tiny")
+        result = place.run("tiny")
+        assert result.success
+        assert failed_checks(result) == set()
+        _, figures = run_facts
+        assert figures(result, "tiny", "recommendations")["unchanged"] is True
+        assert figures(result, "tiny", "published")["unchanged"] is False
+        new = Snapshot.current(place.snapshots, "tiny")
+        assert new.path != old.path
+        assert new.manifest["made_from"] == old.manifest["made_from"]
+        assert remove_old(place.snapshots, "tiny", keep=1) == 1
+        assert not old.path.exists()
+        new.verify()
+
+
 class TestGate:
     def test_a_failed_blocking_check_keeps_what_is_published(self, published, materialised):
         place = published()
@@ -246,8 +296,8 @@ class TestGate:
         assert "published" not in materialised(result)
         assert "item_texts" not in materialised(result)
         assert current(place, "tiny") == before
-        folders = [path.name for path in (place.snapshots / "tiny").iterdir()]
-        assert sorted(folders) == sorted([CURRENT, before.strip()])
+        files = [path.name for path in (place.snapshots / "tiny").iterdir()]
+        assert sorted(files) == sorted([CURRENT, EVALUATIONS, before.strip()])
         Snapshot.current(place.snapshots, "tiny").verify()
 
     def test_a_failed_stage_keeps_its_old_table_and_what_is_published(

@@ -169,11 +169,13 @@ def _dagster_type(table: str, hints: Mapping[str, Any]) -> dg.DagsterType:
     return ARROW if pa.Table in (hint, *get_args(hint)) else FRAME
 
 
-def titles_of(warehouse: Warehouse, catalog: str) -> pd.DataFrame:
-    """Titles by item_id, for what is shown: no input, because no table rests on them."""
-    sql = "select item_id, title from items"
+def readable_items(warehouse: Warehouse, catalog: str) -> pd.DataFrame:
+    """Titles and categories by item_id, for what is shown: no input, because no table rests on
+    them.
+    """
+    sql = "select item_id, title, category from items"
     rows = warehouse.query(catalog, sql) if warehouse.has(catalog, "items") else []
-    return pd.DataFrame(rows, columns=["item_id", "title"])
+    return pd.DataFrame(rows, columns=["item_id", "title", "category"]).set_index("item_id")
 
 
 def quality_group(catalog: str) -> str:

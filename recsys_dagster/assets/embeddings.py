@@ -17,6 +17,7 @@ from recsys_dagster.assets.metadata import (
     column_lineage,
     counted,
     plane,
+    sampled,
 )
 from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.settings import Catalog
@@ -34,7 +35,6 @@ from recsys_dagster.steps.embed.tfidf import TfidfEncoder
 from recsys_dagster.steps.embed.user_vectors import UserVectors, mean_cosine, user_vectors
 from recsys_dagster.steps.models.behaviour import Behaviour, align
 
-PLOTTED = 3_000
 OUT_OF_MEMORY_RETRIES = 2
 RETRY_SECONDS = 60
 ENCODED = {*TABLE, "pytorch", "huggingface"}
@@ -96,7 +96,7 @@ def item_embeddings(
             "embedding": vectors_to_arrow(encoded.vectors),
         }
     )
-    sample = _sample(len(item_texts))
+    sample = sampled(len(item_texts))
     lengths = item_texts["text"].str.len().to_numpy()[sample]
     kept = {name: str(metadata[name].value) for name in (ENCODER, FINGERPRINT)}
     return dg.Output(
@@ -249,7 +249,3 @@ def _origins_of_users(kind: UserVectors) -> dict[str, list[str]]:
         "vector_source": made_of,
         "seen_count": ["histories.item_ids", "item_embeddings.item_id"],
     }
-
-
-def _sample(n: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(0).permutation(n)[:PLOTTED])

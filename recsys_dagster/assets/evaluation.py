@@ -1,6 +1,7 @@
 """How good the lists are: strategies side by side on interactions that were held back."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -21,8 +22,10 @@ from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.model_store import FitRequest, ModelStore
+from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION, MODEL
+from recsys_dagster.snapshots.evaluations import append
 from recsys_dagster.steps.evaluation.comparison import BASELINE, RULED, HeldBack, compare
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitting import tuned_of
@@ -63,6 +66,7 @@ def evaluation(
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
+    recsys_snapshots: SnapshotStore,
     evaluation_split: pd.DataFrame,
     tuning: pd.DataFrame,
     **tables: Any,
@@ -78,6 +82,8 @@ def evaluation(
       min(k, test items) of them
     - intervals: 95 %, by drawing users with replacement, the same users for every strategy; p by
       Holm for all strategies together
+
+    The figures of all users are also kept beside the snapshots, those of earlier runs with them.
     """
     settings = catalog.evaluation
     ks = tuple(config.k or settings.k)
@@ -117,6 +123,15 @@ def evaluation(
     shown = _described(table, catalog.strategy, split, max(ks))
     key = dg.AssetKey([catalog.name, EVALUATION.name])
     over_runs = [*_earlier(context, key, figure), shown[figure]]
+    append(
+        Path(recsys_snapshots.folder),
+        catalog.name,
+        context.run.run_id,
+        pd.Timestamp.now("UTC").tz_localize(None),
+        split,
+        catalog.strategy,
+        table,
+    )
     return dg.Output(
         table[EVALUATION.column_names],
         metadata=shown

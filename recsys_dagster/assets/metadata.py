@@ -9,6 +9,7 @@ Entries are as wide as the longest word of any: a hash or a line of JSON pushes 
 
 import base64
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
 INK, ACCENT, MUTED = "#1f2937", "#4f43dd", "#9ca3af"
 PLOT_BINS, LINE_BINS = 40, 12
+PLOTTED = 3_000
+GROUP_COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8")
+"""Of a picture of groups; C7 is grey."""
 BLOCKS = "▁▂▃▄▅▆▇█"
-CELL_LENGTH, TITLE_LENGTH = 100, 48
+CELL_LENGTH, TITLE_LENGTH, GROUP_LENGTH = 100, 48, 24
 FINGERPRINT_LENGTH = 12
 """Characters that are shown beside lists; the table of vectors has it whole."""
 LIST_ROWS, REASONS, REASON_ROWS = 5, 2, 5
@@ -301,6 +305,39 @@ def plane(
     return _picture(figure, title)
 
 
+def grouped_points(
+    points: np.ndarray, groups: Sequence[str | None], title: str
+) -> dg.MarkdownMetadataValue:
+    """Points on a plane, in colours by group: the largest have one each, all others are grey.
+
+    Args:
+        points: float (n × 2).
+        groups: n names; None is of no group.
+        title: of the picture.
+    """
+    figure, axes = _canvas(title, "", "")
+    axes.set_axis_off()
+    axes.set_aspect("equal", "datalim")
+    named = pd.Series(groups, dtype="str")
+    largest = named.value_counts().index[: len(GROUP_COLOURS)]
+    axes.scatter(*points[~named.isin(largest).to_numpy()].T, c=MUTED, s=5, linewidths=0)
+    drawn = [
+        axes.scatter(*points[(named == name).to_numpy()].T, c=colour, s=5, linewidths=0)
+        for name, colour in zip(largest, GROUP_COLOURS, strict=False)
+    ]
+    # A dollar sign would begin a formula.
+    names = [_shortened(name, GROUP_LENGTH).replace("$", r"\$") for name in largest]
+    figure.legend(
+        drawn, names, loc="outside right center", fontsize=7, frameon=False, markerscale=2
+    )
+    return _picture(figure, title)
+
+
+def sampled(n: int) -> np.ndarray:
+    """The places of as many of n as a picture of points shows, drawn by chance, in their order."""
+    return np.sort(np.random.default_rng(0).permutation(n)[:PLOTTED])
+
+
 def intervals(
     figures: Mapping[str, tuple[float, float, float]], title: str, x_label: str
 ) -> dg.MarkdownMetadataValue:
@@ -365,6 +402,9 @@ def _canvas(title: str, x_label: str, y_label: str) -> "tuple[Figure, Axes]":
 
 def _picture(figure: "Figure", title: str) -> dg.MarkdownMetadataValue:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png")
+    with warnings.catch_warnings():
+        # Names in a script that the font does not have are boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(stream, format="png")
     data = base64.b64encode(stream.getvalue()).decode("ascii")
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{data})")

@@ -2,13 +2,14 @@
 
 import inspect
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys_dagster.assets.common import (
     MADE_BY_CODE,
@@ -26,7 +27,7 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import ARROW, DATA_VERSION, Warehouse, to_pandas
-from recsys_dagster.snapshots.reader import Snapshot
+from recsys_dagster.snapshots.reader import History, Snapshot
 from recsys_dagster.snapshots.writer import publish
 from recsys_dagster.versions import code_version, digest
 
@@ -41,14 +42,24 @@ RESTS_ON = (
     "user_embeddings",
     "similarity_matrix",
     "item_neighbours",
+    "item_map",
     "model",
     "popular_items",
     "recommendations",
 )
 """What a snapshot is made of, directly or not, in flow order."""
 
-PUBLISHED = ("recommendations", "item_neighbours", "popular_items", "model")
-"""What is in a snapshot."""
+PUBLISHED = (
+    "histories",
+    "item_texts",
+    "item_neighbours",
+    "item_map",
+    "model",
+    "popular_items",
+    "recommendations",
+)
+"""What is in a snapshot, in flow order."""
+HISTORY = ("user_id", *(field.name for field in fields(History)))
 RESOURCES = ("recsys_snapshots", "recsys_warehouse", "recsys_models")
 
 
@@ -84,14 +95,17 @@ def published(
     recsys_snapshots: SnapshotStore,
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
-    recommendations: pa.Table,
+    histories: pa.Table,
+    item_texts: pa.Table,
     item_neighbours: pa.Table,
-    popular_items: pa.Table,
+    item_map: pa.Table,
     model: pa.Table,
+    popular_items: pa.Table,
+    recommendations: pa.Table,
 ) -> dg.MaterializeResult:
-    """A snapshot folder of lists, neighbours, popular items, titles and the model that made the
-    lists, with a manifest of run, counts and checksums, written beside the current one and made
-    current by one atomic rename.
+    """A snapshot folder of lists, histories, neighbours, the map of items, popular items, titles,
+    texts and the model that made the lists, with a manifest of run, counts and checksums, written
+    beside the current one and made current by one atomic rename.
 
     Nothing is published unless the last result of every blocking check of every table that it
     rests on passed, and was of the tables as they are now, whatever run asks for it. A run that
@@ -108,14 +122,17 @@ def published(
     gate = verdict(found, reason)
     tables = {
         "recommendations": recommendations,
+        "histories": histories.select(HISTORY),
         "item_neighbours": item_neighbours,
+        "item_map": item_map,
         "popular_items": popular_items.filter(popular_items["rank"].is_valid()),
-        "items": popular_items.select(["item_id", "title", "category"]),
+        "items": _readable(popular_items, item_texts),
     }
+    made_of = tables | {"item_texts": item_texts, "model": model}
     counts = _counts(recsys_warehouse, catalog.name)
     made_from = digest(
         code_version("published", catalog),
-        *(f"{name} {data_version(table)}" for name, table in (tables | {"model": model}).items()),
+        *(f"{name} {data_version(table)}" for name, table in made_of.items()),
         # The manifest says them, and the next run's checks go by what it says.
         *(f"{name} {count}" for name, count in counts.items()),
         json.dumps(gate),
@@ -165,6 +182,14 @@ def published(
             "unchanged": False,
         },
     )
+
+
+def _readable(popular_items: pa.Table, item_texts: pa.Table) -> pa.Table:
+    """What a person reads of every item: title, category and text; sorted by item_id."""
+    items = popular_items.select(["item_id", "title", "category"]).sort_by("item_id")
+    ids = item_texts["item_id"].combine_chunks()
+    places = pc.call_function("index_in", [items["item_id"]], pc.SetLookupOptions(ids))
+    return items.append_column("text", item_texts["text"].take(places))
 
 
 def out_of_date(recsys_warehouse: Warehouse, catalog: Catalog) -> list[Objection]:

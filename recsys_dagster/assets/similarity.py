@@ -1,23 +1,26 @@
-"""Text and behaviour in one space: user-item similarity, and the items' neighbours."""
+"""Text and behaviour in one space: user-item similarity, items' neighbours, a map of the items."""
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_dagster.assets.common import table_assets, titles_of
+from recsys_dagster.assets.common import readable_items, table_assets
 from recsys_dagster.assets.metadata import (
     column_lineage,
     curve,
     distribution,
+    grouped_points,
     histogram,
     preview,
+    sampled,
 )
 from recsys_dagster.assets.progress import log_progress
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
+from recsys_dagster.steps.similarity import item_map as map_step
 from recsys_dagster.steps.similarity import tables as step
 from recsys_dagster.steps.similarity.nearest import Space
 
@@ -25,10 +28,11 @@ PREVIEW_ROWS = 8
 
 
 def similarity_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
-    """The assets similarity_matrix and item_neighbours of a catalog."""
+    """The assets similarity_matrix, item_neighbours and item_map of a catalog."""
     return [
         table_assets(catalog, similarity_matrix, stage="similarity", guarded_by=("interactions",)),
         table_assets(catalog, item_neighbours, stage="similarity"),
+        table_assets(catalog, item_map, stage="similarity"),
     ]
 
 
@@ -100,7 +104,7 @@ def item_neighbours(
     )
     ids = _ids(item_embeddings, "item_id")
     table = entries.table(ids, ids, ("item_id", "neighbour_item_id"))
-    titles = titles_of(recsys_warehouse, catalog.name).set_index("item_id")["title"]
+    titles = readable_items(recsys_warehouse, catalog.name)["title"]
     first = to_pandas(table.slice(0, PREVIEW_ROWS))
     readable = pd.DataFrame(
         {
@@ -127,6 +131,39 @@ def item_neighbours(
             "nearest": distribution(nearest),
             "plot": histogram(
                 nearest, "How near the nearest neighbour is", catalog.similarity, "items"
+            ),
+        },
+    )
+
+
+def item_map(
+    context: dg.AssetExecutionContext,
+    catalog: Catalog,
+    recsys_warehouse: Warehouse,
+    item_embeddings: pa.Table,
+) -> dg.Output[pa.Table]:
+    """The catalogue on a plane, for people to look at: every item that has a vector, on the two
+    principal axes of all vectors. No list rests on it.
+
+    `(x_i, y_i) = W (v_i − μ) / s` with μ the mean item vector, W the two directions in which
+    vectors differ most, and s such that x and y are between -1 and 1
+    """
+    made = map_step.item_map(_vectors(item_embeddings))
+    x, y = made.places.T
+    table = pa.table({"item_id": _ids(item_embeddings, "item_id"), "x": x, "y": y})
+    known = readable_items(recsys_warehouse, catalog.name).reindex(table["item_id"].to_pylist())
+    sample = sampled(table.num_rows)
+    origins = ["item_embeddings.embedding"]
+    return dg.Output(
+        table,
+        metadata={
+            "share_of_variance": made.share,
+            "preview": preview(known.assign(x=x, y=y)),
+            **column_lineage(
+                catalog.name, {"item_id": ["item_embeddings.item_id"], "x": origins, "y": origins}
+            ),
+            "plot": grouped_points(
+                made.places[sample], known["category"].iloc[sample].tolist(), "Items by category"
             ),
         },
     )

@@ -25,7 +25,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "compose": ("item_texts", "user_texts"),
     "embed": ("item_embeddings", "user_embeddings"),
-    "compare": ("similarity_matrix", "item_neighbours"),
+    "compare": ("similarity_matrix", "item_neighbours", "item_map"),
     "fit": ("model",),
     "recommend": ("popular_items", "recommendations"),
     "publish": ("published",),

@@ -14,6 +14,7 @@ NOT_FOLLOWED = {
     f"{ROOT}.assets.gate": "decides whether a table may be made",
     f"{ROOT}.assets.metadata": "shown in the UI",
     f"{ROOT}.assets.progress": "shown while a stage works",
+    f"{ROOT}.snapshots.evaluations": "remembers what was measured, beside the table",
     f"{ROOT}.schemas.TABLES": "all tables; the columns of each count by their values",
     f"{ROOT}.catalog.files": "reads the catalog; its settings count by their values",
     f"{ROOT}.versions": "says what a table is made with",

@@ -1,4 +1,4 @@
-"""Reading what is published: lists, neighbours, titles, straight from a snapshot's files."""
+"""Reading what is published: lists, histories, neighbours, items, straight from the files."""
 
 import glob
 import hashlib
@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
-TABLES = ("recommendations", "item_neighbours", "popular_items", "items")
+TABLES = (
+    "recommendations",
+    "histories",
+    "item_neighbours",
+    "item_map",
+    "popular_items",
+    "items",
+)
 MODEL, ARRAYS = "model", "arrays.safetensors"
 """The folder in a snapshot that holds the model which made its lists, and the file in it."""
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,42 @@ class ItemColumns:
     titles: "np.ndarray"
     categories: "np.ndarray"
     age_days: "np.ndarray"
+
+
+@dataclass(frozen=True)
+class History:
+    """What is known of a user, item by item, the oldest first.
+
+    Attributes:
+        item_ids: object (items,), str; those that the catalogue lacks are here too.
+        positives: bool (items,), whether each is positive.
+        left_out: bool (items,), seen, but not learned from, by a minimum.
+        weights: float32 (items,), decayed by age.
+        recencies: float32 (items,), 1 / (1 + later positives); NaN where an item is not positive.
+        last_timestamps: datetime64[us] (items,), UTC; NaT where unknown.
+    """
+
+    item_ids: "np.ndarray"
+    positives: "np.ndarray"
+    left_out: "np.ndarray"
+    weights: "np.ndarray"
+    recencies: "np.ndarray"
+    last_timestamps: "np.ndarray"
+
+
+@dataclass(frozen=True)
+class MapColumns:
+    """Items on a plane, column by column: what is near has a similar vector.
+
+    Attributes:
+        item_ids: object (items,), str; items without a vector have no place.
+        x: float64 (items,), from -1 to 1.
+        y: float64 (items,), in the same scale.
+    """
+
+    item_ids: "np.ndarray"
+    x: "np.ndarray"
+    y: "np.ndarray"
 
 
 @dataclass(frozen=True)
@@ -197,6 +240,37 @@ class Snapshot:
             "left join read_parquet($popular_items) as p using (item_id)"
         )
         return ItemColumns(*(found[name] for name in ("item_id", "title", "category", "age_days")))
+
+    def text_of(self, item_id: str) -> str | None:
+        """The text of an item that was encoded; None where there is no such item."""
+        found = self._query(
+            "select text from read_parquet($items) where item_id = $item_id", item_id=item_id
+        )
+        return found[0][0] if found else None
+
+    def item_map(self) -> MapColumns:
+        """Where items lie on a plane."""
+        found = self._columns("select item_id, x, y from read_parquet($item_map)")
+        return MapColumns(*(found[name] for name in ("item_id", "x", "y")))
+
+    def history(self, user_id: str) -> History | None:
+        """What a user had when the snapshot was made, empty where they only have a profile.
+
+        None where the user is not known.
+        """
+        import numpy as np
+
+        found = self._query(
+            "select item_ids, positives, left_out, weights, recencies, last_timestamps "
+            "from read_parquet($histories) where user_id = $user_id",
+            user_id=user_id,
+        )
+        if not found:
+            return None
+        types = (object, bool, bool, np.float32, np.float32, "datetime64[us]")
+        return History(
+            *(np.array(values, dtype) for values, dtype in zip(found[0], types, strict=True))
+        )
 
     def recommendable(self) -> list[str]:
         """The items that lists may hold, the most popular first."""

@@ -28,6 +28,11 @@ from recsys_dagster.snapshots.reader import (
 )
 from recsys_dagster.writing import unwritten
 
+ROWS_OF_GROUP = {"histories": 4_096, "items": 4_096}
+MANY_ROWS_OF_GROUP = 65_536
+"""Tables are sorted and their row groups small, so that what is asked of one user or item reads one
+of them; those whose rows are long have the smaller ones."""
+
 
 def publish(
     folder: Path,
@@ -63,7 +68,7 @@ def publish(
     shutil.rmtree(hidden, ignore_errors=True)
     try:
         hidden.mkdir(parents=True)
-        files = {table: _write(hidden / f"{table}.parquet", tables[table]) for table in TABLES}
+        files = {table: _write(hidden, table, tables[table]) for table in TABLES}
         manifest = {
             "format": FORMAT,
             "catalog": catalog,
@@ -130,9 +135,10 @@ def make_current(home: Path, name: str) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _write(path: Path, table: pa.Table) -> dict[str, Any]:
-    # Row groups of sorted ids are small, so that finding one user reads one of them.
-    pq.write_table(table, path, compression="zstd", row_group_size=65_536)
+def _write(folder: Path, name: str, table: pa.Table) -> dict[str, Any]:
+    path = folder / f"{name}.parquet"
+    rows = ROWS_OF_GROUP.get(name, MANY_ROWS_OF_GROUP)
+    pq.write_table(table, path, compression="zstd", row_group_size=rows)
     with path.open("rb") as file:
         os.fsync(file.fileno())
         file.seek(0)

@@ -13,7 +13,7 @@ from recsys_dagster.assets.embeddings import item_embeddings
 from recsys_dagster.assets.interactions import parse_raw_interactions
 from recsys_dagster.assets.items import parse_raw_items
 from recsys_dagster.assets.recommendations import popular_items
-from recsys_dagster.assets.similarity import item_neighbours
+from recsys_dagster.assets.similarity import item_map, item_neighbours
 from recsys_dagster.assets.texts import item_texts
 from recsys_dagster.assets.users import histories
 from recsys_dagster.catalog.settings import Catalog
@@ -201,6 +201,16 @@ def test_what_is_not_available_has_no_rank(context, films):
     output = popular_items(context, films, given, ITEMS.assign(available=[True, False]))
     assert output.value["item_id"].tolist() == ["1", "2"]
     assert output.value["rank"].isna().tolist() == [False, True]
+
+
+def test_the_map_has_a_place_for_every_item(context, films, tmp_path):
+    warehouse = Warehouse(folder=str(tmp_path / "warehouse"))
+    texts = item_texts(context, films, ITEMS).value
+    vectors = item_embeddings(context, films, TextEncoder(), warehouse, texts).value
+    output = item_map(context, films, warehouse, vectors)
+    assert output.value["item_id"].to_pylist() == ["1", "2"]
+    assert sorted(output.value["x"].to_pylist()) == pytest.approx([-1, 1])
+    assert output.metadata["share_of_variance"].value == pytest.approx(1)
 
 
 @pytest.mark.parametrize("encodes_on", ["cpu", "cuda"])

@@ -11,6 +11,7 @@ from recsys_dagster.cli import evaluating
 from recsys_dagster.cli.app import evaluate
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.model_store import ModelStore
+from recsys_dagster.snapshots.evaluations import EVALUATIONS, read
 from recsys_dagster.steps.evaluation.comparison import HeldBack
 from recsys_dagster.steps.evaluation.splits import parted, split
 
@@ -190,6 +191,7 @@ def test_too_little_to_measure_does_not_stop_what_can_be_recommended(tiny, run_f
         in figures(result, "tiny", "evaluation_split")["not_measured"]
     )
     assert (place.snapshots / "tiny" / "CURRENT").exists()
+    assert read(place.snapshots, "tiny") == []
 
 
 def test_what_the_ui_shows_names_strategies_and_no_user(measured, run_facts):
@@ -201,6 +203,27 @@ def test_what_the_ui_shows_names_strategies_and_no_user(measured, run_facts):
     assert set(strategies) >= {"hybrid", "popular"}
     assert shown["ndcg@3"] >= 0
     assert "user-zq" not in str(shown)
+
+
+def test_what_was_measured_is_kept_beside_the_snapshots(measured):
+    place, result, table = measured()
+    *_, entry = read(place.snapshots, "tiny")
+    assert entry["run_id"] == result.run_id
+    assert (entry["split"], entry["champion"]) == ("last", "hybrid")
+    overall = table[table["slice"] == "all"]
+    assert set(entry["strategies"]) == set(overall["strategy"])
+    figures = overall.set_index(["strategy", "metric"]).loc[("ease", "ndcg@3")]
+    assert entry["strategies"]["ease"]["ndcg@3"] == {
+        "value": figures["value"],
+        "low": figures["low"],
+        "high": figures["high"],
+        "users": 8,
+    }
+    assert "user-zq" not in (place.snapshots / "tiny" / EVALUATIONS).read_text()
+    # Left alone, nothing was measured.
+    kept = read(place.snapshots, "tiny")
+    assert place.run("tiny", ["evaluation_split", "evaluation"]).success
+    assert read(place.snapshots, "tiny") == kept
 
 
 class TestCommand:

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from recsys_dagster.assets import metadata
 from recsys_dagster.assets.metadata import (
     COLUMN_LINEAGE,
     STAGE,
@@ -15,6 +16,7 @@ from recsys_dagster.assets.metadata import (
     counted,
     distribution,
     first_list,
+    grouped_points,
     preview,
     preview_as_html,
     rejected_because,
@@ -33,6 +35,7 @@ WITH_LINEAGE = {
     "user_embeddings",
     "similarity_matrix",
     "item_neighbours",
+    "item_map",
     "histories",
     "model",
     "popular_items",
@@ -144,6 +147,38 @@ class TestInOneLine:
             "13,400 hybrid, 20 popular"
         )
         assert counted({"popular": 0}) == "nothing"
+
+
+class TestGroupedPoints:
+    @pytest.fixture
+    def drawn(self, monkeypatch):
+        """`drawn(groups)`: the names in the legend, and how many points have each colour."""
+
+        def draw(groups):
+            figures = []
+            monkeypatch.setattr(metadata, "_picture", lambda figure, _: figures.append(figure))
+            grouped_points(np.zeros((len(groups), 2)), groups, "Items")
+            (figure,) = figures
+            names = [text.get_text() for text in figure.legends[0].get_texts()]
+            points = [len(drawn.get_offsets()) for drawn in figure.axes[0].collections]
+            return names, points
+
+        return draw
+
+    def test_the_eight_largest_groups_have_a_colour_and_the_rest_is_grey(self, drawn):
+        groups = [name for size, name in enumerate("jihgfedcba", start=1) for _ in range(size)]
+        names, (grey, *coloured) = drawn([*groups, None, None])
+        assert names == list("abcdefgh")
+        assert coloured == [10, 9, 8, 7, 6, 5, 4, 3]
+        assert grey == 2 + 1 + 2
+
+    def test_where_there_are_no_groups_all_is_grey(self, drawn):
+        assert drawn([None] * 3) == ([], [3])
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("name", ["under $5, over $9", "_hidden", "电影", "x" * 99])
+    def test_a_name_is_drawn_whatever_is_in_it(self, name):
+        assert "data:image/png" in grouped_points(np.zeros((2, 2)), [name, None], "Items").value
 
 
 class TestRejectedBecause:

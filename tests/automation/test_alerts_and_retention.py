@@ -18,8 +18,9 @@ from recsys_dagster.catalog.operations import AlertSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import SCHEMA, remove_unused
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.snapshots.reader import Snapshot
-from recsys_dagster.snapshots.writer import make_current, remove_old
+from recsys_dagster.snapshots.evaluations import EVALUATIONS
+from recsys_dagster.snapshots.reader import Snapshot, last_passed
+from recsys_dagster.snapshots.writer import make_current, models_of, remove_old
 
 TINY_SETTINGS = {
     "interactions": {"source": "../data/interactions.csv"},
@@ -205,6 +206,17 @@ def test_the_newest_snapshots_and_the_current_one_are_kept(published):
     assert remove_old(place.snapshots, "tiny", keep=2) == 3
     assert snapshots(place) == [first, "99990103T000000-3", "99990104T000000-4"]
     Snapshot.current(place.snapshots, "tiny").verify()
+
+
+def test_what_evaluations_found_is_no_snapshot(published):
+    place = published()
+    file = place.snapshots / "tiny" / EVALUATIONS
+    file.write_text("")
+    passed = last_passed(place.snapshots, "tiny")
+    assert [passed.path.name] == snapshots(place)
+    assert remove_old(place.snapshots, "tiny", keep=1) == 0
+    assert models_of(place.snapshots, "tiny") == {passed.manifest["model"]["fingerprint"]}
+    assert file.exists()
 
 
 def test_nothing_is_removed_where_nothing_was_published(tmp_path):

@@ -266,7 +266,7 @@ class TestRun:
         place = tiny()
         code, out, err = recsys(place, "run", "tiny")
         assert (code, err) == (0, "")
-        assert "tiny: 21 tables made in " in out
+        assert "tiny: 22 tables made in " in out
         assert "unchanged" not in out
         assert "published" in out
         code, out, err = recsys(place, "run", "tiny", "--select", "popular_items")

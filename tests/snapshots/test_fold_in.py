@@ -54,6 +54,8 @@ RULES = {
     "fresh": {"freshness_boost": 0.5, "freshness_half_life_days": 10},
     "all": {"diversity": 0.3, "max_per_category": 2, "freshness_boost": 0.3},
 }
+NOTHING = pa.table({"item_id": pa.array([], pa.string())})
+"""A table that folding in does not look at."""
 runs = count()
 
 
@@ -145,7 +147,9 @@ def published(folder, strategy, interactions, rules, **catalog) -> Snapshot:
     lists = recommendations_table(blocks, behaviour, strategy_, "run", pd.Timestamp(made_at))
     tables = {
         "recommendations": lists,
-        "item_neighbours": pa.table({"item_id": pa.array([], pa.string())}),
+        "histories": NOTHING,
+        "item_neighbours": NOTHING,
+        "item_map": NOTHING,
         "popular_items": pa.Table.from_pandas(listed, preserve_index=False),
         "items": pa.Table.from_pandas(
             ITEMS[["item_id", "title", "category"]], preserve_index=False

@@ -1,6 +1,7 @@
 """Snapshots: whole or not at all, checked, and safe with any id."""
 
 import errno
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from recsys_dagster.errors import UserError
 from recsys_dagster.snapshots import writer
 from recsys_dagster.snapshots.model_files import write_model
-from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot, served
+from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot, last_passed, served
 from recsys_dagster.snapshots.writer import make_current, publish
 from recsys_dagster.steps.lists.recommendations import BECAUSE
 
@@ -28,8 +29,39 @@ ODD = [
 ]
 
 
-def tables(items: list[tuple[str, str]], users: list[str]) -> dict[str, pa.Table]:
-    """Everybody gets the items in order, each because of the first; popular is the reverse."""
+HISTORIES = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("item_ids", pa.list_(pa.string())),
+        ("positives", pa.list_(pa.bool_())),
+        ("left_out", pa.list_(pa.bool_())),
+        ("weights", pa.list_(pa.float32())),
+        ("recencies", pa.list_(pa.float32())),
+        ("last_timestamps", pa.list_(pa.timestamp("us"))),
+    ]
+)
+NOON = datetime(2024, 1, 1, 12)
+
+
+def history(user: str, items: list[str]) -> dict:
+    """The first item is liked, at noon; all others are neither, at a time that nobody knows."""
+    liked = [place == 0 for place in range(len(items))]
+    return {
+        "user_id": user,
+        "item_ids": items,
+        "positives": liked,
+        "left_out": [not first for first in liked],
+        "weights": [1.0 if first else 0.5 for first in liked],
+        "recencies": [1.0 if first else None for first in liked],
+        "last_timestamps": [NOON if first else None for first in liked],
+    }
+
+
+def tables(items: list[tuple[str, str]], users: list[str], had: int) -> dict[str, pa.Table]:
+    """Everybody gets the items in order, each because of the first; popular is the reverse.
+
+    Everybody had the first so many; an item's text is its title, twice; its place its number.
+    """
     ids = [item_id for item_id, _ in items]
     lists = [
         {
@@ -62,25 +94,31 @@ def tables(items: list[tuple[str, str]], users: list[str]) -> dict[str, pa.Table
                 ]
             ),
         ),
+        "histories": pa.Table.from_pylist([history(user, ids[:had]) for user in users], HISTORIES),
         "item_neighbours": pa.Table.from_pylist(neighbours),
+        "item_map": pa.Table.from_pylist(
+            [{"item_id": i, "x": float(place), "y": -1.0} for place, i in enumerate(ids)]
+        ),
         "popular_items": pa.Table.from_pylist(
             [
                 {"item_id": item_id, "score": 1.0 / rank, "rank": rank}
                 for rank, item_id in enumerate(reversed(ids), start=1)
             ]
         ),
-        "items": pa.Table.from_pylist([{"item_id": i, "title": title} for i, title in items]),
+        "items": pa.Table.from_pylist(
+            [{"item_id": i, "title": title, "text": f"{title} {title}"} for i, title in items]
+        ),
     }
 
 
 FILMS = [("1", "Toy Story"), ("2", "Heat"), ("3", "Alien"), ("4", "Heat")]
 
 
-def put(folder, run_id="run-one", items=FILMS, users=("ann",), day=1):
+def put(folder, run_id="run-one", items=FILMS, users=("ann",), day=1, had=2):
     made_at = pd.Timestamp(2024, 1, day)
     models = folder.with_name(folder.name + "-models")
     model = write_model(models, "f1", {"popularity": np.ones(3, np.float32)}, {"strategy": "x"})
-    made = tables(items, list(users))
+    made = tables(items, list(users), had)
     return publish(folder, "films", run_id, made_at, made, {"strategy": "x"}, model, {"power": 0.5})
 
 
@@ -173,8 +211,12 @@ class TestReading:
         monkeypatch.setattr(writer, "FORMAT", 0)
         put(tmp_path)
         monkeypatch.undo()
-        with pytest.raises(UserError, match="format 0"):
+        with pytest.raises(UserError, match=r"format 0.*publish again, with: recsys run films"):
             Snapshot.current(tmp_path, "films")
+        assert last_passed(tmp_path, "films") is None
+        newer = put(tmp_path, "run-two", day=2)
+        assert Snapshot.current(tmp_path, "films").path == newer
+        assert last_passed(tmp_path, "films").path == newer
 
     def test_verify_notices_a_changed_byte(self, tmp_path):
         path = put(tmp_path) / "popular_items.parquet"
@@ -219,6 +261,42 @@ class TestReading:
         with pytest.raises(UserError, match="No name is near it"):
             snapshot.find_item("zzzzzzzzzzzz")
 
+    def test_a_history_is_what_a_user_had_the_oldest_first(self, tmp_path):
+        put(tmp_path, users=["ann", "bob"])
+        found = Snapshot.current(tmp_path, "films").history("bob")
+        assert found.item_ids.tolist() == ["1", "2"]
+        assert found.positives.tolist() == [True, False]
+        assert found.left_out.tolist() == [False, True]
+        np.testing.assert_array_equal(found.weights, np.array([1, 0.5], np.float32))
+        np.testing.assert_array_equal(found.recencies, np.array([1, np.nan], np.float32))
+        times = np.array([NOON, None], "datetime64[us]")
+        np.testing.assert_array_equal(found.last_timestamps, times)
+        types = [values.dtype for values in vars(found).values()]
+        assert types == [object, bool, bool, np.float32, np.float32, "datetime64[us]"]
+
+    def test_a_user_without_interactions_has_an_empty_history_and_an_unknown_one_none(
+        self, tmp_path
+    ):
+        put(tmp_path, had=0)
+        snapshot = Snapshot.current(tmp_path, "films")
+        assert {len(values) for values in vars(snapshot.history("ann")).values()} == {0}
+        assert snapshot.history("ann").last_timestamps.dtype == "datetime64[us]"
+        assert snapshot.history("nobody") is None
+
+    def test_items_have_a_text_and_a_place(self, tmp_path):
+        put(tmp_path)
+        snapshot = Snapshot.current(tmp_path, "films")
+        assert snapshot.text_of("1") == "Toy Story Toy Story"
+        assert snapshot.text_of("Toy Story") is None
+        places = snapshot.item_map()
+        assert dict(zip(places.item_ids, places.x, strict=True)) == {
+            "1": 0.0,
+            "2": 1.0,
+            "3": 2.0,
+            "4": 3.0,
+        }
+        assert places.y.tolist() == [-1.0] * 4
+
     def test_odd_ids_are_data(self, tmp_path):
         put(tmp_path, items=[(odd, f"title of {odd}") for odd in ODD], users=ODD)
         snapshot = Snapshot.current(tmp_path, "films")
@@ -226,6 +304,8 @@ class TestReading:
             assert snapshot.knows(odd)
             assert [row.item_id for row in snapshot.recommend(odd, len(ODD))] == ODD
             assert snapshot.find_item(odd) == (odd, f"title of {odd}")
+            assert snapshot.text_of(odd) == f"title of {odd} title of {odd}"
+            assert snapshot.history(odd).item_ids.tolist() == ODD[:2]
             assert odd not in [row.item_id for row in snapshot.similar(odd, len(ODD))]
         assert snapshot.recommend("' or 1=1 --", 1)[0].strategy == "popular"
         assert set(snapshot.some_users(len(ODD))) == set(ODD)
