@@ -8,7 +8,7 @@ class UserError(ValueError):
     """Bad input or settings: the message says what was found, what was expected, what to do."""
 
 
-class UnknownName(UserError):
+class UnknownNameError(UserError):
     """Something was asked for by a name that nothing has; the nearest names are in the message."""
 
 

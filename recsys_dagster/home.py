@@ -47,6 +47,11 @@ def locks_folder() -> Path:
     return recsys_home() / "locks"
 
 
+def keys_file() -> Path:
+    """The keys that `recsys serve` knows."""
+    return recsys_home() / "keys.json"
+
+
 def prepare_dagster_home() -> Path:
     """Make Dagster's home and its settings where they are missing, and name it in the environment.
 

@@ -36,6 +36,7 @@ SAYS_NOTHING_OF_TABLES = {
     "checks",
     "alert",
     "keep",
+    "live",
     "evaluation.on_refresh",
 }
 

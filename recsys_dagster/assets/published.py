@@ -29,6 +29,8 @@ from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import ARROW, DATA_VERSION, Warehouse, to_pandas
 from recsys_dagster.snapshots.reader import History, Snapshot
 from recsys_dagster.snapshots.writer import publish
+from recsys_dagster.steps.prepare.columns import own_columns
+from recsys_dagster.steps.prepare.interactions import interaction_columns
 from recsys_dagster.versions import code_version, digest
 
 RESTS_ON = (
@@ -162,6 +164,7 @@ def published(
                 "fingerprint": vectors.get(FINGERPRINT, ""),
             },
             "settings": catalog.model_dump(mode="json"),
+            "interaction_columns": _interaction_columns(recsys_warehouse, catalog),
         },
         recsys_models.home(catalog.name) / fitted["fingerprint"],
         json.loads(fitted["settings"]),
@@ -228,6 +231,22 @@ def _counts(recsys_warehouse: Warehouse, catalog: str) -> dict[str, int]:
         "select count(*), count(distinct user_id), (select count(*) from items) from interactions",
     )
     return {"interactions": interactions, "users": users, "items": items}
+
+
+def _interaction_columns(recsys_warehouse: Warehouse, catalog: Catalog) -> dict[str, Any]:
+    """How the source spells and types our columns: new rows are written as it writes them."""
+    described = recsys_warehouse.query(
+        catalog.name,
+        "select column_name, data_type from duckdb_columns() "
+        "where table_name = 'raw_interactions' and schema_name = current_schema()",
+    )
+    types = dict(described)
+    found = interaction_columns(own_columns(types), catalog.interactions)
+    return {
+        ours: {"name": name, "type": types[name]}
+        for ours, name in found.items()
+        if name is not None
+    }
 
 
 def _is_current(folder: Path, catalog: str, made_from: str) -> bool:

@@ -142,6 +142,19 @@ class AlertSettings(Settings):
     )
 
 
+class LiveSettings(Settings):
+    """Where interactions go that `recsys serve` is told of."""
+
+    folder: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="where they land, as JSON lines in the source's own columns; the source's "
+        "folder where it is one. Any other folder must be read too: by a query over both, say",
+    )
+    file_seconds: Annotated[float, Field(ge=1, le=86_400)] = Field(
+        default=60, description="a file grows so long, unseen, before a refresh can read it"
+    )
+
+
 class KeepSettings(Settings):
     """How much of the past is kept; the job `clean_up` removes the rest once a day."""
 

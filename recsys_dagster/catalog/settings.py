@@ -23,6 +23,7 @@ from recsys_dagster.catalog.operations import (
     CheckSettings,
     EvaluationSettings,
     KeepSettings,
+    LiveSettings,
     RefreshSettings,
 )
 from recsys_dagster.catalog.rules import RuleSettings
@@ -251,6 +252,10 @@ class Catalog(Settings):
     )
     evaluation: EvaluationSettings = Field(
         default_factory=EvaluationSettings, description="how strategies are measured"
+    )
+    live: LiveSettings = Field(
+        default_factory=LiveSettings,
+        description="where interactions go that `recsys serve` is told of",
     )
     alert: AlertSettings = Field(
         default_factory=AlertSettings, description="who is told that a run failed"

@@ -32,6 +32,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
+key_app = typer.Typer(help="Keys of `recsys serve`.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+
 QUERY_INTERRUPTED = "Query interrupted"
 """What DuckDB makes of Ctrl-C in the middle of a query."""
 CatalogName = Annotated[str, typer.Argument(help="name of a catalog", metavar="CATALOG")]
@@ -184,6 +187,54 @@ def similar(
         snapshot_tables.print_json(snapshot.similar(item, n))
     else:
         snapshot_tables.print_similar(snapshot, item, n)
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(help="to listen on; any but this machine's own needs keys")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="to listen on")] = 8000,
+    rate: Annotated[
+        float, typer.Option(min=0, help="requests a second of a key or address; 0 for any number")
+    ] = 200.0,
+    dagster_url: Annotated[
+        str | None, typer.Option(help="where people find the Dagster UI", metavar="URL")
+    ] = None,
+) -> None:
+    """Answer programs and people over HTTP, from what is published."""
+    from recsys_dagster.cli.serving import serve_catalogs
+
+    serve_catalogs(_catalogs(), host, port, rate, dagster_url)
+
+
+@key_app.command(name="create")
+def create_key(
+    scope: Annotated[str, typer.Option(help="read, write or admin", metavar="SCOPE")] = "read",
+    catalog: Annotated[str, typer.Option(help="a catalog; * for all", metavar="CATALOG")] = "*",
+) -> None:
+    """Make a key for `recsys serve`. It is shown this once."""
+    from recsys_dagster.cli.serving import print_new_key
+
+    print_new_key(scope, catalog)
+
+
+@key_app.command(name="list")
+def list_keys() -> None:
+    """The keys that there are, without their secrets."""
+    from recsys_dagster.cli.serving import print_keys
+
+    print_keys()
+
+
+@key_app.command(name="revoke")
+def revoke_key(
+    key: Annotated[str, typer.Argument(help="what follows rk_ in a key", metavar="KEY_ID")],
+) -> None:
+    """Forget a key; whoever has it is refused from now on."""
+    from recsys_dagster.cli.serving import revoke
+
+    revoke(key)
 
 
 @app.command()

@@ -126,6 +126,10 @@ class LiveHistories:
                 if user is not None:
                     self._rows.setdefault(str(user), []).append(row)
 
+    def has(self, user_id: str) -> bool:
+        """Whether anything was told of the user that may not be in the snapshot."""
+        return user_id in self._rows
+
     def of(self, user_id: str, snapshot: OpenSnapshot) -> "pa.Table | None":
         """The user's history with what they did since; None where there is nothing since.
 
@@ -169,7 +173,7 @@ class LiveHistories:
         since = self._since(user_id, rows, snapshot)
         if since is None:
             return None
-        known = snapshot.history_table(user_id)
+        known = snapshot.history_row(user_id)
         return continued_history(known, since, self._catalog.interactions, self._catalog.users)
 
     def _since(

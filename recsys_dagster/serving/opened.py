@@ -1,6 +1,8 @@
 """A snapshot in memory: the same answers as from its files, without a query."""
 
+import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +20,7 @@ from recsys_dagster.snapshots.fold_in import FoldIn
 from recsys_dagster.snapshots.reader import (
     History,
     ItemColumns,
+    MapColumns,
     Reason,
     Row,
     Snapshot,
@@ -26,6 +29,7 @@ from recsys_dagster.snapshots.reader import (
 )
 
 BATCH_ROWS = 65_536
+WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class OpenSnapshot:
             self._lists = _read_lists(snapshot.path, self._items)
             self._neighbours = _read_neighbours(snapshot.path, self._items)
             self._histories = _Histories(snapshot.path / "histories.parquet")
+            self._map = snapshot.item_map()
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{snapshot.path}: the snapshot cannot be read: {error}") from None
         self.folding = FoldIn(self)
@@ -122,9 +127,7 @@ class OpenSnapshot:
                 rank,
                 lists.names[lists.strategies[row]],
                 [
-                    Reason(
-                        *items.named(lists.because_items[at]), float(lists.because_shares[at])
-                    )
+                    Reason(*items.named(lists.because_items[at]), float(lists.because_shares[at]))
                     for at in range(lists.because_starts[row], lists.because_starts[row + 1])
                 ],
             )
@@ -169,6 +172,10 @@ class OpenSnapshot:
         names = list(zip(items.item_ids, items.titles, strict=True))
         raise unknown_item(item, names, self.manifest["catalog"])
 
+    def has_item(self, item_id: str) -> bool:
+        """Whether the catalogue has an item of this id."""
+        return item_id in self._items.place_of
+
     def category_of(self, item_id: str) -> str:
         """The category of an item; empty where it has none."""
         return self._items.categories[self._items.place_of[item_id]]
@@ -194,17 +201,26 @@ class OpenSnapshot:
         wanted, items = folded(words), self._items
         if not wanted:
             return [items.named(place) for place in range(min(n, len(items.item_ids)))]
-        hits = pc.find_substring(items.folded_titles, wanted).to_numpy(zero_copy_only=False)
-        word = pc.match_substring(items.spaced_titles, f" {wanted}").to_numpy(zero_copy_only=False)
-        ids = pc.starts_with(items.ids, words).to_numpy(zero_copy_only=False)
+        hits = _strings("find_substring", items.folded_titles, wanted)
+        word = _strings("match_substring", items.spaced_titles, f" {wanted}")
+        ids = _strings("starts_with", items.ids, words)
         found = np.flatnonzero((hits >= 0) | ids)
         class_ = np.select([ids[found] | (hits[found] == 0), word[found]], [0, 1], 2)
         order = np.lexsort((found, class_))[:n]
         return [items.named(place) for place in found[order]]
 
-    def history(self, user_id: str) -> History | None:
-        """What a user did, as of the snapshot; None for somebody it does not know."""
+    def history_row(self, user_id: str) -> pa.Table:
+        """The user's row of the table `histories`, or none."""
         return self._histories.of(user_id)
+
+    def history(self, user_id: str) -> History | None:
+        """What a user did; see `Snapshot.history`."""
+        row = self.history_row(user_id)
+        return History.of(row) if row.num_rows else None
+
+    def item_map(self) -> MapColumns:
+        """Items on a plane; see `Snapshot.item_map`."""
+        return self._map
 
     def items(self) -> ItemColumns:
         """The catalogue, the most popular first."""
@@ -215,6 +231,11 @@ class OpenSnapshot:
     def recommendable(self) -> list[str]:
         """The items that lists may hold, the most popular first."""
         return self._items.item_ids[: len(self._items.popularity)]
+
+
+def _strings(function: str, strings: pa.Array, pattern: str) -> np.ndarray:
+    options = pc.MatchSubstringOptions(pattern)
+    return pc.call_function(function, [strings], options).to_numpy(zero_copy_only=False)
 
 
 def folded(text: str) -> str:
@@ -285,12 +306,12 @@ class _Items:
 
     @cached_property
     def spaced_titles(self) -> pa.Array:
-        words = pc.replace_substring_regex(self.folded_titles, r"[^\pL\pN]+", " ")
-        return pc.binary_join_element_wise("", words, " ")
+        words = [" ".join(WORD.findall(title)) for title in self.folded_titles.to_pylist()]
+        return pa.array([f" {each}" for each in words], pa.string())
 
     def places(self, item_ids: pa.Array) -> np.ndarray:
         """Places of ids, int32; every one is an item's."""
-        found = pc.index_in(item_ids, value_set=self.ids)
+        found = pc.call_function("index_in", [item_ids], pc.SetLookupOptions(self.ids))
         return found.to_numpy(zero_copy_only=False).astype(np.int32)
 
 
@@ -325,7 +346,7 @@ def _read_lists(folder: Path, items: _Items) -> HeldLists:
     users, counts, parts = [], [], _Parts()
     names: list[str] = []
     for batch in _batches(file):
-        runs = pc.run_end_encode(batch["user_id"])
+        runs = pc.call_function("run_end_encode", [batch["user_id"]])
         ends = runs.run_ends.to_numpy()
         own = runs.values
         lengths = np.diff(ends, prepend=0)
@@ -388,7 +409,10 @@ class _Parts:
 
 
 class _Histories:
-    """What users did, read from the file when somebody asks: it is as large as all interactions."""
+    """What users did, read from the file when somebody asks: it is as large as all interactions.
+
+    The file stays open, so that it can be read also when its name is gone.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = pq.ParquetFile(file, memory_map=True)
@@ -400,12 +424,11 @@ class _Histories:
             for group in range(groups)
         ]
 
-    def of(self, user_id: str) -> History | None:
-        """The history of a user; None where there is none."""
-        group = next((at for at, last in enumerate(self._last) if user_id <= last), None)
-        if group is None:
-            return None
+    def of(self, user_id: str) -> pa.Table:
+        """The user's row, or none."""
+        place = bisect_left(self._last, user_id)
+        if place == len(self._last):
+            return self._file.schema_arrow.empty_table()
         with self._one_at_a_time:
-            rows = self._file.read_row_group(group)
-        place = pc.index(rows["user_id"], user_id).as_py()
-        return None if place < 0 else History.of(rows.slice(place, 1))
+            rows = self._file.read_row_group(place)
+        return rows.filter(pc.field("user_id") == user_id)

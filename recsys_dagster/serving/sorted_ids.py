@@ -28,7 +28,8 @@ class SortedIds(Sequence[str]):
         ids = pa.chunked_array(chunks, pa.string()).cast(pa.large_string()).combine_chunks()
         if isinstance(ids, pa.ChunkedArray):
             ids = pa.concat_arrays(ids.chunks)
-        if len(ids) > 1 and not pc.all(pc.less(ids[:-1], ids[1:])).as_py():
+        rising = pc.call_function("less", [ids[:-1], ids[1:]]) if len(ids) > 1 else pa.array([True])
+        if rising.true_count < len(rising):
             raise UserError(f"{where}: its ids are not sorted, the snapshot is damaged.")
         _, offsets, text = ids.buffers()
         first = ids.offset
@@ -38,7 +39,7 @@ class SortedIds(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, place: int) -> str:  # ty: ignore[invalid-method-override]
+    def __getitem__(self, place: int) -> str:  # ty: ignore[incompatible-method-override]
         return self._bytes(range(len(self))[place]).decode()
 
     def __iter__(self) -> Iterator[str]:

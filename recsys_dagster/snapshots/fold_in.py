@@ -6,15 +6,16 @@ The same steps as in a run, on one history: rows and reasons are those that a ru
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import sparse
 
 from recsys_dagster.catalog.settings import Catalog
-from recsys_dagster.errors import UnknownName, UserError, did_you_mean
+from recsys_dagster.errors import UnknownNameError, UserError, did_you_mean
 from recsys_dagster.snapshots.model_files import read_arrays
-from recsys_dagster.snapshots.reader import Reason, Row, Snapshot
+from recsys_dagster.snapshots.reader import ItemColumns, Reason, Row
 from recsys_dagster.steps.embed.user_vectors import user_vectors
 from recsys_dagster.steps.lists.recommendations import Lists, lists_of
 from recsys_dagster.steps.lists.reranking import Reranking
@@ -27,6 +28,36 @@ from recsys_dagster.steps.similarity.tables import similarity_matrix
 Encode = Callable[[str], np.ndarray]
 
 
+class Published(Protocol):
+    """What is asked of a snapshot, from its files or in memory; see `Snapshot`."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Run, counts, settings."""
+        ...
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the model lies."""
+        ...
+
+    def items(self) -> ItemColumns:
+        """The catalogue."""
+        ...
+
+    def recommendable(self) -> list[str]:
+        """The items that lists may hold."""
+        ...
+
+    def popular(self, n: int) -> list[Row]:
+        """The n most popular items."""
+        ...
+
+    def find_item(self, item: str) -> tuple[str, str]:
+        """The item_id and title of an item by its id or title."""
+        ...
+
+
 class FoldIn:
     """A snapshot's model and all else that a list needs, loaded once.
 
@@ -34,7 +65,7 @@ class FoldIn:
         UserError: the snapshot has no model, or it is damaged.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Published) -> None:
         about = snapshot.manifest["model"]
         self._snapshot = snapshot
         self._catalog = catalog = Catalog.model_validate(snapshot.manifest["settings"])
@@ -177,12 +208,12 @@ class FoldIn:
         """Which items are of one of the categories, bool (items,).
 
         Raises:
-            UnknownName: no item is of one of them.
+            UnknownNameError: no item is of one of them.
         """
         wanted = np.zeros(self.items, dtype=bool)
         for name in categories:
             if name not in self._of_category:
-                raise UnknownName(
+                raise UnknownNameError(
                     f"No item is of the category {name!r}."
                     f"{did_you_mean(name, sorted(self._of_category))}"
                 )

@@ -4,17 +4,18 @@ import glob
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys_dagster.errors import UnknownName, UserError, nearest
+from recsys_dagster.errors import UnknownNameError, UserError, nearest
 from recsys_dagster.sql import in_memory
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from recsys_dagster.snapshots.fold_in import FoldIn
 
@@ -91,6 +92,17 @@ class History:
     weights: "np.ndarray"
     recencies: "np.ndarray"
     last_timestamps: "np.ndarray"
+
+    @classmethod
+    def of(cls, row: "pa.Table") -> "History":
+        """That of a row of the table `histories`."""
+        item_ids, *numbers = (
+            row[each.name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            for each in fields(cls)
+        )
+        types = ("bool", "bool", "float32", "float32", "datetime64[us]")
+        typed = (values.astype(type_) for values, type_ in zip(numbers, types, strict=True))
+        return cls(item_ids, *typed)
 
 
 @dataclass(frozen=True)
@@ -258,19 +270,12 @@ class Snapshot:
 
         None where the user is not known.
         """
-        import numpy as np
-
-        found = self._query(
+        row = self._table(
             "select item_ids, positives, left_out, weights, recencies, last_timestamps "
             "from read_parquet($histories) where user_id = $user_id",
             user_id=user_id,
         )
-        if not found:
-            return None
-        types = (object, bool, bool, np.float32, np.float32, "datetime64[us]")
-        return History(
-            *(np.array(values, dtype) for values, dtype in zip(found[0], types, strict=True))
-        )
+        return History.of(row) if row.num_rows else None
 
     def recommendable(self) -> list[str]:
         """The items that lists may hold, the most popular first."""
@@ -315,7 +320,7 @@ class Snapshot:
             n: rows.
 
         Raises:
-            UnknownName: there is no such item.
+            UnknownNameError: there is no such item.
             UserError: several have that title.
         """
         item_id, title = self.find_item(item)
@@ -336,7 +341,7 @@ class Snapshot:
         """The item_id and title of an item given by its id or, in any case, its title.
 
         Raises:
-            UnknownName: there is no such item.
+            UnknownNameError: there is no such item.
             UserError: several have that title.
         """
         found = self._query(
@@ -382,6 +387,10 @@ class Snapshot:
         with in_memory() as connection:
             return connection.execute(sql, parameters | self._paths(sql)).fetchall()
 
+    def _table(self, sql: str, **parameters: Any) -> "pa.Table":
+        with in_memory() as connection:
+            return connection.execute(sql, parameters | self._paths(sql)).to_arrow_table()
+
     def _columns(self, sql: str) -> dict[str, Any]:
         with in_memory() as connection:
             return connection.execute(sql, self._paths(sql)).fetchnumpy()
@@ -395,7 +404,7 @@ class Snapshot:
         }
 
 
-def unknown_item(item: str, names: Sequence[tuple[str, str]], catalog: str) -> UnknownName:
+def unknown_item(item: str, names: Sequence[tuple[str, str]], catalog: str) -> UnknownNameError:
     """The error of somebody who asks for an item that there is not.
 
     Args:
@@ -406,7 +415,7 @@ def unknown_item(item: str, names: Sequence[tuple[str, str]], catalog: str) -> U
     title_of = {title: item_id for item_id, title in names}
     near = [f"{title_of[title]} ({title})" for title in nearest(item, title_of)]
     near += [item_id for item_id in nearest(item, dict(names)) if not near]
-    return UnknownName(
+    return UnknownNameError(
         f"There is no item {item!r} in {catalog!r}."
         + (f" Nearest: {'; '.join(near)}." if near else " No name is near it.")
     )

@@ -89,9 +89,7 @@ some_rows = st.lists(
     scale=st.sampled_from(["linear", "log"]),
     minimum=st.integers(1, 3),
 )
-def test_a_continued_history_is_that_of_a_run_over_all_rows(
-    before, since, repeats, scale, minimum
-):
+def test_a_continued_history_is_that_of_a_run_over_all_rows(before, since, repeats, scale, minimum):
     assume(since)
     # Rows of one pair at one time have no order but the file's, which a merged pair has lost.
     assume(repeats != "last" or len({row[3] for row in before + since}) == len(before + since))

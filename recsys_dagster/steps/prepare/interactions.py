@@ -165,17 +165,26 @@ def _mixed_units(times: Times) -> list[str]:
     return [f"timestamp: of the Unix times {counts} are found, each read by its own size."]
 
 
-def _found_columns(
-    raw: pd.DataFrame, names: list[str], settings: InteractionsSettings
-) -> dict[str, pd.Series]:
-    """The source's columns by our names, those that it has."""
-    find = partial(find_column, available=names, mapping=settings.columns, table="raw_interactions")
-    require = partial(
-        require_column, available=names, mapping=settings.columns, table="raw_interactions"
+def interaction_columns(
+    names: Iterable[str], settings: InteractionsSettings
+) -> dict[str, str | None]:
+    """The source's columns by our names; None for what it lacks.
+
+    Args:
+        names: the source's own columns.
+        settings: what they are called, where it is not a known name.
+
+    Raises:
+        UserError: a needed column is missing.
+    """
+    available = list(names)
+    find = partial(
+        find_column, available=available, mapping=settings.columns, table="raw_interactions"
     )
-    for ours in ("user_id", "item_id"):
-        refuse_no_ids(raw[require(ours)], ours, "raw_interactions")
-    columns = {
+    require = partial(
+        require_column, available=available, mapping=settings.columns, table="raw_interactions"
+    )
+    return {
         "user_id": require("user_id"),
         "item_id": require("item_id"),
         "event": require("event") if settings.events is not None else find("event"),
@@ -183,6 +192,15 @@ def _found_columns(
         "timestamp": find("timestamp"),
         "position": find("position"),
     }
+
+
+def _found_columns(
+    raw: pd.DataFrame, names: list[str], settings: InteractionsSettings
+) -> dict[str, pd.Series]:
+    """The source's columns by our names, those that it has."""
+    columns = interaction_columns(names, settings)
+    for ours in ("user_id", "item_id"):
+        refuse_no_ids(raw[columns[ours]], ours, "raw_interactions")
     return {ours: raw[column] for ours, column in columns.items() if column is not None}
 
 

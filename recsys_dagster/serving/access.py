@@ -1,0 +1,74 @@
+"""Who may ask: nobody without a key, but for whoever sits at the machine itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, TypeVar
+
+from fastapi import HTTPException, Request
+from starlette.datastructures import Headers
+
+from recsys_dagster.serving.keys import Key, Keys, Scope
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+PUBLIC = 0
+COOKIE = "recsys_key"
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a server asks of those who ask.
+
+    Attributes:
+        keys: of its home.
+        local: it listens on this machine's own address alone, and asks for no key.
+    """
+
+    keys: Keys
+    local: bool
+
+    def key_of(self, headers: Headers, cookies: dict[str, str]) -> Key | None:
+        """The key that a request presents; None where there is none or a wrong one."""
+        scheme, _, presented = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            presented = cookies.get(COOKIE, "")
+        return self.keys.find(presented.strip()) if presented else None
+
+
+def needs(scope: Scope | int) -> Callable[[Endpoint], Endpoint]:
+    """Say what an endpoint needs; one that says nothing is for admins."""
+
+    def marked(endpoint: Endpoint) -> Endpoint:
+        endpoint.needed_scope = scope  # ty: ignore[unresolved-attribute]
+        return endpoint
+
+    return marked
+
+
+async def authorized(request: Request) -> None:
+    """Let a request in or not: a dependency of the whole app, so that no route can forget it.
+
+    Raises:
+        HTTPException: 401 without a key or with a wrong one, 403 where it does not allow this.
+    """
+    access: Access = request.app.state.access
+    endpoint = request.scope["route"].endpoint
+    scope = getattr(endpoint, "needed_scope", Scope.ADMIN)
+    if scope == PUBLIC or access.local:
+        return
+    key = access.key_of(request.headers, request.cookies)
+    if key is None:
+        challenge = {"WWW-Authenticate": 'Bearer realm="recsys"'}
+        raise HTTPException(401, "A key is needed: Authorization: Bearer rk_…", challenge)
+    if not key.allows(Scope(scope), request.path_params.get("catalog")):
+        needed = Scope(scope).name.lower()
+        raise HTTPException(403, f"The key {key.id} does not allow this: it needs {needed}.")
+
+
+def is_local(host: str) -> bool:
+    """Whether an address to listen on can be reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

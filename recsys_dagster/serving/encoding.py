@@ -1,0 +1,77 @@
+"""Texts → vectors, in a process of its own: loading an encoder stops no other request."""
+
+import multiprocessing
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from recsys_dagster.errors import UserError
+
+REMEMBERED = 1_000
+"""Vectors of texts, which are asked for again when a list is narrowed or looked at."""
+
+_encoders: dict[str, Any] = {}
+
+
+class TextVectors:
+    """Encodes what somebody looks for, as a run encodes a profile; safe for threads."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._known: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, manifest: Mapping[str, Any], text: str) -> np.ndarray:
+        """The vector of a text, float32 (d,), by the encoder of a snapshot.
+
+        Raises:
+            UserError: that encoder cannot be asked here.
+        """
+        key = (manifest["encoder"]["fingerprint"], text)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        vector = self._encoded(dict(manifest), text)
+        with self._lock:
+            self._known[key] = vector
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return vector
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _encoded(self, manifest: dict[str, Any], text: str) -> np.ndarray:
+        needed = {name: manifest[name] for name in ("settings", "encoder")}
+        for _ in range(2):
+            with self._lock:
+                if self._pool is None:
+                    # A fork of a process with threads may hang.
+                    spawned = multiprocessing.get_context("spawn")
+                    self._pool = ProcessPoolExecutor(1, mp_context=spawned)
+                pool = self._pool
+            try:
+                return pool.submit(_encode, needed, text).result()
+            except BrokenProcessPool:
+                with self._lock:
+                    if self._pool is pool:
+                        self._pool = None
+        raise UserError("text: the encoder ended while it was asked: is there too little memory?")
+
+
+def _encode(manifest: Mapping[str, Any], text: str) -> np.ndarray:
+    from recsys_dagster.snapshots.fold_in import query_encoder
+
+    fingerprint = manifest["encoder"]["fingerprint"]
+    if fingerprint not in _encoders:
+        _encoders.clear()
+        _encoders[fingerprint] = query_encoder(manifest)
+    return _encoders[fingerprint](text)

@@ -1,0 +1,46 @@
+"""The routes for whoever runs the server: whether it works, what it counts, its OpenAPI."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from recsys_dagster.serving import messages
+from recsys_dagster.serving.access import PUBLIC, needs
+from recsys_dagster.serving.keys import Scope
+
+router = APIRouter()
+
+
+@router.get("/health/live", response_model=messages.Health)
+@needs(PUBLIC)
+async def live() -> JSONResponse:
+    """Whether the process answers."""
+    return JSONResponse({"status": "live"})
+
+
+@router.get(
+    "/health/ready", response_model=messages.Health, responses={503: {"model": messages.Health}}
+)
+@needs(PUBLIC)
+async def ready(request: Request) -> JSONResponse:
+    """Whether there is something to serve."""
+    catalogs = request.app.state.catalogs
+    states = {of.name: "stale" if of.fault else "ready" for of in catalogs}
+    states |= dict.fromkeys(catalogs.faults, "failed")
+    is_ready = "ready" in states.values() or "stale" in states.values()
+    content = {"status": "ready" if is_ready else "not ready", "catalogs": states}
+    return JSONResponse(content, status_code=200 if is_ready else 503)
+
+
+@router.get("/metrics", response_class=Response)
+@needs(Scope.READ)
+async def metrics(request: Request) -> Response:
+    """What is counted, in the text format of Prometheus."""
+    text = request.app.state.measures.text()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/openapi.json", include_in_schema=False)
+@needs(Scope.READ)
+async def openapi(request: Request) -> JSONResponse:
+    """What can be asked, as OpenAPI."""
+    return JSONResponse(request.app.openapi())

@@ -1,0 +1,160 @@
+"""Lists for requests: stored ones as they are, others computed as a run would compute them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+
+from recsys_dagster.serving.live import LiveHistories
+from recsys_dagster.serving.opened import OpenSnapshot
+from recsys_dagster.snapshots.reader import History, Row
+from recsys_dagster.steps.models.behaviour import OneHistory
+
+How = Literal["stored", "computed", "popular"]
+NOT_KNOWN = -1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a list must be like.
+
+    Attributes:
+        n: rows, at least 1.
+        categories: the only ones that may be in it; all where empty.
+        exclude: item_ids that must not be.
+    """
+
+    n: int
+    categories: Collection[str] = ()
+    exclude: Collection[str] = ()
+
+    @property
+    def narrows(self) -> bool:
+        """Whether a stored list might hold what it must not."""
+        return bool(self.categories or self.exclude)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A list.
+
+    Attributes:
+        rows: best first.
+        how: a list of the run; one that was computed now; or popular items for want of a history.
+        known: whether anything is known of the user.
+        since: interactions that the snapshot did not have.
+    """
+
+    rows: Sequence[Row]
+    how: How
+    known: bool
+    since: int = 0
+
+
+def for_user(
+    snapshot: OpenSnapshot, live: LiveHistories | None, user_id: str, wish: Wish
+) -> Answer:
+    """The list of a user: the stored one, where nothing asks for another.
+
+    Raises:
+        UnknownNameError: a category that no item has.
+    """
+    since = None if live is None else live.of(user_id, snapshot)
+    if since is not None:
+        before = snapshot.history(user_id)
+        history = History.of(since)
+        new = len(history.item_ids) - (0 if before is None else len(before.item_ids))
+        rows = of_history(snapshot, history, wish)
+        return Answer(rows, "computed", known=True, since=max(1, new))
+    if not snapshot.knows(user_id):
+        if not wish.narrows:
+            return Answer(snapshot.popular(wish.n), "popular", known=False)
+        return for_history(snapshot, [], None, None, None, wish)
+    stored = snapshot.recommend(user_id, wish.n)
+    if not wish.narrows and (wish.n <= snapshot.list_length or len(stored) < snapshot.list_length):
+        return Answer(stored, "stored", known=True)
+    history = snapshot.history(user_id)
+    if history is None or not history.positives.any():
+        # Their list is of their profile's text, which is not kept: it can only be narrowed.
+        every = snapshot.recommend(user_id, snapshot.list_length)
+        return Answer(_narrowed(snapshot, every, wish)[: wish.n], "stored", known=True)
+    return Answer(of_history(snapshot, history, wish), "computed", known=True)
+
+
+def for_history(
+    snapshot: OpenSnapshot,
+    items: Sequence[str],
+    weights: Sequence[float] | None,
+    times: Sequence[datetime] | None,
+    text_vector: np.ndarray | None,
+    wish: Wish,
+) -> Answer:
+    """The list of somebody whom no run has seen: what a run would give them.
+
+    Raises:
+        UnknownNameError: an item or a category that there is not.
+        UserError: numbers that do not fit.
+    """
+    known = snapshot.folding.history(items, weights, times)
+    seen = known.positives.astype(bool)
+    rows = snapshot.folding.list_for(known, seen, wish.n, text_vector, among(snapshot, wish))
+    is_known = bool(items) or text_vector is not None
+    return Answer(rows, "computed" if is_known else "popular", known=is_known)
+
+
+def among(snapshot: OpenSnapshot, wish: Wish) -> np.ndarray | None:
+    """Which items a wish lets into lists, bool (items,) by the model's positions; None: all."""
+    if not wish.narrows:
+        return None
+    folding = snapshot.folding
+    allowed = (
+        folding.of_categories(wish.categories)
+        if wish.categories
+        else np.ones(folding.items, dtype=bool)
+    )
+    places = [folding.positions[item] for item in wish.exclude if item in folding.positions]
+    allowed[places] = False
+    return allowed
+
+
+def _narrowed(snapshot: OpenSnapshot, rows: Sequence[Row], wish: Wish) -> list[Row]:
+    allowed, positions = among(snapshot, wish), snapshot.folding.positions
+    if allowed is None:
+        return list(rows)
+    return [row for row in rows if row.item_id in positions and allowed[positions[row.item_id]]]
+
+
+def without(history: History, item_ids: Collection[str]) -> History:
+    """A history as if some of its items had never been there."""
+    kept = ~np.isin(history.item_ids.astype(str), list(item_ids))
+    columns: Mapping[str, np.ndarray] = vars(history)
+    return History(**{name: values[kept] for name, values in columns.items()})
+
+
+def of_history(snapshot: OpenSnapshot, history: History, wish: Wish) -> list[Row]:
+    """The list of a user with this history."""
+    positions, items = snapshot.folding.positions, snapshot.folding.items
+    found = (positions.get(item, NOT_KNOWN) for item in history.item_ids.tolist())
+    places = np.fromiter(found, dtype=np.int64, count=len(history.item_ids))
+    known = places != NOT_KNOWN
+    liked = known & history.positives
+    order = np.argsort(places[liked])
+    columns = places[liked][order]
+
+    def row(values: np.ndarray) -> sparse.csr_matrix:
+        data = values[liked][order].astype(np.float32)
+        return sparse.csr_matrix((data, columns, np.array([0, len(columns)])), shape=(1, items))
+
+    one = OneHistory(row(np.ones(len(places))), row(history.weights), row(history.recencies))
+    seen = _seen(snapshot, places[known])
+    return snapshot.folding.list_for(one, seen, wish.n, None, among(snapshot, wish))
+
+
+def _seen(snapshot: OpenSnapshot, places: Sequence[int] | np.ndarray) -> sparse.csr_matrix:
+    columns = np.sort(np.asarray(places, dtype=np.int64))
+    shape = (1, snapshot.folding.items)
+    ones = np.ones(len(columns), dtype=bool)
+    return sparse.csr_matrix((ones, columns, np.array([0, len(columns)])), shape=shape)
