@@ -3,9 +3,10 @@ FROM python:3.12-slim AS built
 WORKDIR /build
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY recsys_dagster recsys_dagster
+# Where pip finds a build of torch for this machine's CPU or GPU, if not where it looks anyway.
+ARG PIP_EXTRA_INDEX_URL
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
-        -c constraints.txt '.[serve,demo]'
+    && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[serve,demo]'
 
 FROM python:3.12-slim
 RUN useradd --uid 10001 --create-home recsys \

@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test faults ui lint bench strangers live results published peers model-size reference setup clean
+.PHONY: demo test test-api faults ui serve lint bench serving strangers live results published peers model-size reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -14,9 +14,17 @@ demo: setup  ## run the demo catalog and print recommendations
 faults: setup  ## dagster dev for real, killed in the middle of a refresh
 	$(BIN)/pytest -m faults
 
+test-api: setup  ## the server, asked with requests made up from its OpenAPI document
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,api-tests]'
+	$(BIN)/pytest -m api tests/api
+
 # Two processes however many cores there are: each holds torch and a published catalog.
 test: setup  ## the whole test suite
 	$(BIN)/pytest -n 2 --dist loadfile
+
+serve: setup  ## answers over HTTP and the explorer page, on http://127.0.0.1:8000
+	test -d $(RECSYS_HOME)/snapshots/movies || $(BIN)/recsys run movies
+	$(BIN)/recsys serve
 
 ui: setup  ## the Dagster UI, on http://127.0.0.1:3000
 	$(BIN)/python -m recsys_dagster.home
@@ -38,6 +46,10 @@ strangers: setup  ## tables of strangers, proposed and run with no edit
 
 live: setup  ## dagster dev for real: seconds from a dropped file to a snapshot, memory
 	$(BIN)/python -m benchmarks.live
+
+serving: setup  ## how fast recsys serve answers, over the demo catalog and a large one
+	test -d $(RECSYS_HOME)/snapshots/movies || $(BIN)/recsys run movies
+	$(BIN)/python -m benchmarks.serving
 
 results: setup  ## strategies on several fields; RECSYS_DATA names the folder of the data sets
 	$(BIN)/python -m benchmarks.results --data $(RECSYS_DATA)

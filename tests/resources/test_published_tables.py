@@ -17,11 +17,11 @@ def loaded(place, table, type_):
         given.append(rows)
 
     mailing.__annotations__ = {"rows": type_}
-    asset = dg.asset(
-        ins={"rows": dg.AssetIn(dg.AssetKey(["tiny", table]), input_manager_key="published")}
-    )(mailing)
-    io_manager = PublishedTables(folder=str(place.snapshots))
-    assert dg.materialize([asset], resources={"published": io_manager}).success
+    key = dg.AssetKey(["tiny", table])
+    asset = dg.asset(ins={"rows": dg.AssetIn(key, input_manager_key="published")})(mailing)
+    published = dg.AssetSpec(key)
+    resources = {"published": PublishedTables(folder=str(place.snapshots))}
+    assert dg.materialize([published, asset], resources=resources, selection=[asset]).success
     return given[0]
 
 
