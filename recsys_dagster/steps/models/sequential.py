@@ -9,6 +9,16 @@ from pydantic import Field
 from scipy import sparse
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.augmentation import (
+    CroppedShare,
+    HiddenShare,
+    ReplacedShare,
+    TextNoise,
+    cropped,
+    nearest_by_text,
+    replaced,
+    thinned,
+)
 from recsys_dagster.steps.models.base import (
     MAX_ROWS,
     ORDER,
@@ -85,6 +95,10 @@ class SequentialSettings(Settings):
     negatives: Annotated[int, Field(gt=0, le=1_000_000)] = Field(
         default=1_024, description="items drawn for each batch that are not what comes next"
     )
+    hidden_share: HiddenShare = 0.0
+    cropped_share: CroppedShare = 0.0
+    replaced_share: ReplacedShare = 0.0
+    text_noise: TextNoise = 0.0
     learning_rate: LearningRate = 0.0005
     epochs: Epochs = 1_000
     seed: Seed = 0
@@ -122,9 +136,11 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
             return float("nan")
         return ndcg_of(scores_of(parts), visible[asked], hidden[asked])
 
+    vectors = evidence.projected[learned]
+    nearest = nearest_by_text(vectors if settings.replaced_share else vectors[:0])
     best, curve = train(
-        first_parts(evidence.projected[learned], settings),
-        batches_of(windows, len(learned), settings),
+        first_parts(vectors, settings),
+        batches_of(windows, nearest, len(learned), settings),
         _loss(settings, evidence.trainer.device()),
         validate,
         Plan(
@@ -267,12 +283,13 @@ class Batch(NamedTuple):
 
 
 def batches_of(
-    windows: list[np.ndarray], items: int, settings: SequentialSettings
+    windows: list[np.ndarray], nearest: np.ndarray, items: int, settings: SequentialSettings
 ) -> Callable[[int], Batch]:
     """Gives the batch of a number: windows in an order of each pass's own, beside those as long.
 
     Args:
         windows: of `windows_of`.
+        nearest: of `nearest_by_text`, where items are replaced.
         items: n, those that there are.
         settings: of the strategy.
     """
@@ -293,6 +310,15 @@ def batches_of(
     def batch(number: int) -> Batch:
         epoch, place = divmod(number, batches)
         own = [windows[window] for window in order_of(epoch)[place]]
+        # A generator of its own: without augmentation a batch is as if there were none.
+        chance = np.random.default_rng([settings.seed, epoch, place, 1])
+        if settings.replaced_share:
+            share = settings.replaced_share
+            own = [replaced(each, nearest, share, chance) for each in own]
+        if settings.cropped_share:
+            own = cropped(own, settings.cropped_share, chance)
+        if settings.hidden_share:
+            own = thinned(own, settings.hidden_share, chance)
         generator = np.random.default_rng([settings.seed, epoch, place])
         return Batch(
             padded([window[:-1] for window in own]),
@@ -327,6 +353,9 @@ def _loss(
         following = torch.tensor(batch.following, device=device)
         negatives = torch.tensor(batch.negatives, device=device)
         vectors = functional.embedding(items, parts["items"])
+        if settings.text_noise:
+            deviation = settings.text_noise * parts["items"].detach().square().mean().sqrt()
+            vectors = vectors + deviation * torch.empty_like(vectors).normal_(generator=generator)
         everywhere = torch.arange(items.shape[1], device=device)[None, :]
         there = following >= 0
         said = encoded(parts, vectors, everywhere, torch, dropped)[there]
