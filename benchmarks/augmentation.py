@@ -64,7 +64,7 @@ GAMES, COURSES = "amazon-games", "coco-courses"
 TEST_SHARE = 0.1
 MIN_HISTORY = 3
 NDCG = "ndcg@20"
-NO_CLOCK = {"minutes": 10_000}
+NO_CLOCK: dict[str, Any] = {"minutes": 10_000}
 USERS = 6_000
 """That are learned from."""
 PASSES = {"neural": 20, "sequential": 30}
@@ -203,7 +203,7 @@ def measured(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """NDCG@20 of each user by part, float64 (users,); and how long the training took."""
     own, evidence = STRATEGIES[strategy], question.learned_from
-    chosen = own.settings.model_validate(NO_CLOCK | settings)
+    chosen = own.settings.model_validate({**NO_CLOCK, **settings})
     began = time.perf_counter()
     trainer = Trainer(device, lambda: time.perf_counter() - began, _tell)
     arrays = own.learn(replace(evidence, trainer=trainer), chosen)

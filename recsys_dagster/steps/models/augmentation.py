@@ -63,8 +63,8 @@ def nearest_by_text(vectors: np.ndarray) -> np.ndarray:
     if len(vectors) < SHORTEST:
         return np.empty((len(vectors), 0), dtype=np.int64)
     nearest = top_k(vectors, vectors, NEAREST, "cosine", exclude=own).positions.astype(np.int64)
-    texts = vectors.any(axis=1)
-    return np.where(texts[:, None] & texts[nearest], nearest, own[:, None])
+    is_text = np.isin(own, np.flatnonzero(vectors.any(axis=1)))
+    return np.where(is_text[:, None] & is_text[nearest], nearest, own[:, None])
 
 
 def replaced(

@@ -43,11 +43,13 @@ from recsys_dagster.steps.models.training import Plan, train
 from recsys_dagster.steps.models.transfer import lent_to
 from recsys_dagster.steps.models.transformer import SequentialModel, encoded
 from recsys_dagster.steps.models.validation import (
+    chosen_of,
     ndcg_of,
     newest_of_each,
     parted,
     validate_every,
 )
+from recsys_dagster.steps.models.warm_start import WarmStart, begun_from, places_of
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +58,7 @@ BATCH_SEQUENCES = 128
 BATCHES_OF_LIKE_LENGTH = 20
 """Among so many batches sequences are put beside those of their length."""
 VALIDATION_USERS = 5_000
-VALIDATION_SHARE = 0.2
-"""Of the users: whose last positive is hidden from training, and asked for."""
+"""Whose last positive is hidden from training, and asked for."""
 MAX_CELLS = 100_000_000
 """Scores of validation users, 400 MB."""
 MIN_HISTORY = 3
@@ -101,6 +102,7 @@ class SequentialSettings(Settings):
     text_noise: TextNoise = 0.0
     learning_rate: LearningRate = 0.0005
     epochs: Epochs = 1_000
+    warm_start: WarmStart = False
     seed: Seed = 0
 
 
@@ -118,7 +120,8 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     counts = np.bincount(behaviour.recency.indices, minlength=evidence.items)
     learned, cold = np.flatnonzero(counts), np.flatnonzero(behaviour.cold)
     cold, shares = lent_to(cold, learned, evidence.item_vectors)
-    known, whole_hidden = hold_back_last(behaviour.recency, settings.seed)
+    places = places_of(behaviour.user_ids, settings.seed) if settings.warm_start else None
+    known, whole_hidden = hold_back_last(behaviour.recency, settings.seed, places)
     visible, hidden = known[:, learned], whole_hidden[:, learned]
     asked = np.flatnonzero(np.diff(hidden.indptr))
     windows = windows_of(
@@ -139,7 +142,7 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     vectors = evidence.projected[learned]
     nearest = nearest_by_text(vectors if settings.replaced_share else vectors[:0])
     best, curve = train(
-        first_parts(vectors, settings),
+        begun_from(first_parts(vectors, settings), behaviour.item_ids[learned], evidence.last),
         batches_of(windows, nearest, len(learned), settings),
         _loss(settings, evidence.trainer.device()),
         validate,
@@ -181,7 +184,7 @@ def load(arrays: Arrays, settings: SequentialSettings) -> Model:
 
 
 def hold_back_last(
-    recency: sparse.csr_matrix, seed: int
+    recency: sparse.csr_matrix, seed: int, places: np.ndarray | None = None
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """What training sees, as recent as it then is, and the last positive of some users.
 
@@ -189,6 +192,7 @@ def hold_back_last(
         recency: csr (users × n).
         seed: which users, at most 5,000 and a fifth of all with three positives, and no more than
             can be scored at once; and of what came together, what is last.
+        places: of `places_of`, where the same users are to be asked in every fit.
 
     Returns:
         Csr (users × n) each: recency; and ones.
@@ -197,8 +201,7 @@ def hold_back_last(
     lengths = np.diff(recency.indptr)
     enough = np.flatnonzero(lengths >= MIN_HISTORY)
     at_once = MAX_CELLS // max(1, recency.shape[1])
-    number = min(VALIDATION_USERS, at_once, int(VALIDATION_SHARE * len(enough)))
-    chosen = generator.permutation(enough)[:number]
+    chosen = chosen_of(enough, min(VALIDATION_USERS, at_once), generator, places)
     numbers = np.zeros(len(lengths), dtype=np.int64)
     numbers[chosen] = 1
     return parted(recency, newest_of_each(recency, numbers, generator))

@@ -16,6 +16,7 @@ from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.neural import NeuralSettings
 
 SMALL = NeuralSettings(width=4, epochs=3)
+NO_TEXTS = neural.Texts.of(np.zeros((12, 1), dtype=np.float32), SMALL)
 
 
 def near(items, seed=0):
@@ -185,7 +186,9 @@ def test_every_history_is_learned_from_once_in_a_pass():
     X = histories(250, 12, density=0.5)
     learners = np.flatnonzero(np.diff(X.indptr))
     batches = [
-        neural.batch_of(X, learners, near(12), np.ones(12, dtype=np.float32), number, SMALL)
+        neural.batch_of(
+            X, learners, near(12), np.ones(12, dtype=np.float32), NO_TEXTS, number, SMALL
+        )
         for number in range(3)
     ]
     together = sparse.vstack([batch.whole for batch in batches])

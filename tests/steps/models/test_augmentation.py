@@ -1,0 +1,202 @@
+"""What training changes of histories and texts: what it may give, and that nothing is by default."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from making import evidence_of, histories, texts
+from scipy import sparse
+
+from recsys_dagster.steps.models import STRATEGIES, neural, sequential
+from recsys_dagster.steps.models.augmentation import (
+    cropped,
+    cropped_sets,
+    nearest_by_text,
+    noisy_similarities,
+    replaced,
+    replaced_of_sets,
+    thinned,
+)
+from recsys_dagster.steps.models.neural import NeuralSettings
+from recsys_dagster.steps.models.sequential import SequentialSettings
+
+seeds = st.integers(0, 999)
+shares = st.sampled_from([0.0, 0.3, 1.0])
+sequences = st.lists(
+    st.lists(st.integers(0, 11), min_size=2, max_size=9, unique=True).map(np.array),
+    min_size=1,
+    max_size=6,
+)
+OPTIONS = {"cropped_share": 0.5, "replaced_share": 0.3, "text_noise": 0.5, "hidden_share": 0.3}
+
+
+def chance(seed):
+    return np.random.default_rng(seed)
+
+
+@given(histories=sequences, share=shares, seed=seeds)
+def test_a_crop_is_a_part_without_gaps(histories, share, seed):
+    found = cropped(histories, share, chance(seed))
+    for own, whole in zip(found, histories, strict=True):
+        start = whole.tolist().index(own[0])
+        assert own.tolist() == whole[start : start + len(own)].tolist()
+        assert 2 <= len(own)
+    if not share:
+        assert list(map(len, found)) == list(map(len, histories))
+
+
+def test_crops_are_of_every_length_and_begin_everywhere():
+    found = cropped([np.arange(5)] * 400, 1.0, chance(0))
+    assert {(own[0], len(own)) for own in found} == {
+        (start, length) for length in range(2, 6) for start in range(6 - length)
+    }
+
+
+@given(seed=seeds, share=shares)
+def test_of_a_set_a_part_is_left(seed, share):
+    X = histories(30, 12, seed=seed, density=0.4)
+    found = cropped_sets(X, share, chance(seed))
+    lengths, left = np.diff(X.indptr), np.diff(found.indptr)
+    assert found.multiply(X).nnz == found.nnz
+    assert (left >= np.minimum(lengths, 2)).all()
+    assert (found != X).nnz == 0 or share
+
+
+@given(histories=sequences, share=st.sampled_from([0.0, 0.3, 0.9]), seed=seeds)
+def test_a_thinned_sequence_keeps_its_order_and_two_items(histories, share, seed):
+    for own, whole in zip(thinned(histories, share, chance(seed)), histories, strict=True):
+        assert own.tolist() == [item for item in whole if item in own]
+        assert len(own) >= 2
+
+
+def test_nearest_are_those_of_the_nearest_texts_and_an_item_without_one_has_itself():
+    F = texts(40, 6)
+    F[7] = 0
+    found = nearest_by_text(F)
+    likeness = F @ F.T
+    np.fill_diagonal(likeness, -np.inf)
+    expected = np.argsort(-likeness, axis=1, kind="stable")[:, :5]
+    for item in range(40):
+        without = {item} if item == 7 else {item if near == 7 else near for near in expected[item]}
+        assert set(found[item]) == without
+
+
+@pytest.mark.parametrize("items", [0, 1])
+def test_where_there_is_no_other_item_none_is_replaced(items):
+    nearest = nearest_by_text(np.ones((items, 1), dtype=np.float32))
+    own = np.arange(items)
+    assert replaced(own, nearest, 0.9, chance(0)).tolist() == own.tolist()
+
+
+@given(seed=seeds, share=st.sampled_from([0.0, 0.2, 0.9]))
+def test_an_item_is_replaced_by_one_of_its_neighbours(seed, share):
+    nearest = nearest_by_text(texts(20, 6, seed))
+    items = chance(seed).integers(0, 20, 500)
+    found = replaced(items, nearest, share, chance(seed))
+    is_other = found != items
+    assert (nearest[items] == found[:, None]).any(axis=1)[is_other].all()
+    assert abs(is_other.mean() - share) < 0.1
+
+
+def test_a_set_with_replaced_items_is_a_set():
+    X = histories(50, 12, density=0.5)
+    found = replaced_of_sets(X, nearest_by_text(texts(12, 6)), 0.5, chance(0))
+    assert (found.data == 1).all()
+    assert found.has_canonical_format
+    assert (np.diff(found.indptr) <= np.diff(X.indptr)).all()
+    assert (found != X).nnz
+
+
+def test_noise_moves_the_similarities_of_the_items_that_it_is_added_to():
+    F = texts(30, 8)
+    S = sparse.random(30, 30, 0.3, format="csr", dtype=np.float32, rng=0)
+    items = np.array([3, 4, 20])
+    drawn = [noisy_similarities(S, items, F, 0.5, chance(seed)) for seed in range(300)]
+    moved = np.stack([each.toarray() for each in drawn]) - S.toarray()
+    assert not moved[:, np.setdiff1d(np.arange(30), items)].any()
+    assert not moved[:, S.toarray() == 0].any()
+    own = S[items].toarray() > 0
+    # ε·v of a vector of length 1 and ε of length 0.5 in 8 dimensions.
+    assert abs(moved[:, items][:, own].mean()) < 0.02
+    assert moved[:, items][:, own].std() == pytest.approx(0.5 / np.sqrt(8), rel=0.1)
+
+
+def neural_batch(number, **settings):
+    own = NeuralSettings(width=4, **settings)
+    X, F = histories(250, 12, density=0.5), texts(12, 6)
+    S = sparse.random(12, 12, 0.3, format="csr", dtype=np.float32, rng=0)
+    learners, masses = np.flatnonzero(np.diff(X.indptr)), np.ones(12, dtype=np.float32)
+    batch = neural.batch_of(X, learners, S, masses, neural.Texts.of(F, own), number, own)
+    return [
+        each.toarray() if sparse.issparse(each) else each
+        for each in (batch.whole, batch.part, batch.similar, batch.steps)
+    ]
+
+
+def windows():
+    lengths = chance(0).integers(2, 8, 300)
+    return [chance(place).permutation(12)[:length] for place, length in enumerate(lengths)]
+
+
+def sequential_batches(**settings):
+    own = SequentialSettings(negatives=3, **settings)
+    return sequential.batches_of(windows(), nearest_by_text(texts(12, 6)), 12, own)
+
+
+def test_by_default_neural_hides_half_of_histories_and_changes_nothing():
+    X = histories(250, 12, density=0.5)
+    for number, (epoch, place) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0)]):
+        order = chance([0, epoch]).permutation(np.flatnonzero(np.diff(X.indptr)))
+        expected = X[order[100 * place : 100 * place + 100]]
+        generator = chance([0, epoch, place])
+        kept = generator.random(expected.nnz) >= 0.5
+        whole, part, _, steps = neural_batch(number)
+        np.testing.assert_array_equal(whole, expected.toarray())
+        np.testing.assert_array_equal(part[expected.nonzero()], 2 * kept)
+        np.testing.assert_array_equal(steps, generator.integers(0, 3, len(whole)))
+
+
+def test_by_default_sequential_looks_at_windows_as_they_are():
+    batch = sequential_batches()
+    found = [batch(number) for number in range(3)]
+    seen = [
+        [*own[own >= 0], following[own >= 0][-1]]
+        for each in found
+        for own, following in zip(each.items, each.following, strict=True)
+    ]
+    assert sorted(seen) == sorted(window.tolist() for window in windows())
+    for number, each in enumerate(found):
+        generator = chance([0, 0, number])
+        assert each.negatives.tolist() == generator.integers(0, 12, 3).tolist()
+        assert each.seed == generator.integers(2**62)
+
+
+def test_a_batch_depends_on_its_number_alone():
+    batch = sequential_batches(**OPTIONS)
+    first = [batch(number) for number in range(4)]
+    again = [sequential_batches(**OPTIONS)(number) for number in (3, 2, 1, 0)][::-1]
+    for one, other in zip(first, again, strict=True):
+        for own, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(own, same)
+    for one, other in zip(neural_batch(1, **OPTIONS), neural_batch(1, **OPTIONS), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("strategy", ["neural", "sequential"])
+def test_every_option_gives_another_model(strategy, option):
+    X = histories(60, 12, density=0.5)
+    recency = X.copy()
+    recency.data = (1 / (1 + chance(0).integers(0, 9, X.nnz))).astype(np.float32)
+    S = sparse.random(12, 12, 0.5, format="csr", dtype=np.float32, rng=0)
+    evidence = evidence_of(X, texts(12, 6), neighbours=S)
+    evidence = replace(evidence, behaviour=replace(evidence.behaviour, recency=recency))
+    own = STRATEGIES[strategy]
+    plain, other = (
+        own.learn(evidence, own.settings.model_validate({"width": 4, "epochs": 2} | changed))
+        for changed in ({}, {option: OPTIONS[option]})
+    )
+    assert np.isfinite(other["items"]).all()
+    assert not np.array_equal(plain["items"], other["items"])
