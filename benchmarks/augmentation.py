@@ -47,7 +47,7 @@ from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.training import device
 from recsys_dagster.steps.evaluation.intervals import Bootstrap
 from recsys_dagster.steps.models import STRATEGIES, neural
-from recsys_dagster.steps.models.base import Evidence
+from recsys_dagster.steps.models.base import Arrays, Evidence
 from recsys_dagster.steps.models.blend import SCALE
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.popular import popularity
@@ -64,6 +64,7 @@ GAMES, COURSES = "amazon-games", "coco-courses"
 TEST_SHARE = 0.1
 MIN_HISTORY = 3
 NDCG = "ndcg@20"
+ALONE, WHOLE = "alone", "with hybrid"
 NO_CLOCK: dict[str, Any] = {"minutes": 10_000}
 USERS = 6_000
 """That are learned from."""
@@ -94,16 +95,29 @@ class Question:
     """What a strategy learns from, and is asked for.
 
     Attributes:
-        learned_from: the histories of a sample of users, without what is asked for.
-        asked_with: those of all users.
-        held_back: bool csr (users × items), what is asked for.
-        titles: float32 (items × d), of the texts' titles.
+        task: of which test is not looked at.
+        sample: bool csr (users × items), what is learned from: the histories of some users.
+        train: bool csr (users × items), the histories that are ranked for: those of all.
+        titles: float32 (items × d), of the titles alone.
+        in_order: whether the order of histories is told.
     """
 
-    learned_from: Evidence
-    asked_with: Evidence
-    held_back: sparse.csr_matrix
+    task: Task
+    sample: sparse.csr_matrix
+    train: sparse.csr_matrix
     titles: np.ndarray
+    in_order: bool
+
+    def evidence(self, pairs: sparse.csr_matrix) -> Evidence:
+        """Evidence from some pairs alone."""
+        return evidence_of(self.task, pairs, in_order=self.in_order)
+
+    def ndcgs(self, fitted: Fitted) -> np.ndarray:
+        """NDCG@20 on validation of each user with something there, float64 (users,)."""
+        evidence = self.evidence(self.train)
+        return ask(fitted, 0.0, evidence, self.task.valid, evidence.behaviour.seen, (20,)).users[
+            NDCG
+        ]
 
 
 def games(data: Path, cache: Path) -> Question:
@@ -157,9 +171,8 @@ def question_of(
     """What is learned from the train part of a sample of users, and asked for all."""
     chosen = np.zeros(train.shape[0], dtype=bool)
     chosen[np.random.default_rng(0).permutation(len(chosen))[:USERS]] = True
-    own = stored_where(train, np.repeat(chosen, np.diff(train.indptr)))
-    learned_from, asked_with = (evidence_of(task, part, in_order=in_order) for part in (own, train))
-    return Question(learned_from, asked_with, task.valid, titles)
+    sample = stored_where(train, np.repeat(chosen, np.diff(train.indptr)))
+    return Question(task, sample, train, titles, in_order)
 
 
 def vectors(file: Path, texts: Callable[[], list[str]]) -> np.ndarray:
@@ -178,12 +191,11 @@ def vectors(file: Path, texts: Callable[[], list[str]]) -> np.ndarray:
 
 def with_titles(question: Question) -> AbstractContextManager[object]:
     """Lets similarities of titles stand, in every other batch by chance, in the place of noise."""
-    positives = question.learned_from.behaviour.positives
-    learned = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
+    learned = np.unique(question.sample.indices)
     space = Space.of(question.titles, "cosine", centre=True)
     near = item_neighbours(space.project(question.titles), NEIGHBOURS, "cosine")
     of_titles = sparse.csr_matrix(
-        (near.similarities, (near.rows, near.columns)), shape=(positives.shape[1],) * 2
+        (near.similarities, (near.rows, near.columns)), shape=(len(question.titles),) * 2
     )[learned][:, learned]
 
     def similarities(
@@ -198,24 +210,28 @@ def with_titles(question: Question) -> AbstractContextManager[object]:
     return patch.object(neural, "noisy_similarities", similarities)
 
 
-def measured(
-    strategy: str, question: Question, settings: Mapping[str, Any]
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """NDCG@20 of each user by part, float64 (users,); and how long the training took."""
-    own, evidence = STRATEGIES[strategy], question.learned_from
-    chosen = own.settings.model_validate({**NO_CLOCK, **settings})
+def learned(
+    strategy: str, evidence: Evidence, settings: Mapping[str, Any]
+) -> tuple[Arrays, dict[str, float]]:
+    """What a strategy learns, however long it takes; and how long it took."""
+    own = STRATEGIES[strategy]
     began = time.perf_counter()
     trainer = Trainer(device, lambda: time.perf_counter() - began, _tell)
+    chosen = own.settings.model_validate({**NO_CLOCK, **settings})
     arrays = own.learn(replace(evidence, trainer=trainer), chosen)
     seconds = time.perf_counter() - began
+    return arrays, {"batches": float(arrays[CURVE][-1, 0]), "seconds": seconds}
+
+
+def ndcgs_by_part(strategy: str, arrays: Arrays, question: Question) -> dict[str, np.ndarray]:
+    """NDCG@20 of each user, float64 (users,): of the network alone, and with hybrid beside it."""
+    own = STRATEGIES[strategy]
+    popular = popularity(sparse.csr_matrix(question.sample, dtype=np.float32))
     alone = {name: array for name, array in arrays.items() if name != SCALE}
-    found = {}
-    for part, parts in (("alone", alone), ("with hybrid", arrays)):
-        fitted = Fitted(own, own.load(parts, chosen), popularity(evidence.behaviour.positives))
-        asked = question.asked_with
-        seen = asked.behaviour.seen
-        found[part] = ask(fitted, 0.0, asked, question.held_back, seen, (20,)).users[NDCG]
-    return found, {"batches": float(arrays[CURVE][-1, 0]), "seconds": seconds}
+    return {
+        part: question.ndcgs(Fitted(own, own.load(parts, own.settings()), popular))
+        for part, parts in ((ALONE, alone), (WHOLE, arrays))
+    }
 
 
 def _tell(found: Validation) -> None:
@@ -278,14 +294,17 @@ def run(
     rows = []
     for strategy in strategies:
         question = {"neural": games, "sequential": courses}[strategy](data, cache)
-        CONSOLE.rule(f"{strategy}: {question.learned_from.in_words}")
+        CONSOLE.rule(f"{strategy}: {question.evidence(question.sample).in_words}")
         found, took = {}, {}
         for option, settings in OPTIONS[strategy].items():
             CONSOLE.print(f"  {option}", highlight=False)
             with with_titles(question) if option == TITLES else nullcontext():
-                found[option], took[option] = measured(
-                    strategy, question, {"epochs": passes[strategy]} | settings
+                arrays, took[option] = learned(
+                    strategy,
+                    question.evidence(question.sample),
+                    {"epochs": passes[strategy]} | settings,
                 )
+                found[option] = ndcgs_by_part(strategy, arrays, question)
         rows += rows_of(strategy, found, took)
         print(as_markdown([row for row in rows if row["strategy"] == strategy]), flush=True)
     return rows
