@@ -1,22 +1,24 @@
 """What augmentation brings to what is trained by gradient: NDCG@20 on validation.
 
-| strategy | data | validation |
-| --- | --- | --- |
-| neural | Amazon games, EasyRec split: texts, in no order | the split's own |
-| sequential | COCO courses but the newest tenth: texts and order | the last positive of each user |
+| set | strategy | there is | validation |
+| --- | --- | --- | --- |
+| games: Amazon, EasyRec split | neural | texts, no order | the split's own |
+| courses: COCO, but the newest tenth | sequential | texts, order | the last of each user |
+| office: Amazon, but the last of each user | sequential | texts, order | the last of each user |
+| beauty: Amazon, S3-Rec split | sequential | order | the split's own |
 
 Test parts are not looked at. Every option is trained alone, with the same seed, for as many passes
 at most, and stopped by what is found of what training hides from itself: never by the clock, so
 that what is found does not go by what else the machine does. A sample of the users is learned from,
 so that trainings end in minutes, and all are asked. Differences are user by user, with 95 %
 intervals. "Alone" is the network, which is what augmentation changes; the strategy as it is
-served has hybrid beside it.
+served has hybrid beside it. Rare items have five pairs or fewer among those that are learned from.
 
 Titles alone are a second view of an item's text, which no strategy takes: here it stands in the
 place of noise. Games have no titles; the first sentence of their description is taken for one.
 
-`python -m benchmarks.augmentation --data DIR --json FILE` prints a Markdown table for each
-strategy and writes rows of strategy, option, part, value, difference, low, high, batches, seconds.
+`python -m benchmarks.augmentation --data DIR --json FILE` prints a Markdown table for each set and
+writes rows of set, option, part, users, value, difference, low, high, batches, seconds.
 """
 
 import argparse
@@ -60,34 +62,37 @@ from recsys_dagster.steps.similarity.tables import item_neighbours
 CONSOLE = Console(width=120)
 BASELINE = "as it is"
 TITLES = "titles alone, half of the time"
-GAMES, COURSES = "amazon-games", "coco-courses"
+GAMES, COURSES, OFFICE = "amazon-games", "coco-courses", "amazon-office"
+NO_TITLES = np.empty((0, 1), dtype=np.float32)
 TEST_SHARE = 0.1
 MIN_HISTORY = 3
 NDCG = "ndcg@20"
-ALONE, WHOLE = "alone", "with hybrid"
+ALONE, WHOLE, RARE = "alone", "with hybrid", "rare items"
+PARTS = (ALONE, WHOLE, RARE)
+RARE_PAIRS = 5
 NO_CLOCK: dict[str, Any] = {"minutes": 10_000}
 USERS = 6_000
 """That are learned from."""
-PASSES = {"neural": 20, "sequential": 30}
-OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "neural": {
-        BASELINE: {},
-        "hidden: 0.2 of a history": {"hidden_share": 0.2},
-        "hidden: 0.7 of a history": {"hidden_share": 0.7},
-        "cropped: half of the histories": {"cropped_share": 0.5},
-        "text noise: as long as the vector": {"text_noise": 1.0},
-        TITLES: {"text_noise": 1.0},
-        "replaced: 0.1 of the items": {"replaced_share": 0.1},
-    },
-    "sequential": {
-        BASELINE: {},
-        "hidden: 0.2 of a history": {"hidden_share": 0.2},
-        "cropped: half of the histories": {"cropped_share": 0.5},
-        "text noise: half as long as the vector": {"text_noise": 0.5},
-        "replaced: 0.1 of the items": {"replaced_share": 0.1},
-    },
+FOR_HISTORIES: dict[str, dict[str, Any]] = {
+    BASELINE: {},
+    "hidden: 0.2 of a history": {"hidden_share": 0.2},
+    "cropped: half of the histories": {"cropped_share": 0.5},
+    "noise: half as long as the vectors": {"text_noise": 0.5},
 }
-"""Strategy → option → settings; the first is what the others are compared with."""
+FOR_TEXTS: dict[str, dict[str, Any]] = {
+    "replaced: 0.1 of the items": {"replaced_share": 0.1},
+    "replaced: 0.3 of the items": {"replaced_share": 0.3},
+    "replaced: 0.2, hidden: 0.2": {"replaced_share": 0.2, "hidden_share": 0.2},
+}
+OF_NEURAL: dict[str, dict[str, Any]] = {
+    BASELINE: {},
+    "hidden: 0.2 of a history": {"hidden_share": 0.2},
+    "hidden: 0.7 of a history": {"hidden_share": 0.7},
+    "cropped: half of the histories": {"cropped_share": 0.5},
+    "text noise: as long as the vectors": {"text_noise": 1.0},
+    TITLES: {"text_noise": 1.0},
+    "replaced: 0.1 of the items": {"replaced_share": 0.1},
+}
 
 
 @dataclass(frozen=True)
@@ -98,26 +103,39 @@ class Question:
         task: of which test is not looked at.
         sample: bool csr (users × items), what is learned from: the histories of some users.
         train: bool csr (users × items), the histories that are ranked for: those of all.
-        titles: float32 (items × d), of the titles alone.
         in_order: whether the order of histories is told.
+        titles: float32 (items × d), of the titles alone; nothing where they are not asked for.
     """
 
     task: Task
     sample: sparse.csr_matrix
     train: sparse.csr_matrix
-    titles: np.ndarray
     in_order: bool
+    titles: np.ndarray
 
     def evidence(self, pairs: sparse.csr_matrix) -> Evidence:
         """Evidence from some pairs alone."""
         return evidence_of(self.task, pairs, in_order=self.in_order)
 
-    def ndcgs(self, fitted: Fitted) -> np.ndarray:
-        """NDCG@20 on validation of each user with something there, float64 (users,)."""
+    @property
+    def rare(self) -> sparse.csr_matrix:
+        """What is held back of items of five pairs or fewer, bool csr (users × items)."""
+        pairs = np.bincount(self.sample.indices, minlength=self.sample.shape[1])
+        valid = self.task.valid
+        return stored_where(valid, pairs[valid.indices] <= RARE_PAIRS)
+
+    def ndcgs(self, fitted: Fitted, held_back: sparse.csr_matrix) -> np.ndarray:
+        """NDCG@20 of each user, float64 (users,); NaN where nothing is held back.
+
+        Args:
+            fitted: what ranks.
+            held_back: bool csr (users × items), validation or a part of it.
+        """
         evidence = self.evidence(self.train)
-        return ask(fitted, 0.0, evidence, self.task.valid, evidence.behaviour.seen, (20,)).users[
-            NDCG
-        ]
+        found = ask(fitted, 0.0, evidence, held_back, evidence.behaviour.seen, (20,))
+        values = np.full(held_back.shape[0], np.nan)
+        values[np.diff(held_back.indptr) > 0] = found.users[NDCG]
+        return values[np.diff(self.task.valid.indptr) > 0]
 
 
 def games(data: Path, cache: Path) -> Question:
@@ -126,7 +144,7 @@ def games(data: Path, cache: Path) -> Question:
     items = pd.read_parquet(data / GAMES / "items.parquet").set_index("item_id").loc[task.items]
     first = items["description"].str.split(r"(?<=[.!?])\s", regex=True).str[0]
     titles = vectors(cache / f"{GAMES}-titles.npy", first.tolist)
-    return question_of(task, without_valid(task), titles, in_order=False)
+    return question_of(task, without_valid(task), in_order=False, titles=titles)
 
 
 def courses(data: Path, cache: Path) -> Question:
@@ -144,11 +162,40 @@ def courses(data: Path, cache: Path) -> Question:
         title_source="title",
         concepts=items["concepts"].str.replace("|", ", "),
     )
+    texts = item_texts(titled, ("title", "category", "concepts"))["text"].tolist
+    return last_held_back(rows, items["item_id"], vectors(cache / f"{COURSES}.npy", texts))
 
-    def texts(*columns: str) -> list[str]:
-        return item_texts(titled, columns)["text"].tolist()
 
-    ids, users = pd.Index(items["item_id"]), pd.Index(rows["user_id"].unique()).sort_values()
+def office(data: Path, cache: Path) -> Question:
+    """Amazon office products, of which the last of each user's positives is held back.
+
+    The one after it, which the product's own evaluation asks for, is left out.
+    """
+    rows = pd.read_parquet(data / OFFICE / "interactions.parquet")
+    items = pd.read_parquet(data / OFFICE / "items.parquet").sort_values("item_id")
+    items = items[items["item_id"].isin(rows["item_id"])]
+    rows = rows.sort_values(["user_id", "position"], kind="stable", ignore_index=True)
+    rows = rows[rows.duplicated("user_id", keep="last")]
+    titled = items.assign(title=items["title"].fillna(items["item_id"]), title_source="title")
+    texts = item_texts(titled, ("title", "brand", "description"))["text"].tolist
+    return last_held_back(rows, items["item_id"], vectors(cache / f"{OFFICE}.npy", texts))
+
+
+def beauty(data: Path, cache: Path) -> Question:
+    """Amazon beauty, ids alone, without its validation part."""
+    task = read_task(PROTOCOLS["S"], data, cache)
+    return question_of(task, without_valid(task), in_order=True)
+
+
+def last_held_back(rows: pd.DataFrame, item_ids: pd.Series, item_vectors: np.ndarray) -> Question:
+    """The last row of each user with three or more is held back.
+
+    Args:
+        rows: user_id and item_id, those of a user from the oldest on.
+        item_ids: of all items, sorted.
+        item_vectors: float32 (items × d).
+    """
+    ids, users = pd.Index(item_ids), pd.Index(rows["user_id"].unique()).sort_values()
     places = (users.get_indexer(rows["user_id"]), ids.get_indexer(rows["item_id"]))
     order = sparse.csr_matrix((np.arange(1.0, len(rows) + 1), places), (len(users), len(ids)))
     counts = rows.groupby("user_id")["item_id"].transform("size")
@@ -158,21 +205,19 @@ def courses(data: Path, cache: Path) -> Question:
         where = (places[0][own], places[1][own])
         return sparse.csr_matrix((np.ones(own.sum(), dtype=bool), where), order.shape)
 
-    whole = vectors(cache / f"{COURSES}.npy", lambda: texts("title", "category", "concepts"))
-    titles = vectors(cache / f"{COURSES}-titles.npy", lambda: texts("title"))
     nothing = sparse.csr_matrix(order.shape, dtype=bool)
-    task = Task(pairs(~last), pairs(last), nothing, whole, ids, users, order)
-    return question_of(task, task.train, titles, in_order=True)
+    task = Task(pairs(~last), pairs(last), nothing, item_vectors, ids, users, order)
+    return question_of(task, task.train, in_order=True)
 
 
 def question_of(
-    task: Task, train: sparse.csr_matrix, titles: np.ndarray, *, in_order: bool
+    task: Task, train: sparse.csr_matrix, *, in_order: bool, titles: np.ndarray = NO_TITLES
 ) -> Question:
     """What is learned from the train part of a sample of users, and asked for all."""
     chosen = np.zeros(train.shape[0], dtype=bool)
     chosen[np.random.default_rng(0).permutation(len(chosen))[:USERS]] = True
     sample = stored_where(train, np.repeat(chosen, np.diff(train.indptr)))
-    return Question(task, sample, train, titles, in_order)
+    return Question(task, sample, train, in_order, titles)
 
 
 def vectors(file: Path, texts: Callable[[], list[str]]) -> np.ndarray:
@@ -224,13 +269,21 @@ def learned(
 
 
 def ndcgs_by_part(strategy: str, arrays: Arrays, question: Question) -> dict[str, np.ndarray]:
-    """NDCG@20 of each user, float64 (users,): of the network alone, and with hybrid beside it."""
+    """NDCG@20 of each user who is asked, float64 (users,), by part.
+
+    Of the network alone; with hybrid beside it; and so of rare items, NaN where nobody wants one.
+    """
     own = STRATEGIES[strategy]
     popular = popularity(sparse.csr_matrix(question.sample, dtype=np.float32))
-    alone = {name: array for name, array in arrays.items() if name != SCALE}
+    without = {name: array for name, array in arrays.items() if name != SCALE}
+    alone, whole = (
+        Fitted(own, own.load(parts, own.settings()), popular) for parts in (without, arrays)
+    )
+    valid = question.task.valid
     return {
-        part: question.ndcgs(Fitted(own, own.load(parts, own.settings()), popular))
-        for part, parts in ((ALONE, alone), (WHOLE, arrays))
+        ALONE: question.ndcgs(alone, valid),
+        WHOLE: question.ndcgs(whole, valid),
+        RARE: question.ndcgs(whole, question.rare),
     }
 
 
@@ -242,85 +295,103 @@ def _tell(found: Validation) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Options of a strategy on a set.
+
+    Attributes:
+        strategy: its name.
+        read: of the folders of data and of kept vectors.
+        passes: over the histories, at the most.
+        options: option → settings; the first is what the others are compared with.
+    """
+
+    strategy: str
+    read: Callable[[Path, Path], Question]
+    passes: int
+    options: Mapping[str, dict[str, Any]]
+
+    def run(self, name: str, data: Path, cache: Path) -> list[dict[str, Any]]:
+        """A row for each option and part."""
+        question = self.read(data, cache)
+        evidence = question.evidence(question.sample)
+        CONSOLE.rule(f"{name}, {self.strategy}: {evidence.in_words}")
+        found, took = {}, {}
+        for option, settings in self.options.items():
+            CONSOLE.print(f"  {option}", highlight=False)
+            own = {"epochs": self.passes, **settings}
+            with with_titles(question) if option == TITLES else nullcontext():
+                arrays, took[option] = learned(self.strategy, evidence, own)
+            found[option] = ndcgs_by_part(self.strategy, arrays, question)
+        return rows_of(name, found, took)
+
+
+SETS = {
+    "games": Comparison("neural", games, 20, OF_NEURAL),
+    "courses": Comparison("sequential", courses, 30, FOR_HISTORIES | FOR_TEXTS),
+    "office": Comparison("sequential", office, 60, FOR_HISTORIES | FOR_TEXTS),
+    "beauty": Comparison("sequential", beauty, 30, FOR_HISTORIES),
+}
+
+
 def rows_of(
-    strategy: str, found: Mapping[str, dict[str, np.ndarray]], took: Mapping[str, dict[str, float]]
+    name: str, found: Mapping[str, dict[str, np.ndarray]], took: Mapping[str, dict[str, float]]
 ) -> list[dict[str, Any]]:
     """A row for each option and part, with its difference to the first option's."""
-    bootstrap = Bootstrap.of(
-        {
-            option: {(part, NDCG): values for part, values in own.items()}
-            for option, own in found.items()
-        }
-    )
-    differences = bootstrap.differences(BASELINE).set_index(["strategy", "slice"])
+    scores = {
+        option: {(part, NDCG): values for part, values in own.items()}
+        for option, own in found.items()
+    }
+    bootstrap = Bootstrap.of(scores)
+    gains = bootstrap.differences(BASELINE).set_index(["strategy", "slice"])
+    columns = ["difference", "low", "high"]
     rows = []
     for row in bootstrap.intervals().to_dict("records"):
-        key = (row["strategy"], row["slice"])
-        compared = (
-            differences.loc[key, ["difference", "low", "high"]].to_dict()
-            if key in differences.index
-            else dict.fromkeys(("difference", "low", "high"), 0.0)
-        )
+        option, part = row["strategy"], row["slice"]
+        gain = {} if option == BASELINE else gains.loc[(option, part), columns].to_dict()
         rows.append(
-            {"strategy": strategy, "option": key[0], "part": key[1], "users": row["users"]}
-            | {"value": row["value"]}
-            | compared
-            | took[key[0]]
+            {"set": name, "option": option, "part": part}
+            | {figure: row[figure] for figure in ("users", "value")}
+            | gain
+            | took[option]
         )
     return rows
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
-    """A row for each option: the network alone, and as it is served."""
+    """A line for each option."""
     lines = [
-        f"| {rows[0]['strategy']} | alone | difference | with hybrid | difference | batches |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| {rows[0]['set']} | {' | difference | '.join(PARTS)} | difference | batches |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for option in dict.fromkeys(row["option"] for row in rows):
+        own = [row for row in rows if row["option"] == option]
         cells = [option]
-        for row in (own for own in rows if own["option"] == option):
+        for row in own:
             cells.append(f"{row['value']:.4f}")
-            compared = f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
-            cells.append("" if option == BASELINE else compared)
-            batches = f"{row['batches']:,.0f}"
-        lines.append(f"| {' | '.join([*cells, batches])} |")
+            told = "difference" in row
+            cells.append(
+                f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]" if told else ""
+            )
+        lines.append(f"| {' | '.join([*cells, format(own[0]['batches'], ',.0f')])} |")
     return "\n".join(lines)
-
-
-def run(
-    data: Path, cache: Path, strategies: list[str], passes: Mapping[str, int]
-) -> list[dict[str, Any]]:
-    """Rows of all options."""
-    rows = []
-    for strategy in strategies:
-        question = {"neural": games, "sequential": courses}[strategy](data, cache)
-        CONSOLE.rule(f"{strategy}: {question.evidence(question.sample).in_words}")
-        found, took = {}, {}
-        for option, settings in OPTIONS[strategy].items():
-            CONSOLE.print(f"  {option}", highlight=False)
-            with with_titles(question) if option == TITLES else nullcontext():
-                arrays, took[option] = learned(
-                    strategy,
-                    question.evidence(question.sample),
-                    {"epochs": passes[strategy]} | settings,
-                )
-                found[option] = ndcgs_by_part(strategy, arrays, question)
-        rows += rows_of(strategy, found, took)
-        print(as_markdown([row for row in rows if row["strategy"] == strategy]), flush=True)
-    return rows
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--only", choices=OPTIONS, nargs="+", default=list(OPTIONS))
+    parser.add_argument("--only", choices=SETS, nargs="+", default=list(SETS))
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     parser.add_argument(
         "--cache", type=Path, default=Path(".recsys/vectors"), help="where vectors are kept"
     )
     arguments = parser.parse_args()
-    rows = run(arguments.data, arguments.cache, arguments.only, PASSES)
+    rows = []
+    for name in arguments.only:
+        own = SETS[name].run(name, arguments.data, arguments.cache)
+        print(as_markdown(own), flush=True)
+        rows += own
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
