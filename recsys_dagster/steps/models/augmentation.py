@@ -12,7 +12,6 @@ from scipy import sparse
 
 from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.validation import newest_of_each, stored_where
-from recsys_dagster.steps.similarity.nearest import top_k
 
 NEAREST = 5
 """Items by whose texts another one may be replaced."""
@@ -51,20 +50,23 @@ TextNoise = Annotated[
 ]
 
 
-def nearest_by_text(vectors: np.ndarray) -> np.ndarray:
-    """The five items whose texts are nearest to each one's, or all, int64 (n × 5 or n − 1).
+def nearest_by_text(similarities: sparse.csr_matrix) -> np.ndarray:
+    """The five items whose texts are nearest to each one's, int64 (n × 5), the nearest first.
 
-    An item without a text has itself for neighbours.
+    Where there are fewer, the item itself stands for the rest.
 
     Args:
-        vectors: float32 (n × d), projected; zero rows have no text.
+        similarities: csr (n × n), row j those of j's neighbours.
     """
-    own = np.arange(len(vectors))
-    if len(vectors) < SHORTEST:
-        return np.empty((len(vectors), 0), dtype=np.int64)
-    nearest = top_k(vectors, vectors, NEAREST, "cosine", exclude=own).positions.astype(np.int64)
-    is_text = np.isin(own, np.flatnonzero(vectors.any(axis=1)))
-    return np.where(is_text[:, None] & is_text[nearest], nearest, own[:, None])
+    lengths = np.diff(similarities.indptr)
+    own = np.arange(len(lengths))
+    nearest = np.repeat(own[:, None], NEAREST, axis=1)
+    rows = np.repeat(own, lengths)
+    order = np.lexsort((-similarities.data, rows))
+    place = np.arange(len(rows)) - similarities.indptr[:-1][rows]
+    is_near = place < NEAREST
+    nearest[rows[is_near], place[is_near]] = similarities.indices[order[is_near]]
+    return nearest
 
 
 def replaced(
@@ -78,10 +80,8 @@ def replaced(
         share: how many, 0 to 1.
         generator: of the batch.
     """
-    if not nearest.shape[1]:
-        return items
     chosen = generator.random(len(items)) < share
-    places = generator.integers(0, nearest.shape[1], len(items))
+    places = generator.integers(0, NEAREST, len(items))
     return np.where(chosen, nearest[items, places], items)
 
 

@@ -140,7 +140,7 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     asked = np.flatnonzero(np.diff(hidden.indptr))
     learners = np.flatnonzero(np.diff(visible.indptr))
     graph, neighbours = model_of(kept), similar[:, :items]
-    texts = Texts.of(evidence.projected[learned], settings)
+    texts = Texts(evidence.projected[learned], nearest_by_text(neighbours))
     nothing = shares[:0]
     batches = -(-len(learners) // BATCH_USERS)
 
@@ -293,18 +293,12 @@ class Texts(NamedTuple):
     """What histories and similarities are changed by in training.
 
     Attributes:
-        vectors: float32 (n × d), projected; nothing where no noise is added to them.
-        nearest: of `nearest_by_text`; nothing where no item is replaced.
+        vectors: float32 (n × d), projected.
+        nearest: int64 (n × 5), of `nearest_by_text`.
     """
 
     vectors: np.ndarray
     nearest: np.ndarray
-
-    @classmethod
-    def of(cls, vectors: np.ndarray, settings: NeuralSettings) -> "Texts":
-        """What the settings ask for."""
-        wanted = vectors if settings.replaced_share else vectors[:0]
-        return cls(vectors, nearest_by_text(wanted))
 
 
 class Batch(NamedTuple):

@@ -140,7 +140,9 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
         return ndcg_of(scores_of(parts), visible[asked], hidden[asked])
 
     vectors = evidence.projected[learned]
-    nearest = nearest_by_text(vectors if settings.replaced_share else vectors[:0])
+    nearest = np.empty((0, 0), dtype=np.int64)
+    if settings.replaced_share:
+        nearest = nearest_by_text(evidence.item_neighbours()[learned][:, learned])
     best, curve = train(
         begun_from(first_parts(vectors, settings), behaviour.item_ids[learned], evidence.last),
         batches_of(windows, nearest, len(learned), settings),
@@ -377,7 +379,7 @@ STRATEGY = Strategy(
     formula="a transformer over the order of a history, trained to say what comes next: "
     "`r_ui = h_u·e_i + w markov_ui`, with h the history by attention and e an item's vector, which "
     "begins as that of its text (after Kang and McAuley, 2018); beside it hybrid, as much as helps",
-    columns=(*POSITIVES, *ORDER, *VECTORS),
+    columns=(*POSITIVES, *ORDER, *VECTORS, "item_neighbours.similarity"),
     learn=learn,
     load=load,
     needs_order=True,

@@ -16,7 +16,7 @@ from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.neural import NeuralSettings
 
 SMALL = NeuralSettings(width=4, epochs=3)
-NO_TEXTS = neural.Texts.of(np.zeros((12, 1), dtype=np.float32), SMALL)
+NO_TEXTS = neural.Texts(np.zeros((12, 1), dtype=np.float32), np.zeros((12, 5), dtype=np.int64))
 
 
 def near(items, seed=0):
