@@ -5,7 +5,6 @@
 | games: Amazon, EasyRec split | neural | texts, no order | the split's own |
 | courses: COCO, but the newest tenth | sequential | texts, order | the last of each user |
 | office: Amazon, but the last of each user | sequential | texts, order | the last of each user |
-| beauty: Amazon, S3-Rec split | sequential | order | the split's own |
 
 Test parts are not looked at. Every option is trained alone, with the same seed, for as many passes
 at most, and stopped by what is found of what training hides from itself: never by the clock, so
@@ -14,8 +13,8 @@ so that trainings end in minutes, and all are asked. Differences are user by use
 intervals. "Alone" is the network, which is what augmentation changes; the strategy as it is
 served has hybrid beside it. Rare items have five pairs or fewer among those that are learned from.
 
-Titles alone are a second view of an item's text, which no strategy takes: here it stands in the
-place of noise. Games have no titles; the first sentence of their description is taken for one.
+Titles alone are a second view of an item's text, which no strategy takes. Games have no titles; the
+first sentence of their description is taken for one.
 
 `python -m benchmarks.augmentation --data DIR --json FILE` prints a Markdown table for each set and
 writes rows of set, option, part, users, value, difference, low, high, batches, seconds.
@@ -49,12 +48,14 @@ from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.training import device
 from recsys_dagster.steps.evaluation.intervals import Bootstrap
 from recsys_dagster.steps.models import STRATEGIES, neural
+from recsys_dagster.steps.models.augmentation import SHORTEST, nearest_by_text, replaced
 from recsys_dagster.steps.models.base import Arrays, Evidence
+from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.blend import SCALE
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.models.trainer import CURVE, Trainer, Validation
-from recsys_dagster.steps.models.validation import stored_where
+from recsys_dagster.steps.models.validation import newest_of_each, stored_where
 from recsys_dagster.steps.prepare.texts import item_texts
 from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours
@@ -73,26 +74,115 @@ RARE_PAIRS = 5
 NO_CLOCK: dict[str, Any] = {"minutes": 10_000}
 USERS = 6_000
 """That are learned from."""
-FOR_HISTORIES: dict[str, dict[str, Any]] = {
+OF_SEQUENTIAL: dict[str, dict[str, Any]] = {
     BASELINE: {},
     "hidden: 0.2 of a history": {"hidden_share": 0.2},
     "cropped: half of the histories": {"cropped_share": 0.5},
-    "noise: half as long as the vectors": {"text_noise": 0.5},
-}
-FOR_TEXTS: dict[str, dict[str, Any]] = {
+    "noise: half as long as the vectors": {"noise": 0.5},
     "replaced: 0.1 of the items": {"replaced_share": 0.1},
     "replaced: 0.3 of the items": {"replaced_share": 0.3},
     "replaced: 0.2, hidden: 0.2": {"replaced_share": 0.2, "hidden_share": 0.2},
 }
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What texts say of the items that are learned of.
+
+    Attributes:
+        vectors: float32 (n × d), projected.
+        titles: csr (n × n), similarities of the titles alone.
+    """
+
+    vectors: np.ndarray
+    titles: sparse.csr_matrix
+
+
+def replaced_of_sets(
+    histories: sparse.csr_matrix,
+    nearest: np.ndarray,
+    share: float,
+    generator: np.random.Generator,
+) -> sparse.csr_matrix:
+    """Histories some of whose items are replaced, csr of ones (b × n); what comes twice is once."""
+    items = replaced(histories.indices, nearest, share, generator)
+    changed = sparse.csr_matrix(
+        (np.ones(len(items), dtype=np.float32), items, histories.indptr), shape=histories.shape
+    )
+    changed.sum_duplicates()
+    return ones(changed)
+
+
+def cropped_sets(
+    histories: sparse.csr_matrix, share: float, generator: np.random.Generator
+) -> sparse.csr_matrix:
+    """Histories of some of which a part by chance is left, csr (b × n), of two or more items.
+
+    Args:
+        histories: csr of ones (b × n).
+        share: of how many, 0 to 1.
+        generator: of the batch.
+    """
+    lengths = np.diff(histories.indptr)
+    chosen = generator.random(len(lengths)) < share
+    sizes = generator.integers(np.minimum(SHORTEST, lengths), lengths + 1)
+    sizes = np.where(chosen, sizes, lengths).astype(np.int64)
+    return stored_where(histories, newest_of_each(histories, sizes, generator))
+
+
+def noisy_similarities(
+    neighbours: sparse.csr_matrix,
+    items: np.ndarray,
+    vectors: np.ndarray,
+    noise: float,
+    generator: np.random.Generator,
+) -> sparse.csr_matrix:
+    """Similarities where noise has been added to the vectors of some items, csr (n × n).
+
+    (v_j + ε_j)·v_i with ε_j of so much of v_j's length, at the places that are stored.
+
+    Args:
+        neighbours: S, csr (n × n), row j the similarities of j's neighbours.
+        items: int64 (m,), ascending, those items.
+        vectors: float32 (n × d), projected.
+        noise: length of ε_j over that of v_j.
+        generator: of the batch.
+    """
+    found = neighbours.copy()
+    own = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
+    wanted = np.flatnonzero(np.isin(own, items))
+    lengths = np.linalg.norm(vectors[items], axis=1, keepdims=True)
+    added = generator.standard_normal((len(items), vectors.shape[1]), dtype=np.float32)
+    added *= noise / np.sqrt(vectors.shape[1]) * lengths
+    rows = np.searchsorted(items, own[wanted])
+    found.data[wanted] += np.einsum("ed,ed->e", added[rows], vectors[found.indices[wanted]])
+    return found
+
+
+Changed = tuple[sparse.csr_matrix, sparse.csr_matrix]
+"""Histories, csr (users × n), and similarities of texts, csr (n × n)."""
+CHANGES: dict[
+    str,
+    Callable[[sparse.csr_matrix, sparse.csr_matrix, Texts, np.random.Generator], Changed],
+] = {
+    "cropped: half of the histories": lambda X, S, _, chance: (cropped_sets(X, 0.5, chance), S),
+    "noise: as long as the vectors": lambda X, S, texts, chance: (
+        X,
+        noisy_similarities(S, np.arange(S.shape[0]), texts.vectors, 1.0, chance),
+    ),
+    TITLES: lambda X, S, texts, chance: (X, texts.titles if chance.random() < 0.5 else S),
+    "replaced: 0.1 of the items": lambda X, S, _, chance: (
+        replaced_of_sets(X, nearest_by_text(S), 0.1, chance),
+        S,
+    ),
+}
+"""What neural does not offer, because it brought nothing: a change of each batch's own."""
 OF_NEURAL: dict[str, dict[str, Any]] = {
     BASELINE: {},
     "hidden: 0.2 of a history": {"hidden_share": 0.2},
     "hidden: 0.7 of a history": {"hidden_share": 0.7},
-    "cropped: half of the histories": {"cropped_share": 0.5},
-    "text noise: as long as the vectors": {"text_noise": 1.0},
-    TITLES: {"text_noise": 1.0},
-    "replaced: 0.1 of the items": {"replaced_share": 0.1},
-}
+} | {option: {} for option in CHANGES}
+OWN_BATCH = neural.batch_of
 
 
 @dataclass(frozen=True)
@@ -181,12 +271,6 @@ def office(data: Path, cache: Path) -> Question:
     return last_held_back(rows, items["item_id"], vectors(cache / f"{OFFICE}.npy", texts))
 
 
-def beauty(data: Path, cache: Path) -> Question:
-    """Amazon beauty, ids alone, without its validation part."""
-    task = read_task(PROTOCOLS["S"], data, cache)
-    return question_of(task, without_valid(task), in_order=True)
-
-
 def last_held_back(rows: pd.DataFrame, item_ids: pd.Series, item_vectors: np.ndarray) -> Question:
     """The last row of each user with three or more is held back.
 
@@ -234,25 +318,36 @@ def vectors(file: Path, texts: Callable[[], list[str]]) -> np.ndarray:
     return found
 
 
-def with_titles(question: Question) -> AbstractContextManager[object]:
-    """Lets similarities of titles stand, in every other batch by chance, in the place of noise."""
-    learned = np.unique(question.sample.indices)
-    space = Space.of(question.titles, "cosine", centre=True)
-    near = item_neighbours(space.project(question.titles), NEIGHBOURS, "cosine")
-    of_titles = sparse.csr_matrix(
-        (near.similarities, (near.rows, near.columns)), shape=(len(question.titles),) * 2
-    )[learned][:, learned]
+def changed(question: Question, option: str) -> AbstractContextManager[object]:
+    """Lets neural learn from batches that an option changed; what it is measured by stays."""
+    change = CHANGES[option]
+    evidence = question.evidence(question.sample)
+    learned_items = np.unique(question.sample.indices)
+    vectors = evidence.projected[learned_items]
+    titles = similarities_of(question.titles)[learned_items][:, learned_items]
 
-    def similarities(
+    def batch_of(
+        visible: sparse.csr_matrix,
+        learners: np.ndarray,
         neighbours: sparse.csr_matrix,
-        _items: np.ndarray,
-        _vectors: np.ndarray,
-        _noise: float,
-        generator: np.random.Generator,
-    ) -> sparse.csr_matrix:
-        return of_titles if generator.random() < 0.5 else neighbours
+        masses: np.ndarray,
+        number: int,
+        settings: neural.NeuralSettings,
+    ) -> neural.Batch:
+        chance = np.random.default_rng([settings.seed, number, 1])
+        changed = change(visible, neighbours, Texts(vectors, titles), chance)
+        return OWN_BATCH(changed[0], learners, changed[1], masses, number, settings)
 
-    return patch.object(neural, "noisy_similarities", similarities)
+    return patch.object(neural, "batch_of", batch_of)
+
+
+def similarities_of(vectors: np.ndarray) -> sparse.csr_matrix:
+    """Of each item's neighbours by text, csr (items × items)."""
+    space = Space.of(vectors, "cosine", centre=True)
+    near = item_neighbours(space.project(vectors), NEIGHBOURS, "cosine")
+    return sparse.csr_matrix(
+        (near.similarities, (near.rows, near.columns)), shape=(len(vectors),) * 2
+    )
 
 
 def learned(
@@ -320,7 +415,8 @@ class Comparison:
         for option, settings in self.options.items():
             CONSOLE.print(f"  {option}", highlight=False)
             own = {"epochs": self.passes, **settings}
-            with with_titles(question) if option == TITLES else nullcontext():
+            own_batches = self.strategy == "neural" and option in CHANGES
+            with changed(question, option) if own_batches else nullcontext():
                 arrays, took[option] = learned(self.strategy, evidence, own)
             found[option] = ndcgs_by_part(self.strategy, arrays, question)
         return rows_of(name, found, took)
@@ -328,9 +424,8 @@ class Comparison:
 
 SETS = {
     "games": Comparison("neural", games, 20, OF_NEURAL),
-    "courses": Comparison("sequential", courses, 30, FOR_HISTORIES | FOR_TEXTS),
-    "office": Comparison("sequential", office, 60, FOR_HISTORIES | FOR_TEXTS),
-    "beauty": Comparison("sequential", beauty, 30, FOR_HISTORIES),
+    "courses": Comparison("sequential", courses, 30, OF_SEQUENTIAL),
+    "office": Comparison("sequential", office, 60, OF_SEQUENTIAL),
 }
 
 

@@ -1,4 +1,4 @@
-"""Augmentation: histories and texts that training changes by chance, so as not to learn by heart.
+"""Augmentation: histories that training changes by chance, so as not to learn them by heart.
 
 All chance comes from the generator that is given, of the number of a batch: a batch that is made
 again is the same.
@@ -9,9 +9,6 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 from scipy import sparse
-
-from recsys_dagster.steps.models.behaviour import ones
-from recsys_dagster.steps.models.validation import newest_of_each, stored_where
 
 NEAREST = 5
 """Items by whose texts another one may be replaced."""
@@ -39,13 +36,13 @@ ReplacedShare = Annotated[
         "the five whose texts are nearest: rare items are learned of more",
     ),
 ]
-TextNoise = Annotated[
+Noise = Annotated[
     float,
     Field(
         ge=0,
         le=100,
-        description="length of what is added at each pass, by chance, to items' vectors, as a "
-        "share of theirs",
+        description="length of what is added by chance, in training, to the vectors of a history's "
+        "items, as a share of theirs",
     ),
 ]
 
@@ -85,36 +82,6 @@ def replaced(
     return np.where(chosen, nearest[items, places], items)
 
 
-def replaced_of_sets(
-    histories: sparse.csr_matrix,
-    nearest: np.ndarray,
-    share: float,
-    generator: np.random.Generator,
-) -> sparse.csr_matrix:
-    """Histories some of whose items are replaced, csr of ones (b × n); what comes twice is once."""
-    items = replaced(histories.indices, nearest, share, generator)
-    changed = sparse.csr_matrix(
-        (np.ones(len(items), dtype=np.float32), items, histories.indptr), shape=histories.shape
-    )
-    changed.sum_duplicates()
-    return ones(changed)
-
-
-def cropped_sets(
-    histories: sparse.csr_matrix, share: float, generator: np.random.Generator
-) -> sparse.csr_matrix:
-    """Histories of some of which a part by chance is left, csr (b × n), of two or more items.
-
-    Args:
-        histories: csr of ones (b × n).
-        share: of how many, 0 to 1.
-        generator: of the batch.
-    """
-    lengths = np.diff(histories.indptr)
-    sizes = _sizes(lengths, share, generator)
-    return stored_where(histories, newest_of_each(histories, sizes, generator))
-
-
 def cropped(
     sequences: list[np.ndarray], share: float, generator: np.random.Generator
 ) -> list[np.ndarray]:
@@ -126,7 +93,9 @@ def cropped(
         generator: of the batch.
     """
     lengths = np.array([len(each) for each in sequences], dtype=np.int64)
-    sizes = _sizes(lengths, share, generator)
+    chosen = generator.random(len(lengths)) < share
+    sizes = generator.integers(np.minimum(SHORTEST, lengths), lengths + 1)
+    sizes = np.where(chosen, sizes, lengths).astype(np.int64)
     starts = generator.integers(0, lengths - sizes + 1)
     return [
         each[start : start + size]
@@ -149,39 +118,3 @@ def thinned(
         kept = generator.random(len(each)) >= share
         found.append(each[kept] if kept.sum() >= SHORTEST else each)
     return found
-
-
-def noisy_similarities(
-    neighbours: sparse.csr_matrix,
-    items: np.ndarray,
-    vectors: np.ndarray,
-    noise: float,
-    generator: np.random.Generator,
-) -> sparse.csr_matrix:
-    """Similarities where noise has been added to the vectors of some items, csr (n × n).
-
-    (v_j + ε_j)·v_i with ε_j of so much of v_j's length, at the places that are stored.
-
-    Args:
-        neighbours: S, csr (n × n), row j the similarities of j's neighbours.
-        items: int64 (m,), ascending, those items.
-        vectors: float32 (n × d), projected.
-        noise: length of ε_j over that of v_j.
-        generator: of the batch.
-    """
-    found = neighbours.copy()
-    own = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
-    wanted = np.flatnonzero(np.isin(own, items))
-    lengths = np.linalg.norm(vectors[items], axis=1, keepdims=True)
-    added = generator.standard_normal((len(items), vectors.shape[1]), dtype=np.float32)
-    added *= noise / np.sqrt(vectors.shape[1]) * lengths
-    rows = np.searchsorted(items, own[wanted])
-    found.data[wanted] += np.einsum("ed,ed->e", added[rows], vectors[found.indices[wanted]])
-    return found
-
-
-def _sizes(lengths: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
-    """How many items are left of histories, int64 (b,): of some by chance, 2 to all."""
-    chosen = generator.random(len(lengths)) < share
-    sizes = generator.integers(np.minimum(SHORTEST, lengths), lengths + 1)
-    return np.where(chosen, sizes, lengths).astype(np.int64)

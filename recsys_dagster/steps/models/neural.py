@@ -9,16 +9,7 @@ from scipy import sparse
 from scipy.sparse.linalg import eigsh
 
 from recsys_dagster.catalog.base import Settings
-from recsys_dagster.steps.models.augmentation import (
-    CroppedShare,
-    HiddenShare,
-    ReplacedShare,
-    TextNoise,
-    cropped_sets,
-    nearest_by_text,
-    noisy_similarities,
-    replaced_of_sets,
-)
+from recsys_dagster.steps.models.augmentation import HiddenShare
 from recsys_dagster.steps.models.base import (
     ORDER,
     POSITIVES,
@@ -101,9 +92,6 @@ class NeuralSettings(Settings):
         default=0.5, description="of what a step leaves unexplained, carried over to the next"
     )
     hidden_share: HiddenShare = 0.5
-    cropped_share: CroppedShare = 0.0
-    replaced_share: ReplacedShare = 0.0
-    text_noise: TextNoise = 0.0
     learning_rate: LearningRate = 0.002
     epochs: Epochs = 1_000
     warm_start: WarmStart = False
@@ -140,7 +128,6 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     asked = np.flatnonzero(np.diff(hidden.indptr))
     learners = np.flatnonzero(np.diff(visible.indptr))
     graph, neighbours = model_of(kept), similar[:, :items]
-    texts = Texts(evidence.projected[learned], nearest_by_text(neighbours))
     nothing = shares[:0]
     batches = -(-len(learners) // BATCH_USERS)
 
@@ -163,7 +150,7 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
 
     best, curve = train(
         first,
-        lambda number: batch_of(visible, learners, neighbours, masses, texts, number, settings),
+        lambda number: batch_of(visible, learners, neighbours, masses, number, settings),
         _loss(graph, settings, evidence.trainer.device()),
         validate,
         Plan(
@@ -289,18 +276,6 @@ def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:
     return parts
 
 
-class Texts(NamedTuple):
-    """What histories and similarities are changed by in training.
-
-    Attributes:
-        vectors: float32 (n × d), projected.
-        nearest: int64 (n × 5), of `nearest_by_text`.
-    """
-
-    vectors: np.ndarray
-    nearest: np.ndarray
-
-
 class Batch(NamedTuple):
     """Some users' histories, each at a step.
 
@@ -324,7 +299,6 @@ def batch_of(
     learners: np.ndarray,
     neighbours: sparse.csr_matrix,
     masses: np.ndarray,
-    texts: Texts,
     number: int,
     settings: NeuralSettings,
 ) -> Batch:
@@ -335,29 +309,18 @@ def batch_of(
         learners: int64, the users with a history in it.
         neighbours: S, csr (n × n).
         masses: float32 (n,), those of the graph.
-        texts: of the items.
         number: from 0.
         settings: of the strategy.
     """
     epoch, place = divmod(number, -(-len(learners) // BATCH_USERS))
     order = np.random.default_rng([settings.seed, epoch]).permutation(learners)
     whole = visible[order[place * BATCH_USERS : (place + 1) * BATCH_USERS]]
-    # A generator of its own: without augmentation a batch is as if there were none.
-    chance = np.random.default_rng([settings.seed, epoch, place, 1])
-    if settings.replaced_share:
-        whole = replaced_of_sets(whole, texts.nearest, settings.replaced_share, chance)
-    if settings.cropped_share:
-        whole = cropped_sets(whole, settings.cropped_share, chance)
     generator = np.random.default_rng([settings.seed, epoch, place])
     kept = generator.random(whole.nnz) >= settings.hidden_share
     part = stored_where(whole, kept)
     part.data *= np.float32(1 / (1 - settings.hidden_share))
     steps = generator.integers(0, settings.steps, whole.shape[0])
     own = own_part(part, whole, masses)
-    if settings.text_noise:
-        neighbours = noisy_similarities(
-            neighbours, np.unique(part.indices), texts.vectors, settings.text_noise, chance
-        )
     return Batch(whole, part, own, (part @ neighbours).toarray(), steps)
 
 

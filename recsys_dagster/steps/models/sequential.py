@@ -12,8 +12,8 @@ from recsys_dagster.catalog.base import Settings
 from recsys_dagster.steps.models.augmentation import (
     CroppedShare,
     HiddenShare,
+    Noise,
     ReplacedShare,
-    TextNoise,
     cropped,
     nearest_by_text,
     replaced,
@@ -99,7 +99,7 @@ class SequentialSettings(Settings):
     hidden_share: HiddenShare = 0.0
     cropped_share: CroppedShare = 0.0
     replaced_share: ReplacedShare = 0.0
-    text_noise: TextNoise = 0.0
+    noise: Noise = 0.0
     learning_rate: LearningRate = 0.0005
     epochs: Epochs = 1_000
     warm_start: WarmStart = False
@@ -358,8 +358,8 @@ def _loss(
         following = torch.tensor(batch.following, device=device)
         negatives = torch.tensor(batch.negatives, device=device)
         vectors = functional.embedding(items, parts["items"])
-        if settings.text_noise:
-            deviation = settings.text_noise * parts["items"].detach().square().mean().sqrt()
+        if settings.noise:
+            deviation = settings.noise * parts["items"].detach().square().mean().sqrt()
             vectors = vectors + deviation * torch.empty_like(vectors).normal_(generator=generator)
         everywhere = torch.arange(items.shape[1], device=device)[None, :]
         there = following >= 0

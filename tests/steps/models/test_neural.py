@@ -16,7 +16,6 @@ from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.neural import NeuralSettings
 
 SMALL = NeuralSettings(width=4, epochs=3)
-NO_TEXTS = neural.Texts(np.zeros((12, 1), dtype=np.float32), np.zeros((12, 5), dtype=np.int64))
 
 
 def near(items, seed=0):
@@ -186,9 +185,7 @@ def test_every_history_is_learned_from_once_in_a_pass():
     X = histories(250, 12, density=0.5)
     learners = np.flatnonzero(np.diff(X.indptr))
     batches = [
-        neural.batch_of(
-            X, learners, near(12), np.ones(12, dtype=np.float32), NO_TEXTS, number, SMALL
-        )
+        neural.batch_of(X, learners, near(12), np.ones(12, dtype=np.float32), number, SMALL)
         for number in range(3)
     ]
     together = sparse.vstack([batch.whole for batch in batches])
