@@ -107,7 +107,8 @@ def replaced_of_sets(
     """Histories some of whose items are replaced, csr of ones (b × n); what comes twice is once."""
     items = replaced(histories.indices, nearest, share, generator)
     changed = sparse.csr_matrix(
-        (np.ones(len(items), dtype=np.float32), items, histories.indptr), shape=histories.shape
+        (np.ones(len(items), dtype=np.float32), items, histories.indptr.copy()),
+        shape=histories.shape,
     )
     changed.sum_duplicates()
     return ones(changed)
