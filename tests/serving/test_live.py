@@ -112,7 +112,7 @@ def test_a_source_that_is_no_folder_refuses_and_says_what_to_do(published, serve
     place = published()
     answer = tell(server(place), row(NEW, "space1"))
     assert answer.status_code == 409
-    assert "live.folder" in answer.json()["detail"]
+    assert "live: {folder: …}" in answer.json()["detail"]
 
 
 def test_a_catalog_can_name_the_folder(published, server):
