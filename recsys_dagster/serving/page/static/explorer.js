@@ -182,13 +182,15 @@ function startMap(root, points) {
   }
   const isLit = () => lit.liked.length + lit.recommended.length + lit.here.length > 0;
 
-  function scale() {
-    const fit = Math.min((view.width - 32) / (right - left || 1), (view.height - 32) / (top - bottom || 1));
-    return fit * view.zoom;
+  // A wide canvas may stretch the map a little: else most of it would be empty.
+  function scales() {
+    const across = (view.width - 40) / (right - left || 1);
+    const down = (view.height - 40) / (top - bottom || 1);
+    return [Math.min(across, 1.8 * down) * view.zoom, Math.min(down, 1.8 * across) * view.zoom];
   }
   const onScreen = (at) => {
-    const by = scale();
-    return [view.width / 2 + (points.x[at] - view.x) * by, view.height / 2 - (points.y[at] - view.y) * by];
+    const [across, down] = scales();
+    return [view.width / 2 + (points.x[at] - view.x) * across, view.height / 2 - (points.y[at] - view.y) * down];
   };
 
   function colours() {
@@ -236,7 +238,8 @@ function startMap(root, points) {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, view.width, view.height);
     const radius = Math.min(4, (count > 3000 ? 1.6 : 2.6) * Math.sqrt(view.zoom));
-    const quiet = isLit() ? 0.28 : 0.7;
+    // Without categories all are grey, and need not stand back.
+    const quiet = isLit() && points.categories.length ? 0.28 : 0.7;
     for (let at = count - 1; at >= 0; at -= 1) {
       const category = points.category[at];
       pen.globalAlpha = only !== null && only !== category ? 0.05 : quiet * (category < 0 ? 0.7 : 1);
@@ -323,9 +326,9 @@ function startMap(root, points) {
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
     if (drag) {
-      const by = scale();
-      view.x = drag.x - (event.clientX - drag.left) / by;
-      view.y = drag.y + (event.clientY - drag.top) / by;
+      const [across, down] = scales();
+      view.x = drag.x - (event.clientX - drag.left) / across;
+      view.y = drag.y + (event.clientY - drag.top) / down;
       drag.moved ||= Math.hypot(event.clientX - drag.left, event.clientY - drag.top) > 4;
       draw();
     } else if (event.pointerType === "mouse") {
