@@ -64,6 +64,13 @@ async def authorized(request: Request) -> None:
     if not key.allows(Scope(scope), request.path_params.get("catalog")):
         needed = Scope(scope).name.lower()
         raise HTTPException(403, f"The key {key.id} does not allow this: it needs {needed}.")
+    request.state.key = key
+
+
+def may_see(request: Request, catalog: str) -> bool:
+    """Whether somebody who was let in may know of a catalog."""
+    key: Key | None = getattr(request.state, "key", None)
+    return key is None or key.allows(Scope.READ, catalog)
 
 
 def is_local(host: str) -> bool:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.serving import messages
-from recsys_dagster.serving.access import needs
+from recsys_dagster.serving.access import may_see, needs
 from recsys_dagster.serving.keys import Scope
 from recsys_dagster.serving.landing import KEY
 from recsys_dagster.serving.messages import MAX_ID
@@ -55,8 +55,14 @@ def served(request: Request, catalog: str) -> Served:
 async def catalogs(request: Request) -> JSONResponse:
     """What is served."""
     every = request.app.state.catalogs
-    content = {"catalogs": [catalog_state(each) for each in every], "faults": every.faults}
-    return JSONResponse(content)
+    return JSONResponse(
+        {
+            "catalogs": [catalog_state(each) for each in every if may_see(request, each.name)],
+            "faults": {
+                name: fault for name, fault in every.faults.items() if may_see(request, name)
+            },
+        }
+    )
 
 
 @router.get("/{catalog}/manifest")

@@ -125,21 +125,28 @@ class Guard:
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on whose body may be longer than it said, or say nothing of its length."""
-        taken = 0
+        taken, is_over, has_answered = 0, False, False
 
         async def receiving() -> MutableMapping[str, Any]:
-            nonlocal taken
+            nonlocal taken, is_over
             message = await receive()
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
                 if taken > self._limits.body_bytes:
-                    raise _TooLargeError
+                    is_over = True
+                    return {"type": "http.disconnect"}
             return message
 
-        try:
-            await self._app(scope, receiving, send)
-        except _TooLargeError:
-            await self._too_large()(scope, receive, send)
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            nonlocal has_answered
+            if not is_over:
+                await send(message)
+            elif not has_answered:
+                # Whatever the app makes of a body that broke off is not what happened.
+                has_answered = True
+                await self._too_large()(scope, receive, send)
+
+        await self._app(scope, receiving, sending)
 
     def _too_large(self) -> Any:
         return problem(413, f"A request may have {self._limits.body_bytes:,} bytes at most.")
@@ -152,10 +159,6 @@ class Guard:
         # Of a key only the part that is no secret; a wrong one is counted by address too.
         key = self._access.key_of(headers, {}) if presented else None
         return key.id if key is not None else (client[0] if client else "unknown")
-
-
-class _TooLargeError(Exception):
-    """A body went on after its limit."""
 
 
 def _host(headers: Headers) -> str:

@@ -126,8 +126,12 @@ class Landing:
         done: list[tuple[_Told, Landed]] = []
         now = time.time()
         for told in together:
-            fresh = [row for row in told.rows if not self._is_known(row, new)]
-            new |= {row[KEY]: now for row in fresh if row.get(KEY)}
+            fresh = []
+            for row in told.rows:
+                if not self._is_known(row, new):
+                    fresh.append(row)
+                    if row.get(KEY):
+                        new[row[KEY]] = now
             done.append((told, Landed(len(fresh), len(told.rows) - len(fresh), fresh)))
         lines = [
             json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"

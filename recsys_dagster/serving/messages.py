@@ -226,7 +226,15 @@ class Health(Message):
     """Whether the server works."""
 
     status: str
-    catalogs: dict[str, str] = Field(default_factory=dict)
+
+
+class Readiness(Message):
+    """Whether there is something to serve."""
+
+    status: str
+    served: int = Field(description="catalogs")
+    stale: int = Field(description="of them, those whose newest snapshot cannot be opened")
+    failed: int = Field(description="catalogs that cannot be served")
 
 
 class Problem(BaseModel):

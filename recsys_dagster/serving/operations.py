@@ -18,17 +18,22 @@ async def live() -> JSONResponse:
 
 
 @router.get(
-    "/health/ready", response_model=messages.Health, responses={503: {"model": messages.Health}}
+    "/health/ready",
+    response_model=messages.Readiness,
+    responses={503: {"model": messages.Readiness}},
 )
 @needs(PUBLIC)
 async def ready(request: Request) -> JSONResponse:
-    """Whether there is something to serve."""
+    """Whether there is something to serve; of how many catalogs the newest snapshot is served."""
     catalogs = request.app.state.catalogs
-    states = {of.name: "stale" if of.fault else "ready" for of in catalogs}
-    states |= dict.fromkeys(catalogs.faults, "failed")
-    is_ready = "ready" in states.values() or "stale" in states.values()
-    content = {"status": "ready" if is_ready else "not ready", "catalogs": states}
-    return JSONResponse(content, status_code=200 if is_ready else 503)
+    served = list(catalogs)
+    content = {
+        "status": "ready" if served else "not ready",
+        "served": len(served),
+        "stale": sum(of.fault is not None for of in served),
+        "failed": len(catalogs.faults),
+    }
+    return JSONResponse(content, status_code=200 if served else 503)
 
 
 @router.get("/metrics", response_class=Response)

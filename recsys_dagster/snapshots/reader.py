@@ -389,7 +389,7 @@ class Snapshot:
 
     def _table(self, sql: str, **parameters: Any) -> "pa.Table":
         with in_memory() as connection:
-            return connection.execute(sql, parameters | self._paths(sql)).to_arrow_table()
+            return connection.sql(sql, params=parameters | self._paths(sql)).to_arrow_table()
 
     def _columns(self, sql: str) -> dict[str, Any]:
         with in_memory() as connection:

@@ -48,7 +48,7 @@ def sound(published_tiny, tmp_path_factory) -> Evaluations:
 
 class TestSound:
     def test_all_pass_and_say_what_they_counted(self, sound):
-        assert len(sound) == 52
+        assert len(sound) == 54
         assert [name for name, each in sound.items() if not each.passed] == []
         for name, each in sound.items():
             assert each.description, name

@@ -1,0 +1,107 @@
+"""Nobody gets in without a key, by whatever route; who is local needs none."""
+
+import stat
+
+import pytest
+from fastapi.routing import APIRoute
+
+from recsys_dagster.errors import UserError
+from recsys_dagster.serving.access import PUBLIC, is_local
+from recsys_dagster.serving.keys import Keys, Scope
+from tests.serving.conftest import NAME
+
+NO_SECRET = {"/health/live", "/health/ready"}
+
+
+@pytest.fixture
+def keys(own_shop):
+    return Keys(own_shop.home / "keys.json")
+
+
+@pytest.fixture
+def guarded(own_shop, server):
+    return server(own_shop, local=False)
+
+
+def bearer(key):
+    return {"Authorization": f"Bearer {key}"}
+
+
+def routes(app):
+    return [route for route in app.routes if isinstance(route, APIRoute)]
+
+
+def asked(route):
+    path = route.path.replace("{catalog}", NAME)
+    for part in ("{user:path}", "{item:path}", "{user}", "{item}", "{name}", "{name:path}"):
+        path = path.replace(part, "x")
+    return next(iter(route.methods)), path
+
+
+def test_every_route_refuses_without_a_key_and_with_a_wrong_one(guarded, keys):
+    keys.create(Scope.ADMIN, "*")
+    found = routes(guarded.app)
+    assert len(found) >= 10
+    for route in found:
+        method, path = asked(route)
+        public = getattr(route.endpoint, "needed_scope", None) == PUBLIC
+        for headers in ({}, bearer("rk_1234_wrong"), bearer(""), {"Authorization": "Basic eDp5"}):
+            status = guarded.request(method, path, headers=headers).status_code
+            assert (status == 401) != public, (method, path, status)
+
+
+def test_public_routes_are_few_and_say_nothing_of_the_data(guarded):
+    public = {
+        route.path
+        for route in routes(guarded.app)
+        if getattr(route.endpoint, "needed_scope", None) == PUBLIC
+    }
+    assert public - NO_SECRET <= {"/login", "/logout", "/static/{name:path}", "/static/{name}"}
+
+
+def test_a_key_opens_what_its_scope_and_catalog_say(guarded, keys):
+    body = {"interactions": [{"user_id": "u", "item_id": "space1", "rating": 5}]}
+    _, read = keys.create(Scope.READ, NAME)
+    _, write = keys.create(Scope.WRITE, NAME)
+    _, other = keys.create(Scope.ADMIN, "another")
+    popular, told = f"/v1/{NAME}/popular", f"/v1/{NAME}/interactions"
+    assert guarded.get(popular, headers=bearer(read)).status_code == 200
+    assert guarded.post(told, json=body, headers=bearer(read)).status_code == 403
+    assert guarded.post(told, json=body, headers=bearer(write)).status_code == 202
+    assert guarded.get(popular, headers=bearer(other)).status_code == 403
+
+
+def test_a_revoked_key_is_refused_at_once(guarded, keys):
+    key, secret = keys.create(Scope.READ, "*")
+    assert guarded.get(f"/v1/{NAME}/popular", headers=bearer(secret)).status_code == 200
+    keys.revoke(key.id)
+    assert guarded.get(f"/v1/{NAME}/popular", headers=bearer(secret)).status_code == 401
+    with pytest.raises(UserError, match="no key"):
+        keys.revoke(key.id)
+
+
+def test_keys_are_kept_as_hashes_in_a_file_of_their_owner(keys, own_shop):
+    _, secret = keys.create(Scope.READ, "*")
+    file = own_shop.home / "keys.json"
+    assert secret.split("_", 2)[2] not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_key_of_one_catalog_does_not_list_the_others(guarded, keys, own_shop):
+    _, secret = keys.create(Scope.READ, "another")
+    answer = guarded.get("/v1/catalogs", headers=bearer(secret))
+    assert answer.status_code == 200
+    assert answer.json()["catalogs"] == []
+
+
+def test_a_page_under_another_name_does_not_reach_a_local_server(own_shop, server):
+    client = server(own_shop)
+    for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example"):
+        assert client.get(f"/v1/{NAME}/popular", headers={"Host": host}).status_code == 421
+    for host in ("127.0.0.1:8000", "localhost", "[::1]:8000"):
+        assert client.get(f"/v1/{NAME}/popular", headers={"Host": host}).status_code == 200
+
+
+def test_which_addresses_are_this_machines_own():
+    assert [is_local(host) for host in ("127.0.0.1", "::1", "localhost", "127.9.9.9")] == [True] * 4
+    assert [is_local(host) for host in ("0.0.0.0", "::", "10.0.0.1", "example.org")] == [False] * 4
