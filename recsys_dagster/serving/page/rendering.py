@@ -156,7 +156,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(url=url, static=static_url, charts=charts)
+    shared: dict[str, Any] = {"url": url, "static": static_url, "charts": charts}
+    environment.globals.update(shared)
     environment.filters.update(
         {each.__name__: each for each in (ago, day, count, size, duration, spoken, percent)}
     )

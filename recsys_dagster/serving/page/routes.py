@@ -93,9 +93,9 @@ def user(
     snapshot = of.snapshot
     whole = history == "all"
     view = views.user_page(of, snapshot, user, without, whole)
-    given = _lists(snapshot) | {"view": view, "whole": whole}
     template = "user.html" if view.known else "unknown_user.html"
-    return page(request, template, catalog=catalog, **given)
+    given = _lists(snapshot)
+    return page(request, template, catalog=catalog, view=view, whole=whole, **given)
 
 
 @router.get("/c/{catalog}/items/{item:path}")

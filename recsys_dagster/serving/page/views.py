@@ -123,7 +123,8 @@ def user_page(
         whole: show all of the history.
     """
     live = of.live.histories if of.live else None
-    answer = for_user(snapshot, live, user_id, Wish(SHOWN))
+    wish = Wish(min(SHOWN, snapshot.list_length))
+    answer = for_user(snapshot, live, user_id, wish)
     history, before = history_of(snapshot, live, user_id)
     entries = [] if history is None else _liked(snapshot, history, before)
     own = {entry.item_id for entry in entries}
@@ -134,7 +135,7 @@ def user_page(
     if history is not None:
         kept = without(history, struck)
         if struck and strikable:
-            after = of_history(snapshot, kept, Wish(SHOWN))
+            after = of_history(snapshot, kept, wish)
         others = _others(snapshot, kept)
     return UserPage(
         user_id,
