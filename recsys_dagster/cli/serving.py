@@ -34,6 +34,7 @@ def serve_catalogs(
     """
     try:
         import uvicorn
+        from threadpoolctl import threadpool_limits
 
         from recsys_dagster.serving.access import is_local
         from recsys_dagster.serving.app import ServerSettings, create_app
@@ -63,7 +64,8 @@ def serve_catalogs(
     config = uvicorn.Config(
         create_app(settings), log_level="warning", access_log=False, server_header=False
     )
-    with listening:
+    # One history is little work: requests share the cores, not each of them all cores.
+    with listening, threadpool_limits(1):
         uvicorn.Server(config).run(sockets=[listening])
 
 

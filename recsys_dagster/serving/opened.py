@@ -87,6 +87,8 @@ class OpenSnapshot:
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{snapshot.path}: the snapshot cannot be read: {error}") from None
         self.folding = FoldIn(self)
+        # What a model makes of its arrays when it first scores is made before anybody waits.
+        self.folding.rows(self.recommendable()[:1], None, None, None, 1)
 
     @property
     def name(self) -> str:

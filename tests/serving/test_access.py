@@ -28,11 +28,19 @@ def bearer(key):
 
 
 def routes(app):
-    return [route for route in app.routes if isinstance(route, APIRoute)]
+    """Path and route of every endpoint, those of included routers too."""
+    found = []
+    for each in app.routes:
+        if isinstance(each, APIRoute):
+            found.append((each.path, each))
+        else:
+            router, prefix = each.original_router, each.include_context.prefix
+            found += [(f"{prefix}{route.path}", route) for route in router.routes]
+    return found
 
 
-def asked(route):
-    path = route.path.replace("{catalog}", NAME)
+def asked(path, route):
+    path = path.replace("{catalog}", NAME)
     for part in ("{user:path}", "{item:path}", "{user}", "{item}", "{name}", "{name:path}"):
         path = path.replace(part, "x")
     return next(iter(route.methods)), path
@@ -42,8 +50,8 @@ def test_every_route_refuses_without_a_key_and_with_a_wrong_one(guarded, keys):
     keys.create(Scope.ADMIN, "*")
     found = routes(guarded.app)
     assert len(found) >= 10
-    for route in found:
-        method, path = asked(route)
+    for path, route in found:
+        method, path = asked(path, route)
         public = getattr(route.endpoint, "needed_scope", None) == PUBLIC
         for headers in ({}, bearer("rk_1234_wrong"), bearer(""), {"Authorization": "Basic eDp5"}):
             status = guarded.request(method, path, headers=headers).status_code
@@ -52,8 +60,8 @@ def test_every_route_refuses_without_a_key_and_with_a_wrong_one(guarded, keys):
 
 def test_public_routes_are_few_and_say_nothing_of_the_data(guarded):
     public = {
-        route.path
-        for route in routes(guarded.app)
+        path
+        for path, route in routes(guarded.app)
         if getattr(route.endpoint, "needed_scope", None) == PUBLIC
     }
     assert public - NO_SECRET <= {"/login", "/logout", "/static/{name:path}", "/static/{name}"}

@@ -1,8 +1,8 @@
 """The API: what a program asks, and what it is told."""
 
 import json
-from urllib.parse import quote as quoted
 from datetime import UTC, datetime
+from urllib.parse import quote as quoted
 
 import pytest
 

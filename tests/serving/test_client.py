@@ -1,0 +1,68 @@
+"""The clients ask what the API answers."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from recsys_dagster.client import AsyncClient, Client, Problem
+from tests.serving.conftest import NAME
+
+USER = "user-zq-11"
+
+
+@pytest.fixture
+def asking(client):
+    """A client of the running app: it sends through the app's own test transport."""
+    found = Client("http://localhost", transport=client._transport)
+    yield found
+    found.close()
+
+
+def test_a_list_its_reasons_and_its_neighbours(asking):
+    found = asking.recommend(NAME, USER, n=3)
+    assert (found.how, found.known, len(found.recommendations)) == ("stored", True, 3)
+    assert found.recommendations[0].because[0].share > 0
+    near = asking.similar(NAME, "space1", n=2)
+    assert near.title == "Star Voyage"
+    assert len(near.similar) == 2
+    assert len(asking.popular(NAME, 4).recommendations) == 4
+    assert asking.search(NAME, "wedding")[0].title == "Wedding Day"
+    assert [each.catalog for each in asking.catalogs()] == [NAME]
+
+
+def test_a_history_with_weights_and_times(asking):
+    found = asking.recommend_for(
+        NAME, ["space1", "space2"], [1, 2], [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2)]
+    )
+    assert found.how == "computed"
+    with pytest.raises(ValueError, match="zip"):
+        asking.recommend_for(NAME, ["space1"], [1, 2])
+
+
+def test_interactions_are_told(asking):
+    row = {"user_id": "new", "item_id": "space1", "weight": 5, "timestamp": datetime.now(UTC)}
+    assert asking.tell(NAME, [row | {"key": "a"}]).accepted == 1
+    assert asking.tell(NAME, [row | {"key": "a"}]).repeated == 1
+
+
+def test_what_is_wrong_is_raised_in_the_servers_words(asking):
+    with pytest.raises(Problem, match="Star Voyage") as found:
+        asking.similar(NAME, "Star Voyag")
+    assert found.value.status == 404
+
+
+def test_ids_with_any_character_reach_the_server(asking):
+    assert asking.recommend(NAME, "a/b?c#ü").user_id == "a/b?c#ü"
+
+
+def test_the_other_client_asks_the_same(client):
+    async def asked():
+        transport = httpx.ASGITransport(client.app)
+        async with AsyncClient("http://localhost", transport=transport) as other:
+            return await other.recommend(NAME, USER, n=2), await other.catalogs()
+
+    found, catalogs = asyncio.run(asked())
+    assert len(found.recommendations) == 2
+    assert catalogs[0].users == 8
