@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test faults ui lint bench strangers live results published peers model-size reference setup clean
+.PHONY: demo test test-page faults ui lint bench strangers live results published peers model-size reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -17,6 +17,9 @@ faults: setup  ## dagster dev for real, killed in the middle of a refresh
 # Two processes however many cores there are: each holds torch and a published catalog.
 test: setup  ## the whole test suite
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-page: setup .venv/page-tests-installed  ## the pages in a real browser, Chromium
+	$(BIN)/pytest -m page tests/page
 
 ui: setup  ## the Dagster UI, on http://127.0.0.1:3000
 	$(BIN)/python -m recsys_dagster.home
@@ -60,6 +63,10 @@ setup: .venv/installed  ## make .venv and install everything
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+.venv/page-tests-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[page-tests]'
 	touch $@
 
 .venv-peers/installed: benchmarks/peers-requirements.txt

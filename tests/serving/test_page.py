@@ -375,7 +375,7 @@ class TestSigningIn:
     @pytest.mark.parametrize("presented", ["", "rk_1_wrong", "ключ"])
     def test_a_wrong_key_is_said_to_be_wrong(self, guarded, key, presented):
         answer = guarded.post("/login", data={"key": presented, "next": f"/c/{NAME}"})
-        assert answer.status_code == 401
+        assert answer.status_code == 403
         assert "none of the server&#39;s keys" in answer.text
         assert "set-cookie" not in answer.headers
 

@@ -34,7 +34,7 @@ async def sign_in(request: Request) -> Response:
     towards = _own_path(sent.get("next", ["/"])[0])
     access: Access = request.app.state.access
     if access.keys.find(presented) is None:
-        return login_page(request, 401, towards, "This is none of the server's keys.")
+        return login_page(request, 403, towards, "This is none of the server's keys.")
     answer = RedirectResponse(towards, 303)
     answer.set_cookie(
         COOKIE,

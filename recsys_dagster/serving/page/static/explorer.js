@@ -35,6 +35,7 @@ async function swap(address, { remember = "push" } = {}) {
     if (error.name !== "AbortError") location.assign(address);
     return;
   }
+  const said = fresh.querySelector("[data-announce]")?.textContent.trim() ?? "";
   const focus = document.activeElement?.dataset?.focus;
   const wasInside = regions.some((region) => region.contains(document.activeElement));
   const places = new Map(
@@ -50,7 +51,7 @@ async function swap(address, { remember = "push" } = {}) {
     const again = focus && document.querySelector(`[data-focus="${CSS.escape(focus)}"]:not(.chip)`);
     (again || document.querySelector("[data-search]") || document.getElementById("content")).focus({ preventScroll: true });
   }
-  announce(fresh.querySelector("[data-announce]")?.textContent.trim() ?? "");
+  announce(said);
   if (!calm.matches) move(places);
   document.dispatchEvent(new Event("swapped"));
 }
