@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test test-page faults ui lint bench strangers live results published peers model-size reference setup clean
+.PHONY: demo test test-page test-api faults ui serve lint bench serving strangers live results published peers model-size reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -14,12 +14,21 @@ demo: setup  ## run the demo catalog and print recommendations
 faults: setup  ## dagster dev for real, killed in the middle of a refresh
 	$(BIN)/pytest -m faults
 
+test-api: setup  ## the server, asked with requests made up from its OpenAPI document
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,api-tests]'
+	$(BIN)/pytest -m api tests/api
+
+test-page: setup  ## the pages in a real browser, Chromium
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,page-tests]'
+	$(BIN)/pytest -m page tests/page
+
 # Two processes however many cores there are: each holds torch and a published catalog.
 test: setup  ## the whole test suite
 	$(BIN)/pytest -n 2 --dist loadfile
 
-test-page: setup .venv/page-tests-installed  ## the pages in a real browser, Chromium
-	$(BIN)/pytest -m page tests/page
+serve: setup  ## answers over HTTP and the explorer page, on http://127.0.0.1:8000
+	test -d $(RECSYS_HOME)/snapshots/movies || $(BIN)/recsys run movies
+	$(BIN)/recsys serve
 
 ui: setup  ## the Dagster UI, on http://127.0.0.1:3000
 	$(BIN)/python -m recsys_dagster.home
@@ -42,6 +51,10 @@ strangers: setup  ## tables of strangers, proposed and run with no edit
 live: setup  ## dagster dev for real: seconds from a dropped file to a snapshot, memory
 	$(BIN)/python -m benchmarks.live
 
+serving: setup  ## how fast recsys serve answers, over the demo catalog and a large one
+	test -d $(RECSYS_HOME)/snapshots/movies || $(BIN)/recsys run movies
+	$(BIN)/python -m benchmarks.serving
+
 results: setup  ## strategies on several fields; RECSYS_DATA names the folder of the data sets
 	$(BIN)/python -m benchmarks.results --data $(RECSYS_DATA)
 
@@ -63,10 +76,6 @@ setup: .venv/installed  ## make .venv and install everything
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
-	touch $@
-
-.venv/page-tests-installed: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[page-tests]'
 	touch $@
 
 .venv-peers/installed: benchmarks/peers-requirements.txt

@@ -22,8 +22,10 @@ from recsys_dagster.snapshots.reader import Row
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": messages.Problem, "content": {"application/problem+json": {}}}
-    for status in (401, 403, 404, 413, 422, 429)
+    for status in (400, 401, 403, 404, 409, 413, 421, 422, 429)
 }
+# An address that is too long is refused by the HTTP parser, in plain text.
+PROBLEMS[400]["content"] |= {"text/plain": {}}
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 
 CatalogName = Annotated[str, Path(max_length=MAX_ID, examples=["movies"])]
@@ -32,11 +34,14 @@ ItemId = Annotated[str, Path(max_length=MAX_ID, examples=["1"])]
 Count = Annotated[int, Query(ge=1, le=messages.MAX_ROWS, description="rows, at most")]
 Categories = Annotated[
     list[Annotated[str, Query(max_length=MAX_ID)]],
-    Query(max_length=100, description="only these; may be repeated"),
+    Query(max_length=messages.MAX_IN_ADDRESS, description="only these; may be repeated"),
 ]
 Excluded = Annotated[
     list[Annotated[str, Query(max_length=MAX_ID)]],
-    Query(max_length=100, description="item_ids that must not be in the list; may be repeated"),
+    Query(
+        max_length=messages.MAX_IN_ADDRESS,
+        description="item_ids that must not be in the list; may be repeated",
+    ),
 ]
 Explain = Annotated[bool, Query(description="say why each row is there")]
 

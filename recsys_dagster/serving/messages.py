@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_ROWS = 200
-MAX_ID = 1_000
+MAX_ID = 512
+MAX_IN_ADDRESS = 20
+"""Names in a query string: longer addresses are refused before anybody looks at them."""
 MAX_TEXT = 10_000
 MAX_HISTORY = 2_000
 MAX_INTERACTIONS = 1_000
@@ -26,7 +28,7 @@ class HistoryItem(Message):
     """An item that somebody likes."""
 
     item_id: Id
-    weight: Annotated[float, Field(ge=0, le=1e12)] = 1.0
+    weight: Annotated[float, Field(ge=0, le=1e12, strict=True)] = 1.0
     timestamp: datetime | None = Field(default=None, description="UTC where there is no zone")
 
 
@@ -153,7 +155,7 @@ class Interaction(BaseModel):
     user_id: Id
     item_id: Id
     event: Id | None = None
-    weight: Annotated[float, Field(ge=-1e12, le=1e12)] | None = None
+    weight: Annotated[float, Field(ge=-1e12, le=1e12, strict=True)] | None = None
     timestamp: datetime | None = Field(default=None, description="now where left out")
     key: Id | None = Field(
         default=None, description="what is told again under the same key is not taken again"

@@ -1,10 +1,13 @@
 """A small shop, published, and servers over it."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from recsys_dagster.catalog.files import Catalogs
@@ -83,6 +86,28 @@ def server() -> Iterator[Callable[..., TestClient]]:
     yield start
     for client in clients:
         client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def listening(own_shop: Place) -> Iterator[str]:
+    """The address of a server over a shop of its own, on loopback."""
+    settings = ServerSettings(
+        own_shop.snapshots,
+        Catalogs.read(own_shop.catalogs),
+        own_shop.home / "keys.json",
+        limits=Limits(requests_per_second=0),
+    )
+    config = uvicorn.Config(create_app(settings), port=0, log_level="error")
+    running = uvicorn.Server(config)
+    thread = Thread(target=running.run, daemon=True)
+    thread.start()
+    while not running.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    port = running.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    running.should_exit = True
+    thread.join(timeout=10)
 
 
 @pytest.fixture

@@ -51,10 +51,10 @@ def test_every_route_refuses_without_a_key_and_with_a_wrong_one(guarded, keys):
     found = routes(guarded.app)
     assert len(found) >= 10
     for path, route in found:
-        method, path = asked(path, route)
+        method, address = asked(path, route)
         public = getattr(route.endpoint, "needed_scope", None) == PUBLIC
         for headers in ({}, bearer("rk_1234_wrong"), bearer(""), {"Authorization": "Basic eDp5"}):
-            status = guarded.request(method, path, headers=headers).status_code
+            status = guarded.request(method, address, headers=headers).status_code
             assert (status == 401) != public, (method, path, status)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 
 from recsys_dagster.client import AsyncClient, Client, Problem
@@ -13,11 +12,9 @@ USER = "user-zq-11"
 
 
 @pytest.fixture
-def asking(client):
-    """A client of the running app: it sends through the app's own test transport."""
-    found = Client("http://localhost", transport=client._transport)
-    yield found
-    found.close()
+def asking(listening):
+    with Client(listening) as found:
+        yield found
 
 
 def test_a_list_its_reasons_and_its_neighbours(asking):
@@ -57,10 +54,9 @@ def test_ids_with_any_character_reach_the_server(asking):
     assert asking.recommend(NAME, "a/b?c#ü").user_id == "a/b?c#ü"
 
 
-def test_the_other_client_asks_the_same(client):
+def test_the_other_client_asks_the_same(listening):
     async def asked():
-        transport = httpx.ASGITransport(client.app)
-        async with AsyncClient("http://localhost", transport=transport) as other:
+        async with AsyncClient(listening) as other:
             return await other.recommend(NAME, USER, n=2), await other.catalogs()
 
     found, catalogs = asyncio.run(asked())

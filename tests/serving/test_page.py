@@ -275,7 +275,7 @@ class TestTrying:
     def test_nothing_chosen_is_popular_and_unknown_items_are_passed_over(self, client, opened):
         text = client.get(f"/c/{NAME}/try?item=nothing").text
         assert recommended(text) == [row.item_id for row in opened.popular(10)]
-        assert "They like" not in text
+        assert "Begin again" not in text
 
     def test_words_are_encoded_where_the_encoder_can_be_asked(self, client, opened, monkeypatch):
         asked = []

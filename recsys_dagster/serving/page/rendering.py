@@ -53,13 +53,14 @@ def page(
         given: what the template is given.
     """
     access: Access = request.app.state.access
+    key = access.key_of(request.headers, request.cookies)
     content = (
         _environment()
         .get_template(template)
         .render(
             catalog=catalog,
             catalogs=visible_catalogs(request),
-            signed_in=not access.local and key_of(request) is not None,
+            signed_in=not access.local and key is not None,
             here=request.url.path,
             **given,
         )
@@ -69,17 +70,16 @@ def page(
 
 def visible_catalogs(request: Request) -> list[str]:
     """The catalogs that whoever asks may look at."""
+    return [each.name for each in request.app.state.catalogs if may_see(request, each.name)]
+
+
+def may_see(request: Request, catalog: str) -> bool:
+    """Whether whoever asks may look at a catalog."""
     access: Access = request.app.state.access
-    names = [served.name for served in request.app.state.catalogs]
     if access.local:
-        return names
-    key = key_of(request)
-    return [name for name in names if key is not None and key.allows(Scope.READ, name)]
-
-
-def key_of(request: Request) -> Any:
-    """The key that a request presents; None where there is none or a wrong one."""
-    return request.app.state.access.key_of(request.headers, request.cookies)
+        return True
+    key = access.key_of(request.headers, request.cookies)
+    return key is not None and key.allows(Scope.READ, catalog)
 
 
 def url(catalog: str, kind: str = "", name: str | None = None, **query: Any) -> str:

@@ -11,6 +11,7 @@ from recsys_dagster.serving.access import PUBLIC, needs
 from recsys_dagster.serving.api import CatalogName, ItemId, UserId, catalog_state, served
 from recsys_dagster.serving.keys import Scope
 from recsys_dagster.serving.messages import MAX_ID
+from recsys_dagster.serving.opened import OpenSnapshot
 from recsys_dagster.serving.page import rendering, views
 from recsys_dagster.serving.page.quality import quality
 from recsys_dagster.serving.page.rendering import page, url
@@ -36,10 +37,13 @@ def home(request: Request) -> Response:
     """The only catalog, or all of them."""
     names = rendering.visible_catalogs(request)
     catalogs = request.app.state.catalogs
-    if len(names) == 1:
+    if len(names) == 1 and not catalogs.faults:
         return RedirectResponse(url(names[0]), 303)
     states = [catalog_state(of) for of in catalogs if of.name in names]
-    return page(request, "catalogs.html", states=states, faults=catalogs.faults)
+    faults = {
+        name: why for name, why in catalogs.faults.items() if rendering.may_see(request, name)
+    }
+    return page(request, "catalogs.html", states=states, faults=faults)
 
 
 @router.get("/static/{name}")
@@ -155,7 +159,7 @@ def measured(request: Request, catalog: CatalogName) -> HTMLResponse:
     return page(request, "quality.html", catalog=catalog, view=quality(entries))
 
 
-def _lists(snapshot: Any) -> dict[str, Any]:
+def _lists(snapshot: OpenSnapshot) -> dict[str, Any]:
     """What every template needs that shows a list."""
     return {
         "snapshot": snapshot.name,
