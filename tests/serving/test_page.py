@@ -1,6 +1,7 @@
 """The pages: what they show, what they escape, who may see them."""
 
 import re
+from html import escape
 from html.parser import HTMLParser
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.serving.keys import Keys, Scope
+from recsys_dagster.serving.page import rendering
 from recsys_dagster.serving.page.charts import Axis, bar
 from recsys_dagster.serving.page.comparing import compared, near_history
 from recsys_dagster.serving.page.quality import quality
@@ -191,8 +193,8 @@ class TestUsers:
         came = {row.item_id for row in after} - {row.item_id for row in before}
         assert text.count('class="move is-new"') == len(came)
         left = {row.item_id for row in before} - {row.item_id for row in after}
-        assert ("No longer in the list" in text) == bool(left)
-        assert own in {row.item_id for row in after} or own not in recommended(text)
+        assert text.count("Was at rank") == len(left)
+        assert text.count('class="unseen">At rank') == len(came)
 
     def test_what_is_not_in_the_history_cannot_be_struck_out(self, client, user):
         text = client.get(f"/c/{NAME}/users/{user}?without=nothing").text
@@ -255,8 +257,13 @@ class TestErrors:
         assert answer.status_code == status
         assert "This did not work" in answer.text
 
+    def test_ids_may_hold_anything(self, client):
+        for user in ("a/b", "a b?c=d&e#f", "ключ", "100%", "a\\b"):
+            text = client.get(rendering.url(NAME, "users", user)).text
+            assert f'<h1 dir="auto">{escape(user)}</h1>' in text
+
     def test_a_bug_is_a_page_without_a_trace(self, client, monkeypatch):
-        monkeypatch.setattr("recsys_dagster.serving.page.views.map_page", lambda _: 1 / 0)
+        monkeypatch.setattr("recsys_dagster.serving.page.item_map.map_page", lambda _: 1 / 0)
         answer = client.get(f"/c/{NAME}/map")
         assert answer.status_code == 500
         assert "the server&#39;s log says what" in answer.text

@@ -12,7 +12,8 @@ from recsys_dagster.serving.api import CatalogName, ItemId, UserId, catalog_stat
 from recsys_dagster.serving.keys import Scope
 from recsys_dagster.serving.messages import MAX_ID
 from recsys_dagster.serving.opened import OpenSnapshot
-from recsys_dagster.serving.page import rendering, views
+from recsys_dagster.serving.page import item_map, rendering, users, views
+from recsys_dagster.serving.page.naming import category_of
 from recsys_dagster.serving.page.quality import quality
 from recsys_dagster.serving.page.rendering import page, url
 from recsys_dagster.snapshots import evaluations
@@ -96,7 +97,7 @@ def user(
     of = served(request, catalog)
     snapshot = of.snapshot
     whole = history == "all"
-    view = views.user_page(of, snapshot, user, without, whole)
+    view = users.user_page(of, snapshot, user, without, whole)
     template = "user.html" if view.known else "unknown_user.html"
     given = _lists(snapshot)
     return page(request, template, catalog=catalog, view=view, whole=whole, **given)
@@ -134,10 +135,10 @@ def try_it(
 
 @router.get("/c/{catalog}/map")
 @needs(Scope.READ)
-def item_map(request: Request, catalog: CatalogName) -> HTMLResponse:
+def mapped(request: Request, catalog: CatalogName) -> HTMLResponse:
     """The items on a plane."""
     snapshot = served(request, catalog).snapshot
-    view = views.map_page(snapshot)
+    view = item_map.map_page(snapshot)
     return page(request, "map.html", catalog=catalog, view=view, snapshot=snapshot.name)
 
 
@@ -147,7 +148,7 @@ def map_points(request: Request, catalog: CatalogName, snapshot: Words = "") -> 
     """The points of the map, for the script."""
     current = served(request, catalog).snapshot
     kept = {"cache-control": OF_SNAPSHOT} if snapshot == current.name else None
-    return JSONResponse(views.map_points(current), headers=kept)
+    return JSONResponse(item_map.map_points(current), headers=kept)
 
 
 @router.get("/c/{catalog}/quality")
@@ -164,5 +165,5 @@ def _lists(snapshot: OpenSnapshot) -> dict[str, Any]:
     return {
         "snapshot": snapshot.name,
         "strategy": snapshot.manifest["model"]["strategy"],
-        "category_of": partial(views.category_of, snapshot),
+        "category_of": partial(category_of, snapshot),
     }
