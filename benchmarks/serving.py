@@ -16,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 
@@ -45,7 +46,7 @@ Ask = Callable[[httpx.AsyncClient, int], Awaitable[httpx.Response]]
 
 
 @contextmanager
-def serving(home: Path, catalogs: Path) -> Iterator[tuple[str, int, float]]:
+def serving(home: Path, catalogs: Path) -> Generator[tuple[str, int, float]]:
     """A server over a home: its address, process and the seconds until it was ready."""
     recsys = str(Path(sys.executable).with_name("recsys"))
     environment = os.environ | {"RECSYS_HOME": str(home), "RECSYS_CATALOGS": str(catalogs)}
@@ -145,7 +146,7 @@ def give_lists(snapshot: Snapshot, users: int) -> None:
     file = snapshot.path / "recommendations.parquet"
     few = pq.read_table(file)
     known = few["user_id"].to_pandas()
-    own = {user: few.filter(pa.compute.field("user_id") == user) for user in known.unique()}
+    own = {user: few.filter(pc.field("user_id") == user) for user in known.unique()}
     templates = list(own.values())
     with pq.ParquetWriter(file.with_name("many.parquet"), few.schema, compression="zstd") as writer:
         for start in range(0, users, 1_000):

@@ -79,7 +79,10 @@ def model(
         request = FitRequest(
             catalog.name, strategy, settings, evidence, versions | {"code": fit_version(catalog)}
         )
-        fit = recsys_models.fit_once(request, context.run.run_id, narrator.doing)
+        last = None
+        if getattr(settings, "warm_start", False):
+            last = _last(recsys_warehouse, catalog.name)
+        fit = recsys_models.fit_from(last, request, context.run.run_id, narrator.doing)
     used = used_of(tuned, catalog, strategy.name)
     about = fit.manifest
     curve = fit.model(strategy.name, about["settings"]).learned.get(CURVE, NO_CURVE)
@@ -103,6 +106,7 @@ def model(
             "folder": dg.MetadataValue.path(str(fit.folder)),
         }
         | ({"learning_curve": learning_curve(curve)} if len(curve) else {})
+        | ({"warm_start": about["warm_start"]} if about.get("warm_start") else {})
         | _competition(about.get("learned", {}))
         | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, {"fingerprint": list(strategy.columns)}),
@@ -123,6 +127,14 @@ def evidence_of(
         Space.of(vectors, catalog.similarity, catalog.centre),
         lambda: to_sparse(item_neighbours, ids, ids, ("item_id", "neighbour_item_id")),
     )
+
+
+def _last(warehouse: Warehouse, catalog: str) -> str | None:
+    """The fingerprint of the catalog's last model; None where there is none."""
+    if not warehouse.has(catalog, MODEL.name):
+        return None
+    rows = warehouse.query(catalog, "select fingerprint from model")
+    return rows[0][0] if rows else None
 
 
 def _competition(learned: Mapping[str, Any]) -> dict[str, Any]:

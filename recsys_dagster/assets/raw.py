@@ -126,7 +126,8 @@ def _read(
         described, found = "none: users are those of the interactions", NO_SOURCE
     else:
         described = source.described
-        found = read_source(source, catalog.folder, previous, asset_value)
+        landing = catalog.live_folder if table == "raw_interactions" else None
+        found = read_source(source, catalog.folder, previous, asset_value, landing)
     known = recsys_warehouse.comment(catalog.name, table).get(DATA_VERSION)
     if known == found.fingerprint and not config.everything:
         context.log.info(f"{described}: the content is as it was")

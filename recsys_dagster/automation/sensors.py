@@ -48,7 +48,7 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
         try:
             for name, source in sources.items():
                 known = cursor.get("files", {}).get(name, {})
-                seen[name] = _observe(catalog, source, known, context.instance)
+                seen[name] = _observe(catalog, name, source, known, context.instance)
                 writing = seen[name].being_written
                 if writing:
                     return _nothing(f"{writing} is still being written", context.cursor)
@@ -92,6 +92,7 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
 
 def _observe(
     catalog: Catalog,
+    name: str,
     source: SourceSettings | None,
     known: Mapping[str, FileState],
     instance: dg.DagsterInstance,
@@ -100,7 +101,8 @@ def _observe(
     if source is None:
         return observe_files(rule_files(catalog), known, settle_seconds)
     version = _asset_version(instance, source)
-    return observe_source(source, catalog.folder, known, settle_seconds, version)
+    landing = catalog.live_folder if name == "interactions" else None
+    return observe_source(source, catalog.folder, known, settle_seconds, version, landing)
 
 
 def _watched(catalog: Catalog) -> dict[str, SourceSettings | None]:

@@ -147,8 +147,8 @@ class LiveSettings(Settings):
 
     folder: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
-        description="where they land, as JSON lines in the source's own columns; the source's "
-        "folder where it is one. Any other folder must be read too: by a query over both, say",
+        description="where they land, as JSON lines in the source's own columns, and are read "
+        "beside the source; the source's own folder where it is one",
     )
     file_seconds: Annotated[float, Field(ge=1, le=86_400)] = Field(
         default=60, description="a file grows so long, unseen, before a refresh can read it"

@@ -27,7 +27,7 @@ from recsys_dagster.catalog.operations import (
     RefreshSettings,
 )
 from recsys_dagster.catalog.rules import RuleSettings
-from recsys_dagster.catalog.source import Source, known_keys
+from recsys_dagster.catalog.source import Source, expand_variables, known_keys
 from recsys_dagster.errors import did_you_mean
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.base import MAX_ROWS
@@ -279,6 +279,28 @@ class Catalog(Settings):
             if name not in STRATEGIES:
                 raise ValueError(f"{name!r} is no strategy.{did_you_mean(name, STRATEGY_NAMES)}")
         return value
+
+    @model_validator(mode="after")
+    def _can_be_read_beside_its_source(self) -> Self:
+        source = self.interactions.source
+        is_read_whole = source.path or source.tables or source.function or source.is_asset_value
+        if self.live.folder is not None and not is_read_whole:
+            raise ValueError(
+                "live.folder: rows cannot be put beside those of a query or database: let your own "
+                "database take them, or read it through a function"
+            )
+        return self
+
+    @property
+    def live_folder(self) -> Path | None:
+        """Where interactions land that a server is told of; None where nothing is said.
+
+        Raises:
+            UserError: it names an environment variable that is not set.
+        """
+        if self.live.folder is None:
+            return None
+        return self.folder / Path(expand_variables(self.live.folder)).expanduser()
 
     @model_validator(mode="after")
     def _not_made_of_itself(self) -> Self:

@@ -146,7 +146,8 @@ class _Inspector:
                 "can read: they were not looked at."
             )
             return None
-        found = self._attempt(lambda: read_source(source, self._catalog.folder))
+        landing = self._catalog.live_folder if table == "interactions" else None
+        found = self._attempt(lambda: read_source(source, self._catalog.folder, landing=landing))
         if found is not None:
             self._remarks += [f"{table}: {remark}" for remark in found.remarks]
         if found is not None and found.rows.num_rows == 0:

@@ -16,7 +16,7 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.machine import available_bytes, peak_bytes
 from recsys_dagster.resources.training import Training, device
 from recsys_dagster.snapshots.model_files import read_arrays, read_manifest, write_model
-from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
+from recsys_dagster.steps.models.base import Arrays, Evidence, LastModel, Strategy
 from recsys_dagster.steps.models.fitting import learned_with
 from recsys_dagster.steps.models.kept import KeptModel
 from recsys_dagster.steps.models.memory import require_memory_for
@@ -72,10 +72,12 @@ class FitRequest:
     @property
     def fingerprint(self) -> str:
         """What the fit is known by: all that what is learned depends on."""
+        last = self.evidence.last
         return digest(
             self.strategy.name,
             json.dumps(learned_with(self.strategy, self.settings), sort_keys=True),
             json.dumps(dict(self.versions), sort_keys=True),
+            *([last.fingerprint] if last else []),
         )
 
     def learn(self, trainer: Trainer) -> Arrays:
@@ -149,6 +151,7 @@ class ModelStore(dg.ConfigurableResource):
                 "strategy": strategy.name,
                 "settings": settings.model_dump(mode="json"),
                 "learned": strategy.about(kept.learned),
+                "warm_start": evidence.last.fingerprint if evidence.last else None,
                 "made_from": dict(request.versions),
                 "code_version": request.versions["code"],
                 "newest": None if pd.isna(newest) else newest.isoformat() + "Z",
@@ -163,6 +166,47 @@ class ModelStore(dg.ConfigurableResource):
         )
         training.end()
         return self.find(catalog, fingerprint)
+
+    def fit_from(
+        self, last: str | None, request: FitRequest, run_id: str, doing: Callable[[str], None]
+    ) -> Fit:
+        """As `fit_once`, beginning from the last model where only tables have changed since.
+
+        With other settings or code the fit begins anew, and where histories have no order: then
+        nobody can tell what the last model did not see. Where not even tables have changed, the
+        last model is what is asked for.
+
+        Args:
+            last: the fingerprint of the catalog's last model; None where there is none.
+            request: what is fitted, and on what.
+            run_id: the Dagster run.
+            doing: called with what begins, in words.
+
+        Raises:
+            UserError: as `fit_once`.
+        """
+        own, settings = request.strategy, request.settings
+        in_order = bool((request.evidence.behaviour.recency.data < 1).any())
+        if last is None or not in_order or not self.holds(request.catalog, last):
+            return self.fit_once(request, run_id, doing)
+        fit = self.find(request.catalog, last)
+        about = fit.manifest
+        as_before = (
+            about["strategy"] == own.name
+            and learned_with(own, own.settings.model_validate(about["settings"]))
+            == learned_with(own, settings)
+            and about["made_from"]["code"] == request.versions["code"]
+        )
+        if not as_before:
+            return self.fit_once(request, run_id, doing)
+        if about["made_from"] == dict(request.versions):
+            doing(f"{own.name} was fitted on this before: {last}")
+            return fit
+        model = fit.model(own.name, about["settings"])
+        begins_from = LastModel(last, model.item_ids, model.learned)
+        doing(f"{own.name} begins from the last model: {last}")
+        evidence = replace(request.evidence, last=begins_from)
+        return self.fit_once(replace(request, evidence=evidence), run_id, doing)
 
     def forget(self, catalog: str, fingerprints: Iterable[str]) -> None:
         """Remove models that nothing names any more."""

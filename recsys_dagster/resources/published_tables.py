@@ -38,7 +38,7 @@ class PublishedTables(dg.ConfigurableIOManager):
         if wanted is pa.Table:
             return found
         if wanted.__module__.startswith("polars"):
-            import polars
+            import polars  # ty: ignore[import-not-found]
 
             return polars.from_arrow(found)
         if wanted in (pd.DataFrame, Any):

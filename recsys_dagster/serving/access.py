@@ -40,7 +40,7 @@ def needs(scope: Scope | int) -> Callable[[Endpoint], Endpoint]:
     """Say what an endpoint needs; one that says nothing is for admins."""
 
     def marked(endpoint: Endpoint) -> Endpoint:
-        endpoint.needed_scope = scope  # ty: ignore[unresolved-attribute]
+        endpoint.needed_scope = scope  # ty: ignore[missing-attribute]
         return endpoint
 
     return marked

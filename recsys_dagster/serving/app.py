@@ -1,6 +1,6 @@
 """The only assembler of the server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,7 +55,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     catalogs.on_swap = opened
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: FastAPI) -> AsyncGenerator[None]:
         catalogs.open()
         yield
         catalogs.close()

@@ -179,8 +179,8 @@ def landing_folder(catalog: Catalog) -> Path:
     Raises:
         UserError: the catalog does not say, and its source is no folder.
     """
-    if catalog.live.folder is not None:
-        return catalog.folder / Path(expand_variables(catalog.live.folder)).expanduser()
+    if catalog.live_folder is not None:
+        return catalog.live_folder
     path = catalog.interactions.source.path
     if path is not None:
         folder = catalog.folder / Path(expand_variables(path)).expanduser()
@@ -188,6 +188,6 @@ def landing_folder(catalog: Catalog) -> Path:
             return folder
     raise UserError(
         f"The interactions of {catalog.name!r} come from {catalog.interactions.source.described}, "
-        "which is no folder that new rows could be put into: name one under live.folder in the "
-        "catalog, and have it read too."
+        "which is no folder that new rows could be put into: name one in the catalog, with "
+        "live: {folder: …}"
     )

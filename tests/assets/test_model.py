@@ -5,6 +5,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from recsys_dagster.automation.retention import models_in_use
@@ -82,6 +83,48 @@ def test_what_learning_depends_on_makes_another_model(published, learned):
     assert place.run("tiny", ["model"]).success
     assert model_of(place)["fingerprint"] != before
     assert learned == ["hybrid"]
+
+
+def test_a_refresh_may_begin_from_the_last_model_and_an_evaluation_never_does(
+    published, monkeypatch
+):
+    begun, learn = [], FitRequest.learn
+
+    def spy(self, trainer):
+        measured = "train" in self.versions
+        begun.append((measured, self.evidence.last and self.evidence.last.fingerprint))
+        return learn(self, trainer)
+
+    monkeypatch.setattr(FitRequest, "learn", spy)
+    place = published(
+        strategy="sequential",
+        models={"sequential": {"width": 4, "epochs": 2, "warm_start": True}},
+        evaluation=MEASURED | {"strategies": ["sequential"]},
+    )
+    file = place.data / "interactions.csv"
+    table = pd.read_csv(file, dtype="str")
+    days = pd.date_range("2024-01-01", periods=len(table)).strftime("%Y-%m-%d")
+    table = table.assign(timestamp=days)
+    table.to_csv(file, index=False)
+    assert place.run("tiny").success
+    first = model_of(place)["fingerprint"]
+    assert (False, None) in begun
+    assert (True, None) in begun
+
+    begun.clear()
+    new = table.iloc[[0]].assign(user_id=table["user_id"].iloc[-1], rating="5")
+    pd.concat([table, new]).to_csv(file, index=False)
+    assert place.run("tiny").success
+    assert (False, first) in begun
+    assert {last for measured, last in begun if measured} == {None}
+    second = model_of(place)["fingerprint"]
+    manifest = json.loads((models(place) / second / "manifest.json").read_text())
+    assert manifest["warm_start"] == first != second
+
+    begun.clear()
+    assert place.run("tiny").success
+    assert begun == []
+    assert model_of(place)["fingerprint"] == second
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut off"])

@@ -112,7 +112,7 @@ def test_a_source_that_is_no_folder_refuses_and_says_what_to_do(published, serve
     place = published()
     answer = tell(server(place), row(NEW, "space1"))
     assert answer.status_code == 409
-    assert "live.folder" in answer.json()["detail"]
+    assert "live: {folder: …}" in answer.json()["detail"]
 
 
 def test_a_catalog_can_name_the_folder(published, server):
@@ -143,3 +143,14 @@ def test_rows_are_written_as_the_source_writes_them(type_, format_, expected):
     found = columns.row({"user_id": "7", "weight": 4.5, "timestamp": at, "shop": "north"})
     assert found == {"userId": 7, "stars": "4,5", "ts": expected, "shop": "north"}
     assert at.astimezone(UTC).hour == 11
+
+
+def test_rows_that_land_beside_a_file_are_read_by_the_next_run(published, server):
+    place = published(live={"folder": "../data/landing"})
+    client = server(place)
+    assert tell(client, row(NEW, "space1"), row(NEW, "love1")).status_code == 202
+    client.__exit__(None, None, None)
+    assert place.run("tiny").success
+    found = list_of(server(place), NEW)
+    assert (found["known"], found["how"]) == (True, "stored")
+    assert not {"space1", "love1"} & set(ids(found))

@@ -87,8 +87,28 @@ def _files_of(place: Path) -> dict[str, Path]:
     return {file.name if unique else file.as_posix(): file for file in found}
 
 
+LIVE_FILES = "live-*.jsonl"
+"""What `recsys serve` writes: interactions that it was told of, a file that never changes."""
+LIVE_SETTINGS = SourceSettings(path=LIVE_FILES)
+
+
+def live_files(folder: Path | None) -> dict[str, Path]:
+    """The files of interactions that a server was told of, by their names in the source, sorted.
+
+    Args:
+        folder: where they land; None where they go nowhere else than into the source itself.
+    """
+    if folder is None or not folder.is_dir():
+        return {}
+    return {f"live/{file.name}": file for file in sorted(folder.glob(LIVE_FILES))}
+
+
 def read_files(
-    path: str, settings: SourceSettings, folder: Path, previous: Callable[[], pa.Table | None]
+    path: str,
+    settings: SourceSettings,
+    folder: Path,
+    previous: Callable[[], pa.Table | None],
+    landing: Path | None = None,
 ) -> SourceRead:
     """All rows of all files, in the order of the files' names.
 
@@ -100,6 +120,7 @@ def read_files(
         settings: delimiter, encoding, names.
         folder: where the YAML file lies.
         previous: the rows of the last read, if there was one.
+        landing: where a server puts interactions, if that is another folder.
 
     Raises:
         UserError: a file is missing, cannot be read, or changed while it was read.
@@ -107,6 +128,8 @@ def read_files(
     files = find_files(path, folder)
     for file in files.values():
         reader_of(file, settings)
+    told = live_files(landing)
+    files |= told
     options = digest(READER, settings.delimiter or "", settings.encoding, *(settings.names or ()))
     before = previous()
     known = _known_files(before, options)
@@ -119,7 +142,7 @@ def read_files(
         if before is not None and state is not None and seen["sha256"] == state["sha256"]:
             tables.append(_kept(before, name, state))
         else:
-            tables.append(read_file(file, name, settings))
+            tables.append(read_file(file, name, LIVE_SETTINGS if name in told else settings))
             rows_read += tables[-1].num_rows
         if look_at(file, seen) != seen:
             raise UserError(

@@ -9,11 +9,12 @@ import pyarrow as pa
 from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.file_queries import read_file_query
-from recsys_dagster.resources.sources.files import read_files
+from recsys_dagster.resources.sources.files import LIVE_SETTINGS, live_files, read_files, sha256
+from recsys_dagster.resources.sources.formats import read_file
 from recsys_dagster.resources.sources.functions import call_function, table_of
 from recsys_dagster.resources.sources.queries import read_query
-from recsys_dagster.resources.sources.state import SourceRead, numbered
-from recsys_dagster.versions import content_digest
+from recsys_dagster.resources.sources.state import SourceRead, numbered, united
+from recsys_dagster.versions import content_digest, digest
 
 
 def read_source(
@@ -21,6 +22,7 @@ def read_source(
     folder: Path,
     previous: Callable[[], pa.Table | None] = lambda: None,
     asset_value: Any = None,
+    landing: Path | None = None,
 ) -> SourceRead:
     """All rows of a source in its order, numbered; what did not change is not read again.
 
@@ -29,12 +31,13 @@ def read_source(
         folder: where the catalog's YAML file lies.
         previous: the rows of the last read, if there was one.
         asset_value: the value of the source's asset, where the source is one.
+        landing: where a server puts interactions that belong to this source too.
 
     Raises:
         UserError: the source is not there or cannot be read.
     """
     try:
-        return _read(settings, folder, previous, asset_value)
+        return _read(settings, folder, previous, asset_value, landing)
     except UserError as error:
         raise UserError(settings.without_variables(str(error))) from None
 
@@ -44,16 +47,33 @@ def _read(
     folder: Path,
     previous: Callable[[], pa.Table | None],
     asset_value: Any,
+    landing: Path | None,
 ) -> SourceRead:
     if settings.path is not None:
-        return read_files(settings.path, settings, folder, previous)
+        return read_files(settings.path, settings, folder, previous, landing)
     if settings.tables:
-        return read_file_query(settings, folder)
+        return _with_live(read_file_query(settings, folder), landing)
     if settings.function is not None:
-        return _complete(call_function(settings.function))
+        return _with_live(_complete(call_function(settings.function)), landing)
     if settings.is_asset_value:
-        return _complete(table_of(asset_value, settings.described))
+        return _with_live(_complete(table_of(asset_value, settings.described)), landing)
     return read_query(settings, folder, previous)
+
+
+def _with_live(found: SourceRead, landing: Path | None) -> SourceRead:
+    """The rows of a source that is always read whole, and those that a server was told of."""
+    files = live_files(landing)
+    if not files:
+        return found
+    told = [read_file(file, name, LIVE_SETTINGS) for name, file in files.items()]
+    rows = united([found.rows, *told])
+    contents = (f"{name} {sha256(file)}" for name, file in files.items())
+    return SourceRead(
+        rows,
+        digest(found.fingerprint, *contents),
+        found.rows_read + sum(table.num_rows for table in told),
+        found.remarks,
+    )
 
 
 def _complete(data: pa.Table) -> SourceRead:

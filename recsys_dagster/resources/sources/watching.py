@@ -10,7 +10,7 @@ from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.databases import database_file
 from recsys_dagster.resources.sources.file_queries import files_of_query
-from recsys_dagster.resources.sources.files import find_files, look_at
+from recsys_dagster.resources.sources.files import find_files, live_files, look_at
 from recsys_dagster.resources.sources.queries import query_digest
 from recsys_dagster.versions import digest
 
@@ -43,6 +43,7 @@ def observe_source(
     known: Mapping[str, FileState],
     settle_seconds: float,
     asset_version: str = "",
+    landing: Path | None = None,
 ) -> Observation:
     """Look at a source. A file of the same size and time as before is not opened.
 
@@ -52,12 +53,13 @@ def observe_source(
         known: the `files` of the last look.
         settle_seconds: how long nobody must have written to a file.
         asset_version: what the last materialisation of the source's asset is known by.
+        landing: where a server puts interactions that belong to this source too.
 
     Raises:
         UserError: the source is not there.
     """
     try:
-        return _observe(settings, folder, known, settle_seconds, asset_version)
+        return _observe(settings, folder, known, settle_seconds, asset_version, landing)
     except UserError as error:
         raise UserError(settings.without_variables(str(error))) from None
 
@@ -68,6 +70,7 @@ def _observe(
     known: Mapping[str, FileState],
     settle_seconds: float,
     asset_version: str,
+    landing: Path | None,
 ) -> Observation:
     if settings.path is not None:
         files = find_files(settings.path, folder)
@@ -79,9 +82,11 @@ def _observe(
         files = {file.name: file for file in (database, log) if file.is_file()}
     elif settings.sql is not None:
         return Observation(digest(asset_version, query_digest(settings, folder)), {})
+    elif settings.is_asset_value:
+        files = {}
     else:
         return Observation(digest(asset_version), {})
-    return observe_files(files, known, settle_seconds, asset_version)
+    return observe_files(files | live_files(landing), known, settle_seconds, asset_version)
 
 
 def observe_files(

@@ -3,7 +3,7 @@
 A model scores every item for a block of users, and says which part of a history did it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
@@ -77,6 +77,21 @@ Seed = Annotated[
 
 
 @dataclass(frozen=True)
+class LastModel:
+    """What the catalog's last model knew.
+
+    Attributes:
+        fingerprint: of its fit.
+        item_ids: of each position.
+        learned: what the strategy learned, over these positions.
+    """
+
+    fingerprint: str
+    item_ids: Sequence[str]
+    learned: Arrays
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All that a strategy may learn from, aligned to the positions of `behaviour`.
 
@@ -88,6 +103,8 @@ class Evidence:
         item_neighbours: gives float32 csr (items × items), row j the similarities of j's
             neighbours; only strategies that need them ask.
         trainer: what strategies that are trained by gradient have of the machine.
+        last: what training may begin from. Whoever hides something from a strategy must not give
+            it: the last model may have seen that.
     """
 
     behaviour: Behaviour
@@ -95,6 +112,7 @@ class Evidence:
     space: Space
     item_neighbours: Callable[[], sparse.csr_matrix]
     trainer: Trainer = field(default_factory=Trainer)
+    last: LastModel | None = None
 
     @property
     def items(self) -> int:

@@ -9,6 +9,7 @@ from scipy import sparse
 from scipy.sparse.linalg import eigsh
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.augmentation import HiddenShare
 from recsys_dagster.steps.models.base import (
     ORDER,
     POSITIVES,
@@ -43,12 +44,14 @@ from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
 from recsys_dagster.steps.models.transfer import lent_to
 from recsys_dagster.steps.models.validation import (
+    chosen_of,
     ndcg_of,
     newest_of_each,
     parted,
     stored_where,
     validate_every,
 )
+from recsys_dagster.steps.models.warm_start import WarmStart, begun_from, places_of
 
 if TYPE_CHECKING:
     import torch
@@ -88,11 +91,10 @@ class NeuralSettings(Settings):
     carried_share: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.5, description="of what a step leaves unexplained, carried over to the next"
     )
-    hidden_share: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.5, description="share of a history that is hidden at each pass"
-    )
+    hidden_share: HiddenShare = 0.5
     learning_rate: LearningRate = 0.002
     epochs: Epochs = 1_000
+    warm_start: WarmStart = False
     seed: Seed = 0
 
 
@@ -105,10 +107,12 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     positives, cold = evidence.behaviour.positives, np.flatnonzero(evidence.behaviour.cold)
     learned = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
     items = len(learned)
-    known, whole_hidden = hold_back(evidence.behaviour.recency, settings.seed)
+    user_ids, item_ids = evidence.behaviour.user_ids, evidence.behaviour.item_ids[learned]
+    places = places_of(user_ids, settings.seed) if settings.warm_start else None
+    known, whole_hidden = hold_back(evidence.behaviour.recency, settings.seed, places)
     visible, hidden = ones(known[:, learned]), whole_hidden[:, learned]
     A, masses = graph_of(visible)
-    first = first_parts(A, settings)
+    first = begun_from(first_parts(A, settings), item_ids, evidence.last)
     kept = kept_arrays(A, np.arange(items), items, np.arange(items), visible)
     del A
     cold, shares = lent_to(cold, learned, evidence.item_vectors)
@@ -205,7 +209,9 @@ def graph_of(positives: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     return A, (of_item**-0.5 / np.sqrt(largest)).astype(np.float32)
 
 
-def hold_back(recency: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+def hold_back(
+    recency: sparse.csr_matrix, seed: int, places: np.ndarray | None = None
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """What training sees, as recent as it then is, and a fifth of some histories, hidden.
 
     The newest fifth where there is an order, as lists are made for what comes; else by chance.
@@ -214,6 +220,7 @@ def hold_back(recency: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix,
         recency: csr (users × n), as `Behaviour` has it.
         seed: which users, at most 1,000 and a fifth of all with five positives; and of equals,
             which of theirs.
+        places: of `places_of`, where the same users are to be asked in every fit.
 
     Returns:
         Csr (users × n) each: recency; and ones.
@@ -221,7 +228,7 @@ def hold_back(recency: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix,
     generator = np.random.default_rng(seed)
     lengths = np.diff(recency.indptr)
     enough = np.flatnonzero(lengths >= MIN_HISTORY)
-    chosen = generator.permutation(enough)[: min(VALIDATION_USERS, len(enough) // 5)]
+    chosen = chosen_of(enough, VALIDATION_USERS, generator, places)
     numbers = np.zeros(len(lengths), dtype=np.int64)
     numbers[chosen] = (HIDDEN_SHARE * lengths[chosen]).astype(np.int64)
     return parted(recency, newest_of_each(recency, numbers, generator))

@@ -9,6 +9,16 @@ from pydantic import Field
 from scipy import sparse
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.steps.models.augmentation import (
+    CroppedShare,
+    HiddenShare,
+    Noise,
+    ReplacedShare,
+    cropped,
+    nearest_by_text,
+    replaced,
+    thinned,
+)
 from recsys_dagster.steps.models.base import (
     MAX_ROWS,
     ORDER,
@@ -33,11 +43,13 @@ from recsys_dagster.steps.models.training import Plan, train
 from recsys_dagster.steps.models.transfer import lent_to
 from recsys_dagster.steps.models.transformer import SequentialModel, encoded
 from recsys_dagster.steps.models.validation import (
+    chosen_of,
     ndcg_of,
     newest_of_each,
     parted,
     validate_every,
 )
+from recsys_dagster.steps.models.warm_start import WarmStart, begun_from, places_of
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +58,7 @@ BATCH_SEQUENCES = 128
 BATCHES_OF_LIKE_LENGTH = 20
 """Among so many batches sequences are put beside those of their length."""
 VALIDATION_USERS = 5_000
-VALIDATION_SHARE = 0.2
-"""Of the users: whose last positive is hidden from training, and asked for."""
+"""Whose last positive is hidden from training, and asked for."""
 MAX_CELLS = 100_000_000
 """Scores of validation users, 400 MB."""
 MIN_HISTORY = 3
@@ -85,8 +96,13 @@ class SequentialSettings(Settings):
     negatives: Annotated[int, Field(gt=0, le=1_000_000)] = Field(
         default=1_024, description="items drawn for each batch that are not what comes next"
     )
+    hidden_share: HiddenShare = 0.0
+    cropped_share: CroppedShare = 0.0
+    replaced_share: ReplacedShare = 0.0
+    noise: Noise = 0.0
     learning_rate: LearningRate = 0.0005
     epochs: Epochs = 1_000
+    warm_start: WarmStart = False
     seed: Seed = 0
 
 
@@ -104,7 +120,8 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     counts = np.bincount(behaviour.recency.indices, minlength=evidence.items)
     learned, cold = np.flatnonzero(counts), np.flatnonzero(behaviour.cold)
     cold, shares = lent_to(cold, learned, evidence.item_vectors)
-    known, whole_hidden = hold_back_last(behaviour.recency, settings.seed)
+    places = places_of(behaviour.user_ids, settings.seed) if settings.warm_start else None
+    known, whole_hidden = hold_back_last(behaviour.recency, settings.seed, places)
     visible, hidden = known[:, learned], whole_hidden[:, learned]
     asked = np.flatnonzero(np.diff(hidden.indptr))
     windows = windows_of(
@@ -122,9 +139,13 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
             return float("nan")
         return ndcg_of(scores_of(parts), visible[asked], hidden[asked])
 
+    vectors = evidence.projected[learned]
+    nearest = np.empty((0, 0), dtype=np.int64)
+    if settings.replaced_share:
+        nearest = nearest_by_text(evidence.item_neighbours()[learned][:, learned])
     best, curve = train(
-        first_parts(evidence.projected[learned], settings),
-        batches_of(windows, len(learned), settings),
+        begun_from(first_parts(vectors, settings), behaviour.item_ids[learned], evidence.last),
+        batches_of(windows, nearest, len(learned), settings),
         _loss(settings, evidence.trainer.device()),
         validate,
         Plan(
@@ -165,7 +186,7 @@ def load(arrays: Arrays, settings: SequentialSettings) -> Model:
 
 
 def hold_back_last(
-    recency: sparse.csr_matrix, seed: int
+    recency: sparse.csr_matrix, seed: int, places: np.ndarray | None = None
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """What training sees, as recent as it then is, and the last positive of some users.
 
@@ -173,6 +194,7 @@ def hold_back_last(
         recency: csr (users × n).
         seed: which users, at most 5,000 and a fifth of all with three positives, and no more than
             can be scored at once; and of what came together, what is last.
+        places: of `places_of`, where the same users are to be asked in every fit.
 
     Returns:
         Csr (users × n) each: recency; and ones.
@@ -181,8 +203,7 @@ def hold_back_last(
     lengths = np.diff(recency.indptr)
     enough = np.flatnonzero(lengths >= MIN_HISTORY)
     at_once = MAX_CELLS // max(1, recency.shape[1])
-    number = min(VALIDATION_USERS, at_once, int(VALIDATION_SHARE * len(enough)))
-    chosen = generator.permutation(enough)[:number]
+    chosen = chosen_of(enough, min(VALIDATION_USERS, at_once), generator, places)
     numbers = np.zeros(len(lengths), dtype=np.int64)
     numbers[chosen] = 1
     return parted(recency, newest_of_each(recency, numbers, generator))
@@ -267,12 +288,13 @@ class Batch(NamedTuple):
 
 
 def batches_of(
-    windows: list[np.ndarray], items: int, settings: SequentialSettings
+    windows: list[np.ndarray], nearest: np.ndarray, items: int, settings: SequentialSettings
 ) -> Callable[[int], Batch]:
     """Gives the batch of a number: windows in an order of each pass's own, beside those as long.
 
     Args:
         windows: of `windows_of`.
+        nearest: of `nearest_by_text`, where items are replaced.
         items: n, those that there are.
         settings: of the strategy.
     """
@@ -293,6 +315,15 @@ def batches_of(
     def batch(number: int) -> Batch:
         epoch, place = divmod(number, batches)
         own = [windows[window] for window in order_of(epoch)[place]]
+        # A generator of its own: without augmentation a batch is as if there were none.
+        chance = np.random.default_rng([settings.seed, epoch, place, 1])
+        if settings.replaced_share:
+            share = settings.replaced_share
+            own = [replaced(each, nearest, share, chance) for each in own]
+        if settings.cropped_share:
+            own = cropped(own, settings.cropped_share, chance)
+        if settings.hidden_share:
+            own = thinned(own, settings.hidden_share, chance)
         generator = np.random.default_rng([settings.seed, epoch, place])
         return Batch(
             padded([window[:-1] for window in own]),
@@ -327,6 +358,9 @@ def _loss(
         following = torch.tensor(batch.following, device=device)
         negatives = torch.tensor(batch.negatives, device=device)
         vectors = functional.embedding(items, parts["items"])
+        if settings.noise:
+            deviation = settings.noise * parts["items"].detach().square().mean().sqrt()
+            vectors = vectors + deviation * torch.empty_like(vectors).normal_(generator=generator)
         everywhere = torch.arange(items.shape[1], device=device)[None, :]
         there = following >= 0
         said = encoded(parts, vectors, everywhere, torch, dropped)[there]
@@ -345,7 +379,7 @@ STRATEGY = Strategy(
     formula="a transformer over the order of a history, trained to say what comes next: "
     "`r_ui = h_u·e_i + w markov_ui`, with h the history by attention and e an item's vector, which "
     "begins as that of its text (after Kang and McAuley, 2018); beside it hybrid, as much as helps",
-    columns=(*POSITIVES, *ORDER, *VECTORS),
+    columns=(*POSITIVES, *ORDER, *VECTORS, "item_neighbours.similarity"),
     learn=learn,
     load=load,
     needs_order=True,

@@ -13,6 +13,8 @@ PLACES = 20
 HIDDEN_SHARE = 0.1
 MAX_UNTIMED_SHARE = 0.1
 MIN_HISTORY = 3
+ASKED_SHARE = 0.2
+"""Of the users with enough: who are asked while something is trained."""
 MIN_USERS, MAX_USERS = 200, 5_000
 MICROSECONDS_OF_DAY = 86_400_000_000
 MIN_BATCHES = 100
@@ -88,7 +90,7 @@ def without_newest(evidence: Evidence) -> tuple[Evidence, sparse.csr_matrix]:
         newest=behaviour.newest - np.timedelta64(round(age * MICROSECONDS_OF_DAY), "us"),
     )
     of_asked = np.isin(np.repeat(np.arange(hidden.shape[0]), np.diff(hidden.indptr)), asked)
-    return replace(evidence, behaviour=visible), stored_where(hidden, of_asked)
+    return replace(evidence, behaviour=visible, last=None), stored_where(hidden, of_asked)
 
 
 def _newest_of_all(behaviour: Behaviour, _: np.random.Generator) -> np.ndarray:
@@ -131,6 +133,23 @@ def newest_of_each(
     newest = np.zeros(recency.nnz, dtype=bool)
     newest[order] = from_end < np.repeat(numbers, lengths)
     return newest
+
+
+def chosen_of(
+    enough: np.ndarray, most: int, generator: np.random.Generator, places: np.ndarray | None
+) -> np.ndarray:
+    """A fifth of some users, int64, at the most so many.
+
+    Args:
+        enough: int64, those who have positives enough to be asked.
+        most: how many at once.
+        generator: who draws them.
+        places: float64 (users,), 0 to 1, where they are not drawn: those below a fifth.
+    """
+    if places is None:
+        return generator.permutation(enough)[: min(most, int(ASKED_SHARE * len(enough)))]
+    own = enough[places[enough] < ASKED_SHARE]
+    return own[np.argsort(places[own])][:most]
 
 
 def parted(

@@ -1,0 +1,51 @@
+"""Warm start: a training that begins from the catalog's last model.
+
+What it had learned of must not be asked for when the new one is validated. So who is asked goes by
+user ids, the same users in every fit. What is hidden of them are their newest positives, and as
+histories grow, the newest of now were hidden from the last model too, or were not there.
+"""
+
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pandas.util import hash_array
+from pydantic import Field
+
+from recsys_dagster.steps.models.base import Arrays, LastModel
+
+ITEMS = "items"
+"""The parameters that have a row for each item."""
+
+WarmStart = Annotated[
+    bool,
+    Field(
+        description="whether a refresh begins from the last model: it then depends on all those "
+        "before, not on the tables alone",
+    ),
+]
+
+
+def begun_from(first: Arrays, item_ids: pd.Index, last: LastModel | None) -> Arrays:
+    """The parameters that training begins with: those of the last model, where there is one.
+
+    Args:
+        first: float32, those of a cold start; new items keep their rows of `items`.
+        item_ids: of these rows.
+        last: of the same strategy and settings.
+    """
+    if last is None:
+        return first
+    rows = last.learned[ITEMS]
+    ids = pd.Index(last.item_ids)[last.learned["columns"][: len(rows)]]
+    places = ids.get_indexer(item_ids)
+    known = places >= 0
+    items = first[ITEMS].copy()
+    items[known] = rows[places[known]]
+    return {name: np.array(last.learned[name]) for name in first} | {ITEMS: items}
+
+
+def places_of(user_ids: pd.Index, seed: int) -> np.ndarray:
+    """A number of each user's, from 0 to 1, that is the same in every fit, float64 (users,)."""
+    hashes = hash_array(user_ids.to_numpy(dtype=object), hash_key=f"{seed:016d}")  # ty: ignore[not-callable]
+    return hashes / 2.0**64
