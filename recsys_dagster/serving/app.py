@@ -15,6 +15,9 @@ from recsys_dagster.serving.encoding import TextVectors
 from recsys_dagster.serving.guard import Guard, Limits
 from recsys_dagster.serving.keys import Keys
 from recsys_dagster.serving.measures import Measures
+from recsys_dagster.serving.page import routes as pages
+from recsys_dagster.serving.page import signing_in
+from recsys_dagster.serving.page.errors import show_errors_as_pages
 from recsys_dagster.serving.problems import handle_problems
 from recsys_dagster.serving.served import ServedCatalogs
 
@@ -76,7 +79,10 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.vectors = TextVectors()
     app.state.dagster_url = settings.dagster_url
     handle_problems(app)
+    show_errors_as_pages(app)
     app.include_router(operations.router)
     app.include_router(api.router)
+    app.include_router(pages.router)
+    app.include_router(signing_in.router)
     app.add_middleware(Guard, access=access, limits=settings.limits, measures=measures)
     return app

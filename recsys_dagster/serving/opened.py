@@ -144,6 +144,14 @@ class OpenSnapshot:
             for place in range(min(n, len(items.popularity)))
         ]
 
+    def popularity_of(self, item_id: str) -> Row | None:
+        """The item's row among the popular ones; None where lists may not hold it."""
+        items = self._items
+        place = items.place_of.get(item_id, len(items.popularity))
+        if place >= len(items.popularity):
+            return None
+        return Row(*items.named(place), float(items.popularity[place]), place + 1, "popular", [])
+
     def similar(self, item: str, n: int) -> list[Row]:
         """An item's n nearest neighbours; see `Snapshot.similar`."""
         item_id, title = self.find_item(item)
