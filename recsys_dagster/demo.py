@@ -26,7 +26,13 @@ def interactions() -> pd.DataFrame:
 
 
 def items() -> pd.DataFrame:
-    """9,066 films: movieId, title, year, genres separated by commas; title and year may miss."""
+    """9,066 films: movieId, title, year, genres separated by commas, and the first as category.
+
+    Title, year and category may miss.
+    """
     films = _ratings()[["movieId", "title", "year", "genres"]].drop_duplicates("movieId")
     genres = films["genres"].astype("str").str.replace("|", ", ").replace("(no genres listed)", "")
-    return films.assign(genres=genres, year=films["year"].astype("Int64"))
+    first = genres.str.split(", ").str[0]
+    return films.assign(
+        genres=genres, category=first.where(first != ""), year=films["year"].astype("Int64")
+    )

@@ -64,13 +64,26 @@ async def authorized(request: Request) -> None:
     if not key.allows(Scope(scope), request.path_params.get("catalog")):
         needed = Scope(scope).name.lower()
         raise HTTPException(403, f"The key {key.id} does not allow this: it needs {needed}.")
-    request.state.key = key
 
 
 def may_see(request: Request, catalog: str) -> bool:
-    """Whether somebody who was let in may know of a catalog."""
-    key: Key | None = getattr(request.state, "key", None)
-    return key is None or key.allows(Scope.READ, catalog)
+    """Whether whoever asks may know of a catalog, also where a route asks for no key."""
+    return _allows(request, Scope.READ, catalog)
+
+
+def told_of_fault(request: Request, fault: str) -> str:
+    """What whoever asks is told of a fault: folders of the server are for its admins."""
+    if _allows(request, Scope.ADMIN, None):
+        return fault
+    return "its newest snapshot cannot be opened; the server's log says why"
+
+
+def _allows(request: Request, scope: Scope, catalog: str | None) -> bool:
+    access: Access = request.app.state.access
+    if access.local:
+        return True
+    key = access.key_of(request.headers, request.cookies)
+    return key is not None and key.allows(scope, catalog)
 
 
 def is_local(host: str) -> bool:

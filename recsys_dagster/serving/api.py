@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.serving import messages
-from recsys_dagster.serving.access import may_see, needs
+from recsys_dagster.serving.access import may_see, needs, told_of_fault
 from recsys_dagster.serving.keys import Scope
 from recsys_dagster.serving.landing import KEY
 from recsys_dagster.serving.messages import MAX_ID
@@ -62,9 +62,13 @@ async def catalogs(request: Request) -> JSONResponse:
     every = request.app.state.catalogs
     return JSONResponse(
         {
-            "catalogs": [catalog_state(each) for each in every if may_see(request, each.name)],
+            "catalogs": [
+                catalog_state(request, each) for each in every if may_see(request, each.name)
+            ],
             "faults": {
-                name: fault for name, fault in every.faults.items() if may_see(request, name)
+                name: told_of_fault(request, fault)
+                for name, fault in every.faults.items()
+                if may_see(request, name)
             },
         }
     )
@@ -267,7 +271,7 @@ def rows_as_json(
     return found
 
 
-def catalog_state(of: Served) -> dict[str, Any]:
+def catalog_state(request: Request, of: Served) -> dict[str, Any]:
     """What there is to say of a catalog."""
     about = of.snapshot.manifest
     return {
@@ -278,5 +282,5 @@ def catalog_state(of: Served) -> dict[str, Any]:
         "strategy": about["model"]["strategy"],
         **{name: about["counts"][name] for name in ("users", "items", "interactions")},
         "takes_interactions": of.live is not None,
-        "fault": of.fault,
+        "fault": None if of.fault is None else told_of_fault(request, of.fault),
     }

@@ -155,7 +155,7 @@ class LiveHistories:
     def forget_known(self, snapshot: OpenSnapshot) -> None:
         """Drop what a new snapshot has counted."""
         for user_id in list(self._rows):
-            rows = self._rows[user_id]
+            rows = list(self._rows[user_id])
             if self._since(user_id, rows, snapshot) is None:
                 with self._lock:
                     # Rows that came in between are kept.

@@ -99,7 +99,9 @@ class ServedCatalogs:
         if served is not None:
             return served
         if name in self._faults:
-            raise UnknownNameError(f"The catalog {name!r} cannot be served: {self._faults[name]}")
+            raise UnknownNameError(
+                f"The catalog {name!r} cannot be served: its faults are in /v1/catalogs."
+            )
         raise UnknownNameError(
             f"There is no published catalog {name!r}.{did_you_mean(name, sorted(self._served))}"
         )

@@ -113,3 +113,17 @@ def test_a_page_under_another_name_does_not_reach_a_local_server(own_shop, serve
 def test_which_addresses_are_this_machines_own():
     assert [is_local(host) for host in ("127.0.0.1", "::1", "localhost", "127.9.9.9")] == [True] * 4
     assert [is_local(host) for host in ("0.0.0.0", "::", "10.0.0.1", "example.org")] == [False] * 4
+
+
+def test_folders_of_the_server_are_told_to_its_admins_alone(own_shop, server, keys):
+    (own_shop.snapshots / "broken").mkdir()
+    (own_shop.snapshots / "broken" / "CURRENT").write_text("nothing\n")
+    _, read = keys.create(Scope.READ, "*")
+    _, admin = keys.create(Scope.ADMIN, "*")
+    client = server(own_shop, local=False)
+    for secret, is_told in ((read, False), (admin, True)):
+        fault = client.get("/v1/catalogs", headers=bearer(secret)).json()["faults"]["broken"]
+        assert (str(own_shop.root) in fault) == is_told
+    answer = client.get("/v1/broken/popular", headers=bearer(read))
+    assert answer.status_code == 404
+    assert str(own_shop.root) not in answer.text

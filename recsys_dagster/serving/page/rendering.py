@@ -13,8 +13,7 @@ import numpy as np
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from recsys_dagster.serving.access import Access
-from recsys_dagster.serving.keys import Scope
+from recsys_dagster.serving.access import Access, may_see
 from recsys_dagster.serving.page import charts
 
 HERE = Path(__file__).parent
@@ -71,15 +70,6 @@ def page(
 def visible_catalogs(request: Request) -> list[str]:
     """The catalogs that whoever asks may look at."""
     return [each.name for each in request.app.state.catalogs if may_see(request, each.name)]
-
-
-def may_see(request: Request, catalog: str) -> bool:
-    """Whether whoever asks may look at a catalog."""
-    access: Access = request.app.state.access
-    if access.local:
-        return True
-    key = access.key_of(request.headers, request.cookies)
-    return key is not None and key.allows(Scope.READ, catalog)
 
 
 def url(catalog: str, kind: str = "", name: str | None = None, **query: Any) -> str:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from recsys_dagster.errors import UnknownNameError, UserError
-from recsys_dagster.serving.access import PUBLIC, needs
+from recsys_dagster.serving.access import PUBLIC, may_see, needs, told_of_fault
 from recsys_dagster.serving.api import CatalogName, ItemId, UserId, catalog_state, served
 from recsys_dagster.serving.keys import Scope
 from recsys_dagster.serving.messages import MAX_ID
@@ -40,9 +40,11 @@ def home(request: Request) -> Response:
     catalogs = request.app.state.catalogs
     if len(names) == 1 and not catalogs.faults:
         return RedirectResponse(url(names[0]), 303)
-    states = [catalog_state(of) for of in catalogs if of.name in names]
+    states = [catalog_state(request, of) for of in catalogs if of.name in names]
     faults = {
-        name: why for name, why in catalogs.faults.items() if rendering.may_see(request, name)
+        name: told_of_fault(request, why)
+        for name, why in catalogs.faults.items()
+        if may_see(request, name)
     }
     return page(request, "catalogs.html", states=states, faults=faults)
 
