@@ -21,6 +21,6 @@ ENV PATH=/venv/bin:$PATH \
     RECSYS_HOME=/data \
     DAGSTER_HOME=/data/dagster \
     RECSYS_CATALOGS=/app/catalogs
-USER recsys
+USER 10001
 VOLUME /data
 CMD ["recsys", "serve", "--host", "0.0.0.0"]
