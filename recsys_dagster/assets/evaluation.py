@@ -26,6 +26,7 @@ from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION, MODEL
 from recsys_dagster.snapshots.evaluations import append
+from recsys_dagster.snapshots.reader import CURRENT
 from recsys_dagster.steps.evaluation.comparison import BASELINE, RULED, HeldBack, compare
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitting import tuned_of
@@ -123,15 +124,17 @@ def evaluation(
     shown = _described(table, catalog.strategy, split, max(ks))
     key = dg.AssetKey([catalog.name, EVALUATION.name])
     over_runs = [*_earlier(context, key, figure), shown[figure]]
-    append(
-        Path(recsys_snapshots.folder),
-        catalog.name,
-        context.run.run_id,
-        pd.Timestamp.now("UTC").tz_localize(None),
-        split,
-        catalog.strategy,
-        table,
-    )
+    snapshots = Path(recsys_snapshots.folder)
+    if (snapshots / catalog.name / CURRENT).exists():  # they are kept beside what is published
+        append(
+            snapshots,
+            catalog.name,
+            context.run.run_id,
+            pd.Timestamp.now("UTC").tz_localize(None),
+            split,
+            catalog.strategy,
+            table,
+        )
     return dg.Output(
         table[EVALUATION.column_names],
         metadata=shown

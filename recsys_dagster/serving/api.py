@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
@@ -111,14 +112,18 @@ async def recommendations_for_history(
     """The list of somebody whom no run has seen: what a run would give them."""
     snapshot = served(request, catalog).snapshot
 
-    def computed() -> Answer:
-        vector = None
-        if body.text is not None:
-            vector = request.app.state.vectors.of(snapshot.manifest, body.text)
-        wish = Wish(body.n, body.category, body.exclude)
-        return for_history(snapshot, body.item_ids, body.weights, body.times, vector, wish)
-
-    answer = await run_in_threadpool(computed)
+    encode = None
+    if body.text is not None:
+        encode = partial(request.app.state.vectors.of, snapshot.manifest, body.text)
+    answer = await run_in_threadpool(
+        for_history,
+        snapshot,
+        body.item_ids,
+        body.weights,
+        body.times,
+        encode,
+        Wish(body.n, body.category, body.exclude),
+    )
     return _answered(catalog, snapshot, answer, body.explain)
 
 

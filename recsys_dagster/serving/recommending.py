@@ -1,6 +1,6 @@
 """Lists for requests: stored ones as they are, others computed as a run would compute them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -89,10 +89,18 @@ def for_history(
     items: Sequence[str],
     weights: Sequence[float] | None,
     times: Sequence[datetime] | None,
-    text_vector: np.ndarray | None,
+    encode: Callable[[], np.ndarray] | None,
     wish: Wish,
 ) -> Answer:
     """The list of somebody whom no run has seen: what a run would give them.
+
+    Args:
+        snapshot: whose model is asked.
+        items: what they like, item_ids or titles.
+        weights: of each; all alike where left out.
+        times: of each; not known where left out.
+        encode: gives the vector of their text, float32 (d,); None where there is no text.
+        wish: what the list must be like.
 
     Raises:
         UnknownNameError: an item or a category that there is not.
@@ -100,8 +108,10 @@ def for_history(
     """
     known = snapshot.folding.history(items, weights, times)
     seen = known.positives.astype(bool)
-    rows = snapshot.folding.list_for(known, seen, wish.n, text_vector, among(snapshot, wish))
-    is_known = bool(items) or text_vector is not None
+    allowed = among(snapshot, wish)  # before a text is encoded, which takes long
+    vector = encode() if encode is not None and snapshot.folding.compares_text(known) else None
+    rows = snapshot.folding.list_for(known, seen, wish.n, vector, allowed)
+    is_known = bool(items) or encode is not None
     return Answer(rows, "computed" if is_known else "popular", known=is_known)
 
 

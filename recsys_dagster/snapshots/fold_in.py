@@ -108,8 +108,14 @@ class FoldIn:
         if not history and text is None:
             return self._snapshot.popular(n)
         known = self.history(history, weights, times)
-        vector = None if text is None else self._encode(text)
+        vector = None
+        if text is not None and self.compares_text(known):
+            vector = self._encode(text)
         return self.list_for(known, known.positives.astype(bool), n, vector)
+
+    def compares_text(self, known: OneHistory) -> bool:
+        """Whether a text makes a difference to the list of a history."""
+        return self._model.strategy.name == "content" or known.positives.nnz == 0
 
     def list_for(
         self,
@@ -130,7 +136,7 @@ class FoldIn:
         """
         has_history = known.positives.nnz > 0
         similar = self._nothing_similar
-        if self._model.strategy.name == "content" or not has_history:
+        if self.compares_text(known):
             similar = self._similar(known.weights, text_vector)
         block = UserBlock(known.positives, known.weights, known.recency, similar)
         lists = lists_of(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -186,8 +187,8 @@ def tried(
     counts = bool(text) and takes_text and (not chosen or about["model"]["strategy"] == "content")
     rows, known, fault = snapshot.popular(SHOWN), False, ""
     try:
-        vector = encode(about, text) if counts else None
-        answer = for_history(snapshot, list(chosen), None, None, vector, Wish(SHOWN))
+        asked = partial(encode, about, text) if counts else None
+        answer = for_history(snapshot, list(chosen), None, None, asked, Wish(SHOWN))
         rows, known = answer.rows, answer.known
     except UserError as error:
         fault = str(error)

@@ -5,14 +5,15 @@ user ids, the same users in every fit. What is hidden of them are their newest p
 histories grow, the newest of now were hidden from the last model too, or were not there.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import pandas as pd
-from pandas.util import hash_array
 from pydantic import Field
 
 from recsys_dagster.steps.models.base import Arrays, LastModel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ITEMS = "items"
 """The parameters that have a row for each item."""
@@ -26,7 +27,7 @@ WarmStart = Annotated[
 ]
 
 
-def begun_from(first: Arrays, item_ids: pd.Index, last: LastModel | None) -> Arrays:
+def begun_from(first: Arrays, item_ids: "pd.Index", last: LastModel | None) -> Arrays:
     """The parameters that training begins with: those of the last model, where there is one.
 
     Args:
@@ -36,6 +37,9 @@ def begun_from(first: Arrays, item_ids: pd.Index, last: LastModel | None) -> Arr
     """
     if last is None:
         return first
+    # Late: who loads a model to score with it needs no pandas.
+    import pandas as pd
+
     rows = last.learned[ITEMS]
     ids = pd.Index(last.item_ids)[last.learned["columns"][: len(rows)]]
     places = ids.get_indexer(item_ids)
@@ -45,7 +49,9 @@ def begun_from(first: Arrays, item_ids: pd.Index, last: LastModel | None) -> Arr
     return {name: np.array(last.learned[name]) for name in first} | {ITEMS: items}
 
 
-def places_of(user_ids: pd.Index, seed: int) -> np.ndarray:
+def places_of(user_ids: "pd.Index", seed: int) -> np.ndarray:
     """A number of each user's, from 0 to 1, that is the same in every fit, float64 (users,)."""
+    from pandas.util import hash_array
+
     hashes = hash_array(user_ids.to_numpy(dtype=object), hash_key=f"{seed:016d}")  # ty: ignore[not-callable]
     return hashes / 2.0**64
