@@ -22,6 +22,7 @@ from recsys_dagster.assets.common import (
 )
 from recsys_dagster.assets.gate import GUARDED, Objection, forced_reason, objections, refusal
 from recsys_dagster.assets.metadata import ENCODER, FINGERPRINT, STAGE, first_list, rests_on
+from recsys_dagster.catalog.names import LIVE_FILES
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.model_store import ModelStore
@@ -164,7 +165,7 @@ def published(
                 "fingerprint": vectors.get(FINGERPRINT, ""),
             },
             "settings": catalog.model_dump(mode="json"),
-            "interaction_columns": _interaction_columns(recsys_warehouse, catalog),
+            **_told_of_source(recsys_warehouse, catalog),
         },
         recsys_models.home(catalog.name) / fitted["fingerprint"],
         json.loads(fitted["settings"]),
@@ -233,19 +234,31 @@ def _counts(recsys_warehouse: Warehouse, catalog: str) -> dict[str, int]:
     return {"interactions": interactions, "users": users, "items": items}
 
 
-def _interaction_columns(recsys_warehouse: Warehouse, catalog: Catalog) -> dict[str, Any]:
-    """How the source spells and types our columns: new rows are written as it writes them."""
-    described = recsys_warehouse.query(
-        catalog.name,
-        "select column_name, data_type from duckdb_columns() "
-        "where table_name = 'raw_interactions' and schema_name = current_schema()",
+def _told_of_source(recsys_warehouse: Warehouse, catalog: Catalog) -> dict[str, Any]:
+    """What whoever takes new interactions must know of the source.
+
+    Its columns and their types, and which of them are ours, so that new rows are written as it
+    writes them; and which files of such rows are in the lists.
+    """
+    types = dict(
+        recsys_warehouse.query(
+            catalog.name,
+            "select column_name, data_type from duckdb_columns() "
+            "where table_name = 'raw_interactions' and schema_name = current_schema()",
+        )
     )
-    types = dict(described)
-    found = interaction_columns(own_columns(types), catalog.interactions)
+    own = own_columns(types)
+    found = interaction_columns(own, catalog.interactions)
+    files = recsys_warehouse.query(
+        catalog.name,
+        "select distinct parse_filename(source_file) as name from raw_interactions "
+        "where parse_filename(source_file) glob $live order by name",
+        {"live": LIVE_FILES},
+    )
     return {
-        ours: {"name": name, "type": types[name]}
-        for ours, name in found.items()
-        if name is not None
+        "source_columns": {name: types[name] for name in own},
+        "interaction_columns": {ours: name for ours, name in found.items() if name is not None},
+        "live_files": [name for (name,) in files],
     }
 
 

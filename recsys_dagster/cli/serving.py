@@ -54,9 +54,12 @@ def serve_catalogs(
         catalogs,
         keys_file(),
         local,
+        host,
         dagster_url,
         Limits(requests_per_second=rate),
     )
+    if not any(snapshots_folder().glob("*/CURRENT")):
+        error_console.print("Nothing is published yet; what will be is served then.")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     listening = _listening(host, port)
     shown = f"[{host}]" if ":" in host else host
@@ -87,8 +90,10 @@ def print_new_key(scope: str, catalog: str) -> None:
     Raises:
         UserError: there is no such scope, or the key could not be kept.
     """
-    from recsys_dagster.serving.keys import Scope
+    from recsys_dagster.serving.keys import ANY, Scope
 
+    if catalog != ANY and not (snapshots_folder() / catalog).is_dir():
+        error_console.print(f"[yellow]Note[/] {plain(catalog)} has published nothing here yet.")
     _, secret = _keys().create(Scope.named(scope), catalog)
     sys.stdout.write(secret + "\n")
     error_console.print("It is shown this once. Send it as: Authorization: Bearer rk_…")

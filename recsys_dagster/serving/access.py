@@ -1,6 +1,7 @@
 """Who may ask: nobody without a key, but for whoever sits at the machine itself."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -8,12 +9,14 @@ from typing import Any, TypeVar
 from fastapi import HTTPException, Request
 from starlette.datastructures import Headers
 
-from recsys_dagster.serving.keys import Key, Keys, Scope
+from recsys_dagster.errors import UserError
+from recsys_dagster.serving.keys import ANY, Key, Keys, Scope
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 PUBLIC = 0
 COOKIE = "recsys_key"
-LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+LOG = logging.getLogger("recsys_dagster.serving")
 
 
 @dataclass(frozen=True)
@@ -23,17 +26,23 @@ class Access:
     Attributes:
         keys: of its home.
         local: it listens on this machine's own address alone, and asks for no key.
+        names: by which it may be asked where it is local.
     """
 
     keys: Keys
     local: bool
+    names: Collection[str] = LOCAL_NAMES
 
     def key_of(self, headers: Headers, cookies: dict[str, str]) -> Key | None:
         """The key that a request presents; None where there is none or a wrong one."""
         scheme, _, presented = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             presented = cookies.get(COOKIE, "")
-        return self.keys.find(presented.strip()) if presented else None
+        try:
+            return self.keys.find(presented.strip()) if presented else None
+        except UserError as error:
+            LOG.error("%s", error)  # a damaged file lets nobody in
+            return None
 
 
 def needs(scope: Scope | int) -> Callable[[Endpoint], Endpoint]:
@@ -71,11 +80,17 @@ def may_see(request: Request, catalog: str) -> bool:
     return _allows(request, Scope.READ, catalog)
 
 
-def told_of_fault(request: Request, fault: str) -> str:
+NOT_OPENED = "its newest snapshot cannot be opened; the server's log says why"
+
+
+def told_of_fault(request: Request, fault: str, instead: str = NOT_OPENED) -> str:
     """What whoever asks is told of a fault: folders of the server are for its admins."""
-    if _allows(request, Scope.ADMIN, None):
-        return fault
-    return "its newest snapshot cannot be opened; the server's log says why"
+    return fault if _allows(request, Scope.ADMIN, None) else instead
+
+
+def may_see_all(request: Request) -> bool:
+    """Whether whoever asks may know of every catalog."""
+    return _allows(request, Scope.READ, ANY)
 
 
 def _allows(request: Request, scope: Scope, catalog: str | None) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse
@@ -15,15 +15,20 @@ from recsys_dagster.serving import messages
 from recsys_dagster.serving.access import may_see, needs, told_of_fault
 from recsys_dagster.serving.keys import Scope
 from recsys_dagster.serving.landing import KEY
+from recsys_dagster.serving.live import typed
 from recsys_dagster.serving.messages import MAX_ID
 from recsys_dagster.serving.opened import OpenSnapshot
 from recsys_dagster.serving.recommending import Answer, Wish, for_history, for_user
-from recsys_dagster.serving.served import Served
+from recsys_dagster.serving.served import Live, Served
 from recsys_dagster.snapshots.reader import Row
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_INTERACTIONS = "no interactions are taken for this catalog; the server's log says why"
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": messages.Problem, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 409, 413, 421, 422, 429)
+    for status in (400, 401, 403, 404, 409, 413, 421, 422, 429, 503)
 }
 # An address that is too long is refused by the HTTP parser, in plain text.
 PROBLEMS[400]["content"] |= {"text/plain": {}}
@@ -201,36 +206,49 @@ async def interactions(
     of = served(request, catalog)
     live = of.live
     if live is None:
-        raise HTTPException(409, of.refusal)
-    now = datetime.now(UTC)
-    rows = []
-    for place, told in enumerate(body.interactions):
-        key = told.key or (f"{idempotency_key}/{place}" if idempotency_key else None)
-        at = told.timestamp or now
-        given = told.model_dump(exclude={"key", "timestamp"}, exclude_none=True)
-        given["timestamp"] = at if at.tzinfo else at.replace(tzinfo=UTC)
-        rows.append(live.columns.row(given) | ({KEY: key} if key else {}))
-    await run_in_threadpool(_require_acceptable, of, rows)
+        raise HTTPException(409, told_of_fault(request, of.refusal, NO_INTERACTIONS))
+    rows = [
+        _row(told, place, live, idempotency_key) for place, told in enumerate(body.interactions)
+    ]
+    kept = await run_in_threadpool(_acceptable, live, rows)
     landed = await asyncio.wrap_future(live.landing.take(rows))
-    live.histories.add(landed.rows)
-    request.app.state.measures.interactions(catalog, landed.accepted)
+    live.histories.add([landed.file] * len(landed.fresh), kept.loc[list(landed.fresh)])
+    request.app.state.measures.interactions(catalog, len(landed.fresh))
     snapshot = of.snapshot
-    told_items = dict.fromkeys(each.item_id for each in body.interactions)
+    unknown = [item for item in dict.fromkeys(kept["item_id"]) if not snapshot.has_item(item)]
     return JSONResponse(
         {
             "catalog": catalog,
-            "accepted": landed.accepted,
-            "repeated": landed.repeated,
-            "unknown_items": [each for each in told_items if not snapshot.has_item(each)],
+            "accepted": len(landed.fresh),
+            "repeated": len(rows) - len(landed.fresh),
+            "unknown_items": unknown,
         },
         status_code=202,
     )
 
 
-def _require_acceptable(of: Served, rows: Sequence[dict[str, Any]]) -> None:
-    """See that a run would take every row, so that nothing is acknowledged that it rejects."""
-    assert of.live is not None  # noqa: S101 - asked before
-    _, rejected = of.live.histories.typed(rows)
+def _row(
+    told: messages.Interaction, place: int, live: Live, idempotency_key: str | None
+) -> dict[str, Any]:
+    """A row as it lands.
+
+    Raises:
+        UserError: the source has no such column or value.
+    """
+    key = told.key or (f"{idempotency_key}/{place}" if idempotency_key else None)
+    at = told.timestamp or datetime.now(UTC)
+    given = told.model_dump(exclude={"key", "timestamp"}, exclude_none=True)
+    given["timestamp"] = at if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        row = live.columns.row(given)
+    except UserError as error:
+        raise UserError(f"interactions.{place}: {error}") from None
+    return row | ({KEY: key} if key else {})
+
+
+def _acceptable(live: Live, rows: Sequence[dict[str, Any]]) -> "pd.DataFrame":
+    """Typed rows; a run would take every one, so nothing is acknowledged that it rejects."""
+    kept, rejected = typed(rows, live.columns, live.catalog)
     if len(rejected):
         said = [
             f"interactions.{row - 1}: {reason}"
@@ -238,6 +256,7 @@ def _require_acceptable(of: Served, rows: Sequence[dict[str, Any]]) -> None:
         ]
         more = f"; and {len(said) - 5} more" if len(said) > 5 else ""
         raise UserError("; ".join(said[:5]) + more)
+    return kept
 
 
 def _answered(
@@ -249,6 +268,7 @@ def _answered(
         "how": answer.how,
         "known": answer.known,
         "since": answer.since,
+        "text_counts": answer.text_counts,
         "recommendations": rows_as_json(snapshot, answer.rows, explain),
     }
     if user is not None:

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.serving import api, operations
-from recsys_dagster.serving.access import Access, authorized
+from recsys_dagster.serving.access import LOCAL_NAMES, Access, authorized
 from recsys_dagster.serving.encoding import TextVectors
 from recsys_dagster.serving.guard import Guard, Limits
 from recsys_dagster.serving.keys import Keys
@@ -31,6 +31,7 @@ class ServerSettings:
         catalogs: the catalog files.
         keys: file of keys.
         local: it listens on this machine's own address alone, and asks for no key.
+        host: that it listens on.
         dagster_url: where people find the Dagster UI; None where there is none.
         limits: how much may be asked.
     """
@@ -39,6 +40,7 @@ class ServerSettings:
     catalogs: Catalogs
     keys: Path
     local: bool = True
+    host: str = "127.0.0.1"
     dagster_url: str | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -61,7 +63,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
         catalogs.close()
         app.state.vectors.close()
 
-    access = Access(Keys(settings.keys), settings.local)
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    access = Access(Keys(settings.keys), settings.local, {*LOCAL_NAMES, shown})
     app = FastAPI(
         title="recsys_dagster",
         description="Recommendations, computed by a pipeline and answered in milliseconds.",

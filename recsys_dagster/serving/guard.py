@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from recsys_dagster.serving.access import LOCAL_NAMES, Access
+from recsys_dagster.serving.access import Access
 from recsys_dagster.serving.measures import Measures
 from recsys_dagster.serving.problems import problem
 
@@ -108,7 +108,7 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         refused = None
-        if self._access.local and _host(headers) not in LOCAL_NAMES:
+        if self._access.local and _host(headers) not in self._access.names:
             # A page of somebody else's, whose name was made to mean this machine.
             refused = problem(421, "This server answers as localhost alone.")
         length = headers.get("content-length", "0")

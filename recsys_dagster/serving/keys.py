@@ -6,7 +6,8 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -120,7 +121,8 @@ class Keys:
             catalog,
             datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        self._write({each.id: each for each in self.all()} | {key.id: key})
+        with self._alone():
+            self._write({each.id: each for each in self.all()} | {key.id: key})
         return key, f"{PREFIX}_{key.id}_{secret}"
 
     def revoke(self, key_id: str) -> None:
@@ -129,11 +131,12 @@ class Keys:
         Raises:
             UserError: there is no such key.
         """
-        keys = {each.id: each for each in self.all()}
-        if key_id not in keys:
-            raise UserError(f"There is no key {key_id!r}.{did_you_mean(key_id, list(keys))}")
-        del keys[key_id]
-        self._write(keys)
+        with self._alone():
+            keys = {each.id: each for each in self.all()}
+            if key_id not in keys:
+                raise UserError(f"There is no key {key_id!r}.{did_you_mean(key_id, list(keys))}")
+            del keys[key_id]
+            self._write(keys)
 
     def find(self, presented: str) -> Key | None:
         """The key that somebody presents; None where it is none of ours.
@@ -148,10 +151,22 @@ class Keys:
         is_right = hmac.compare_digest(_hash(secret), expected)
         return key if key is not None and is_right and prefix == PREFIX else None
 
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """Nobody else changes the keys in the block."""
+        from filelock import FileLock
+
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._file.with_name(f".{self._file.name}.lock"))
+        except OSError as error:
+            raise unwritten(self._file, error) from None
+        with lock:
+            yield
+
     def _write(self, keys: Mapping[str, Key]) -> None:
         beside = self._file.with_name(f".{self._file.name}.part")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
             beside.unlink(missing_ok=True)
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

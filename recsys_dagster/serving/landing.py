@@ -5,23 +5,28 @@ source sees never changes again. What is acknowledged is on the disk before. Wha
 left is closed at the next start, without the line it was writing.
 """
 
+import hashlib
 import json
+import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
+from recsys_dagster.catalog.names import LIVE_FILES
 from recsys_dagster.errors import UserError
 from recsys_dagster.writing import unwritten
 
-PREFIX = "live-"
-SUFFIX = ".jsonl"
+LOG = logging.getLogger("recsys_dagster.serving")
+
 KEY = "idempotency_key"
 """A column of what lands: what is told again under the same key is not taken again."""
 REMEMBERED_DAYS = 2.0
@@ -34,56 +39,69 @@ class Landed:
     """What became of rows that were told.
 
     Attributes:
-        accepted: how many are on the disk now.
-        repeated: how many were there before under the same key.
-        rows: those that were accepted.
+        file: that holds them, by the name that it has when it is closed.
+        fresh: places, among the rows, of those that are on the disk now; the others were told
+            before under the same key.
     """
 
-    accepted: int
-    repeated: int
-    rows: Sequence[Mapping[str, Any]]
+    file: str
+    fresh: Sequence[int]
+
+
+class KeyReusedError(UserError):
+    """Something else was told before under a key."""
 
 
 class Landing:
     """One folder, written by one thread; whoever tells waits until it is on the disk."""
 
-    def __init__(self, folder: Path, file_seconds: float) -> None:
+    def __init__(self, folder: Path, file_seconds: float, time_column: str) -> None:
         """Take a folder over.
 
         Args:
             folder: it is made where it is missing.
             file_seconds: how long a file grows before it is closed.
+            time_column: what may differ where a row is told again under its key: the time, which
+                may be that of the telling.
 
         Raises:
-            UserError: it cannot be made or written, or another process writes there.
+            UserError: it cannot be made or written, or somebody else writes there.
         """
         from filelock import FileLock, Timeout
 
         self.folder, self._file_seconds = folder, file_seconds
+        self._time_column = time_column
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder / ".live.lock")
             self._lock.acquire(timeout=0)
-            for left in sorted(folder.glob(f".{PREFIX}*{SUFFIX}")):
+            for left in sorted(folder.glob(f".{LIVE_FILES}")):
                 _close(left)
         except Timeout:
             raise UserError(
-                f"{folder}: another process takes interactions here: stop it, or name another "
-                "folder under live.folder in the catalog."
+                f"{folder}: another server or another catalog takes interactions here: end it, or "
+                "name another folder under live.folder."
             ) from None
         except OSError as error:
             raise unwritten(folder, error) from None
-        self._known = dict(self._keys_of_files())
+        self._known = self._keys_of_files()
         self._growing: _Growing | None = None
+        self._to_close: list[Path] = []
         self._waiting: SimpleQueue[_Told | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="landing", daemon=True)
         self._thread.start()
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Every row that has landed, the oldest file first; lines that are none are passed over."""
+    def rows(self, without: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every row that has landed, by the name of its file, the oldest first.
+
+        Args:
+            without: names of files that are passed over.
+        """
         for file in self._files():
-            with file.open(encoding="utf-8") as lines:
-                yield from filter(None, map(_row, lines))
+            if _own_name(file) not in without:
+                with file.open(encoding="utf-8") as lines:
+                    for row in filter(None, map(_row, lines)):
+                        yield _own_name(file), row
 
     def take(self, rows: Sequence[Mapping[str, Any]]) -> "Future[Landed]":
         """Write rows; the future is done when they are on the disk.
@@ -91,7 +109,13 @@ class Landing:
         Args:
             rows: column → value, as the source of the catalog calls its columns; `KEY` where a
                 row may be told twice. Rows of one call are accepted together or not at all.
+
+        Raises:
+            UserError: this was closed. The future raises one where the rows cannot be written, and
+                a `KeyReusedError` where a key stands for something else.
         """
+        if not self._thread.is_alive():
+            raise UserError(f"{self.folder}: no interactions are taken here any more.")
         told = _Told(rows, Future())
         self._waiting.put(told)
         return told.landed
@@ -105,71 +129,121 @@ class Landing:
     def _work(self) -> None:
         going_on = True
         while going_on:
-            together: list[_Told] = []
-            try:
-                together.append(_not_none(self._waiting.get(timeout=1.0)))
-                while len(together) < MAX_WAITING:
-                    together.append(_not_none(self._waiting.get_nowait()))
-            except Empty:
-                pass
-            except StopIteration:
-                going_on = False
+            together, going_on = self._next()
             if together:
                 self._write(together)
-            growing = self._growing
-            if growing and (not going_on or growing.age >= self._file_seconds):
-                self._growing = None
-                growing.close()
+            if self._growing and (not going_on or self._growing.age >= self._file_seconds):
+                self._put_aside()
+            if self._to_close:
+                self._close_what_can_be()
+
+    def _next(self) -> "tuple[list[_Told], bool]":
+        """What waits, a second at most; and whether more may come."""
+        together: list[_Told] = []
+        try:
+            while len(together) < MAX_WAITING:
+                told = self._waiting.get(block=not together, timeout=None if together else 1.0)
+                if told is None:
+                    return together, False
+                together.append(told)
+        except Empty:
+            pass
+        return together, True
 
     def _write(self, together: "Sequence[_Told]") -> None:
-        new: dict[str, float] = {}
-        done: list[tuple[_Told, Landed]] = []
-        now = time.time()
-        for told in together:
-            fresh = []
-            for row in told.rows:
-                if not self._is_known(row, new):
-                    fresh.append(row)
-                    if row.get(KEY):
-                        new[row[KEY]] = now
-            done.append((told, Landed(len(fresh), len(told.rows) - len(fresh), fresh)))
+        new: dict[str, _Known] = {}
+        fresh: dict[int, list[int]] = {}
+        for place, told in enumerate(together):
+            try:
+                fresh[place] = self._fresh(told.rows, new)
+            except KeyReusedError as error:
+                told.landed.set_exception(error)
         lines = [
-            json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
-            for _, landed in done
-            for row in landed.rows
+            json.dumps(together[place].rows[row], ensure_ascii=False, separators=(",", ":")) + "\n"
+            for place, rows in fresh.items()
+            for row in rows
         ]
         try:
-            if lines:
-                self._growing = self._growing or _Growing(self.folder)
-                self._growing.append("".join(lines).encode(errors="surrogatepass"))
+            self._growing = self._growing or _Growing(self.folder)
+            self._growing.append("".join(lines).encode())
         except OSError as error:
-            self._growing = None
-            for told, _ in done:
-                told.landed.set_exception(unwritten(self.folder, error))
+            # Whole lines that are there already were acknowledged.
+            self._put_aside()
+            for place in fresh:
+                together[place].landed.set_exception(unwritten(self.folder, error))
             return
         self._known |= new
-        for told, landed in done:
-            told.landed.set_result(landed)
+        self._forget_old_keys()
+        for place, rows in fresh.items():
+            together[place].landed.set_result(Landed(self._growing.name, rows))
 
-    def _is_known(self, row: Mapping[str, Any], new: Mapping[str, float]) -> bool:
-        key = row.get(KEY)
-        return bool(key) and (key in self._known or key in new)
+    def _fresh(self, rows: Sequence[Mapping[str, Any]], new: "dict[str, _Known]") -> list[int]:
+        """Places of the rows that were not told before; their keys go into `new`.
 
-    def _keys_of_files(self) -> Iterator[tuple[str, float]]:
-        newest = time.time() - REMEMBERED_DAYS * 86_400
+        Raises:
+            KeyReusedError: a key stands for another row.
+        """
+        found, own = [], {}
+        for place, row in enumerate(rows):
+            key = row.get(KEY)
+            if key is None:
+                found.append(place)
+                continue
+            what = self._content(row)
+            known = self._known.get(key) or new.get(key) or own.get(key)
+            if known is None:
+                found.append(place)
+                own[key] = _Known(time.time(), what)
+            elif known.what != what:
+                raise KeyReusedError(
+                    f"interactions.{place}: something else was told before under the key {key!r}; "
+                    "nothing of this request is taken."
+                )
+        new |= own
+        return found
+
+    def _content(self, row: Mapping[str, Any]) -> bytes:
+        told = {name: value for name, value in row.items() if name not in (KEY, self._time_column)}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()[:16]
+
+    def _forget_old_keys(self) -> None:
+        oldest = time.time() - REMEMBERED_DAYS * 86_400
+        for key, known in list(islice(self._known.items(), MAX_WAITING)):
+            if known.since < oldest:
+                del self._known[key]
+
+    def _put_aside(self) -> None:
+        if self._growing is not None:
+            self._growing.end()
+            self._to_close.append(self._growing.path)
+            self._growing = None
+
+    def _close_what_can_be(self) -> None:
+        for path in list(self._to_close):
+            try:
+                _close(path)
+            except FileNotFoundError:
+                LOG.error("%s: the file was taken away before it was closed", path)
+            except OSError as error:
+                LOG.error("%s", unwritten(path, error))
+                continue
+            self._to_close.remove(path)
+
+    def _keys_of_files(self) -> "dict[str, _Known]":
+        oldest = time.time() - REMEMBERED_DAYS * 86_400
+        found: dict[str, _Known] = {}
         for file in self._files():
             modified = file.stat().st_mtime
-            if modified >= newest:
+            if modified >= oldest:
                 with file.open(encoding="utf-8") as lines:
                     for row in filter(None, map(_row, lines)):
                         if row.get(KEY):
-                            yield row[KEY], modified
+                            found[row[KEY]] = _Known(modified, self._content(row))
+        return found
 
     def _files(self) -> list[Path]:
-        return sorted(
-            [*self.folder.glob(f"{PREFIX}*{SUFFIX}"), *self.folder.glob(f".{PREFIX}*{SUFFIX}")],
-            key=lambda file: file.name.removeprefix("."),
-        )
+        found = [*self.folder.glob(LIVE_FILES), *self.folder.glob(f".{LIVE_FILES}")]
+        return sorted(found, key=_own_name)
 
 
 @dataclass(frozen=True)
@@ -180,40 +254,37 @@ class _Told:
     landed: "Future[Landed]"
 
 
-def _not_none(told: _Told | None) -> _Told:
-    if told is None:
-        raise StopIteration
-    return told
+class _Known(NamedTuple):
+    """When a key was told, seconds since 1970, and a hash of what."""
+
+    since: float
+    what: bytes
 
 
 class _Growing:
     """The file that is being written, hidden."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}"
-        self._path = folder / f".{PREFIX}{name}{SUFFIX}"
-        self._clock, self._since = clock, clock()
-        self._file = self._path.open("xb", buffering=0)
+    def __init__(self, folder: Path) -> None:
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}"
+        self.name = LIVE_FILES.replace("*", stamp)
+        self.path = folder / f".{self.name}"
+        self._since = time.monotonic()
+        self._file = self.path.open("xb")
         _sync_folder(folder)
 
     @property
     def age(self) -> float:
-        return self._clock() - self._since
+        return time.monotonic() - self._since
 
     def append(self, lines: bytes) -> None:
-        """Put whole lines on the disk, or leave the file as it was."""
-        before = self._file.tell()
-        try:
-            self._file.write(lines)
-            os.fsync(self._file.fileno())
-        except OSError:
-            self._file.truncate(before)
-            self._file.close()
-            raise
+        """Put whole lines on the disk; what is left of others is taken away when it is closed."""
+        self._file.write(lines)
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
-    def close(self) -> None:
-        self._file.close()
-        _close(self._path)
+    def end(self) -> None:
+        with suppress(OSError):  # what could not be written is said already
+            self._file.close()
 
 
 def _close(path: Path) -> None:
@@ -225,8 +296,13 @@ def _close(path: Path) -> None:
         return
     if whole < len(content):
         os.truncate(path, whole)
-    path.rename(path.with_name(path.name.removeprefix(".")))
+    path.rename(path.with_name(_own_name(path)))
     _sync_folder(path.parent)
+
+
+def _own_name(path: Path) -> str:
+    """What a file is called when it is closed."""
+    return path.name.removeprefix(".")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -118,6 +118,11 @@ class Recommendations(Message):
     )
     known: bool = Field(description="whether anything is known of the user")
     since: int = Field(default=0, description="interactions that the last run did not have")
+    text_counts: bool = Field(
+        default=False,
+        description="whether a text has a say: most strategies go by what somebody likes, where "
+        "there is anything",
+    )
     recommendations: list[Recommendation]
 
 
@@ -148,7 +153,7 @@ class Items(Message):
 
 
 class Interaction(BaseModel):
-    """Somebody did something with an item; other fields are columns of the catalog's source."""
+    """Somebody did something with an item; other fields are columns that the source has too."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -171,9 +176,17 @@ class Interaction(BaseModel):
                 raise ValueError(f"{name}: expected a text, a number, true, false or null")
             if len(name) > MAX_ID or (isinstance(value, str) and len(value) > MAX_TEXT):
                 raise ValueError("a name or value is too long")
-            if name.startswith("source_") or name == "idempotency_key":
-                raise ValueError(f"{name}: this name is taken")
+            if isinstance(value, str) and not _is_text(value):
+                raise ValueError(f"{name}: expected a text; found half a character")
         return self
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Interactions(Message):

@@ -29,6 +29,7 @@ from recsys_dagster.snapshots.reader import (
 )
 
 BATCH_ROWS = 65_536
+LIKE = 50
 WORD = re.compile(r"\w+")
 
 
@@ -44,8 +45,9 @@ class HeldLists:
         strategies: uint8 (rows,), places in `names`.
         names: of strategies.
         because_starts: int64 (rows + 1,).
-        because_items: int32 (reasons,), places of items.
+        because_items: int32 (reasons,), places of items; below 0 of what the catalogue lacks.
         because_shares: float32 (reasons,).
+        lacking: item_ids of reasons that the catalogue lacks; the place -1 is the first's.
     """
 
     users: SortedIds
@@ -57,6 +59,7 @@ class HeldLists:
     because_starts: np.ndarray
     because_items: np.ndarray
     because_shares: np.ndarray
+    lacking: Sequence[str]
 
 
 class OpenSnapshot:
@@ -100,6 +103,14 @@ class OpenSnapshot:
         """Rows that a run gave to a user."""
         return self.manifest["settings"]["list_length"]
 
+    @property
+    def ranks_by_profile(self) -> bool:
+        """Whether users with a profile text are ranked by it, whatever they did."""
+        settings = self.manifest["settings"]
+        of_users = settings["users"]
+        by_content = self.manifest["model"]["strategy"] == "content"
+        return by_content and of_users["text"] is not None and of_users["vectors"] != "history"
+
     def knows(self, user_id: str) -> bool:
         """Whether the user has a list of their own."""
         return self._lists.users.position(user_id) is not None
@@ -129,12 +140,19 @@ class OpenSnapshot:
                 rank,
                 lists.names[lists.strategies[row]],
                 [
-                    Reason(*items.named(lists.because_items[at]), float(lists.because_shares[at]))
+                    Reason(*self._reason(lists.because_items[at]), float(lists.because_shares[at]))
                     for at in range(lists.because_starts[row], lists.because_starts[row + 1])
                 ],
             )
             for rank, row in enumerate(rows, start=1)
         ]
+
+    def _reason(self, place: int) -> tuple[str, str]:
+        """The item_id and title of a reason; an item that the catalogue lacks has no title."""
+        if place >= 0:
+            return self._items.named(place)
+        item_id = self._lists.lacking[-1 - place]
+        return item_id, item_id
 
     def popular(self, n: int) -> list[Row]:
         """The n most popular items."""
@@ -179,8 +197,16 @@ class OpenSnapshot:
             return items.named(found[0])
         if found:
             raise several_items(item, sorted(items.item_ids[place] for place in found)[:5])
-        names = list(zip(items.item_ids, items.titles, strict=True))
-        raise unknown_item(item, names, self.manifest["catalog"])
+        raise unknown_item(item, self._like(item), self.manifest["catalog"])
+
+    def _like(self, wanted: str) -> list[tuple[str, str]]:
+        """Some items whose titles have words of what is wanted, or begin as it does.
+
+        Comparing a name with every title would take seconds where there are many.
+        """
+        words = [wanted, wanted[:3], *wanted.split()[:5]]
+        found = {named for word in words for named in self.search(word, LIKE)}
+        return sorted(found)
 
     def has_item(self, item_id: str) -> bool:
         """Whether the catalogue has an item of this id."""
@@ -324,6 +350,16 @@ class _Items:
         found = pc.call_function("index_in", [item_ids], pc.SetLookupOptions(self.ids))
         return found.to_numpy(zero_copy_only=False).astype(np.int32)
 
+    def places_or(self, lacking: dict[str, int], item_ids: pa.Array) -> np.ndarray:
+        """Places of ids, int32; of those that are none of ours -1 and below, kept in `lacking`."""
+        found = pc.call_function("index_in", [item_ids], pc.SetLookupOptions(self.ids))
+        places = found.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int32)
+        unknown = found.is_null().to_numpy(zero_copy_only=False)
+        if unknown.any():
+            strange = item_ids.filter(pa.array(unknown)).to_pylist()
+            places[unknown] = [-1 - lacking.setdefault(each, len(lacking)) for each in strange]
+        return places
+
 
 @dataclass(frozen=True)
 class _Neighbours:
@@ -355,6 +391,7 @@ def _read_lists(folder: Path, items: _Items) -> HeldLists:
     file = folder / "recommendations.parquet"
     users, counts, parts = [], [], _Parts()
     names: list[str] = []
+    lacking: dict[str, int] = {}
     for batch in _batches(file):
         runs = pc.call_function("run_end_encode", [batch["user_id"]])
         ends = runs.run_ends.to_numpy()
@@ -377,7 +414,7 @@ def _read_lists(folder: Path, items: _Items) -> HeldLists:
             batch["score"].to_numpy().astype(np.float32),
             renamed[strategy.indices.to_numpy()],
             because.value_lengths().to_numpy(),
-            items.places(reasons.field("item_id")),
+            items.places_or(lacking, reasons.field("item_id")),
             reasons.field("share").to_numpy().astype(np.float32),
         )
     item, score, strategy, lengths, because_items, shares = parts.together()
@@ -391,6 +428,7 @@ def _read_lists(folder: Path, items: _Items) -> HeldLists:
         np.append(0, np.cumsum(lengths, dtype=np.int64)),
         because_items,
         shares,
+        list(lacking),
     )
 
 

@@ -1,10 +1,10 @@
 """The routes for whoever runs the server: whether it works, what it counts, its OpenAPI."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
 from recsys_dagster.serving import messages
-from recsys_dagster.serving.access import PUBLIC, needs
+from recsys_dagster.serving.access import PUBLIC, may_see_all, needs
 from recsys_dagster.serving.keys import Scope
 
 router = APIRouter()
@@ -40,6 +40,8 @@ async def ready(request: Request) -> JSONResponse:
 @needs(Scope.READ)
 async def metrics(request: Request) -> Response:
     """What is counted, in the text format of Prometheus."""
+    if not may_see_all(request):
+        raise HTTPException(403, "These are of all catalogs: it needs a key for all of them.")
     text = request.app.state.measures.text()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from recsys_dagster.errors import UnknownNameError, UserError
+from recsys_dagster.serving.encoding import BusyError
+from recsys_dagster.serving.landing import KeyReusedError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -16,6 +18,10 @@ MEDIA_TYPE = "application/problem+json"
 LOG = logging.getLogger("recsys_dagster.serving")
 MAX_SHOWN = 200
 """Characters of what somebody sent that an answer says again."""
+
+
+STATUSES = ((UnknownNameError, 404), (KeyReusedError, 409), (BusyError, 503))
+"""Of errors that are no fault of what was sent."""
 
 
 def problem(
@@ -52,7 +58,8 @@ def handle_problems(app: "FastAPI") -> None:
         return problem(422, detail, errors=faults[:20])
 
     async def of_user(request: "Request", error: Exception) -> "Response":
-        return problem(404 if isinstance(error, UnknownNameError) else 422, _short(str(error)))
+        status = next((status for kind, status in STATUSES if isinstance(error, kind)), 422)
+        return problem(status, _short(str(error)))
 
     async def of_bug(request: "Request", error: Exception) -> "Response":
         LOG.error("%s %s", request.method, request.url.path, exc_info=error)

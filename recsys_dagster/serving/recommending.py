@@ -45,13 +45,15 @@ class Answer:
         rows: best first.
         how: a list of the run; one that was computed now; or popular items for want of a history.
         known: whether anything is known of the user.
-        since: interactions that the snapshot did not have.
+        since: interactions of the user that the snapshot does not have.
+        text_counts: whether the list is also of a text.
     """
 
     rows: Sequence[Row]
     how: How
     known: bool
     since: int = 0
+    text_counts: bool = False
 
 
 def for_user(
@@ -63,25 +65,23 @@ def for_user(
         UnknownNameError: a category that no item has.
     """
     since = None if live is None else live.of(user_id, snapshot)
-    if since is not None:
-        before = snapshot.history(user_id)
-        history = History.of(since)
-        new = len(history.item_ids) - (0 if before is None else len(before.item_ids))
-        rows = of_history(snapshot, history, wish)
-        return Answer(rows, "computed", known=True, since=max(1, new))
-    if not snapshot.knows(user_id):
+    new = 0 if since is None else since.interactions
+    if not snapshot.knows(user_id) and since is None:
         if not wish.narrows:
             return Answer(snapshot.popular(wish.n), "popular", known=False)
         return for_history(snapshot, [], None, None, None, wish)
-    stored = snapshot.recommend(user_id, wish.n)
-    if not wish.narrows and (wish.n <= snapshot.list_length or len(stored) < snapshot.list_length):
+    stored = snapshot.recommend(user_id, wish.n) if snapshot.knows(user_id) else []
+    is_whole = wish.n <= snapshot.list_length or len(stored) < snapshot.list_length
+    if since is None and not wish.narrows and is_whole:
         return Answer(stored, "stored", known=True)
-    history = snapshot.history(user_id)
-    if history is None or not history.positives.any():
+    history = snapshot.history(user_id) if since is None else History.of(since.history)
+    if stored and (history is None or not history.positives.any() or snapshot.ranks_by_profile):
         # Their list is of their profile's text, which is not kept: it can only be narrowed.
         every = snapshot.recommend(user_id, snapshot.list_length)
-        return Answer(_narrowed(snapshot, every, wish)[: wish.n], "stored", known=True)
-    return Answer(of_history(snapshot, history, wish), "computed", known=True)
+        rows = _narrowed(snapshot, every, history, wish)[: wish.n]
+        return Answer(rows, "stored", known=True, since=new)
+    assert history is not None  # noqa: S101 - of somebody without a list there is something new
+    return Answer(of_history(snapshot, history, wish), "computed", known=True, since=new)
 
 
 def for_history(
@@ -112,7 +112,12 @@ def for_history(
     vector = encode() if encode is not None and snapshot.folding.compares_text(known) else None
     rows = snapshot.folding.list_for(known, seen, wish.n, vector, allowed)
     is_known = bool(items) or encode is not None
-    return Answer(rows, "computed" if is_known else "popular", known=is_known)
+    return Answer(
+        rows,
+        "computed" if is_known else "popular",
+        known=is_known,
+        text_counts=vector is not None,
+    )
 
 
 def among(snapshot: OpenSnapshot, wish: Wish) -> np.ndarray | None:
@@ -130,11 +135,18 @@ def among(snapshot: OpenSnapshot, wish: Wish) -> np.ndarray | None:
     return allowed
 
 
-def _narrowed(snapshot: OpenSnapshot, rows: Sequence[Row], wish: Wish) -> list[Row]:
+def _narrowed(
+    snapshot: OpenSnapshot, rows: Sequence[Row], history: History | None, wish: Wish
+) -> list[Row]:
+    """Rows that a wish lets in, without what the user has seen since."""
     allowed, positions = among(snapshot, wish), snapshot.folding.positions
-    if allowed is None:
-        return list(rows)
-    return [row for row in rows if row.item_id in positions and allowed[positions[row.item_id]]]
+    seen = set() if history is None else set(history.item_ids.tolist())
+    return [
+        row
+        for row in rows
+        if row.item_id not in seen
+        and (allowed is None or (row.item_id in positions and allowed[positions[row.item_id]]))
+    ]
 
 
 def without(history: History, item_ids: Collection[str]) -> History:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
 
@@ -13,11 +13,13 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.source import expand_variables
 from recsys_dagster.errors import UnknownNameError, UserError, did_you_mean
 from recsys_dagster.serving.landing import Landing
-from recsys_dagster.serving.live import LiveHistories, SourceColumns
+from recsys_dagster.serving.live import LiveHistories, typed
 from recsys_dagster.serving.opened import OpenSnapshot
+from recsys_dagster.serving.source_columns import SourceColumns
 from recsys_dagster.snapshots.reader import CURRENT, Snapshot
 
 LOOK_SECONDS = 0.5
+RETRY_SECONDS = 30.0
 LOG = logging.getLogger("recsys_dagster.serving")
 
 
@@ -26,11 +28,13 @@ class Live:
     """How interactions are taken for a catalog.
 
     Attributes:
+        catalog: what they mean.
         landing: where they are written.
         columns: how the source spells them.
         histories: what they make of users.
     """
 
+    catalog: Catalog
     landing: Landing
     columns: SourceColumns
     histories: LiveHistories
@@ -43,7 +47,6 @@ class Served:
     Attributes:
         name: of the catalog.
         snapshot: the current one. Take it once a request, so that an answer is of one snapshot.
-        opened_at: when it was opened, seconds since 1970.
         live: how interactions are taken; None where they are not.
         refusal: why they are not.
         fault: why the newest snapshot cannot be opened; an older one is served meanwhile.
@@ -51,7 +54,6 @@ class Served:
 
     name: str
     snapshot: OpenSnapshot
-    opened_at: float
     live: Live | None = None
     refusal: str = ""
     fault: str | None = None
@@ -72,6 +74,7 @@ class ServedCatalogs:
     on_swap: Callable[[str], None] = lambda name: None
     _served: dict[str, Served] = field(default_factory=dict)
     _faults: dict[str, str] = field(default_factory=dict)
+    _failed: dict[str, tuple[str, float]] = field(default_factory=dict)
     _ended: Event = field(default_factory=Event)
 
     def open(self) -> None:
@@ -112,62 +115,77 @@ class ServedCatalogs:
         return dict(self._faults)
 
     def look(self) -> None:
-        """Open every snapshot that is current and not open yet."""
+        """Open every snapshot that is current and not open yet.
+
+        What cannot be opened is looked at again after a while, or when another one is current.
+        """
         for home in sorted(self.folder.glob(f"*/{CURRENT}")):
             name = home.parent.name
             served = self._served.get(name)
             try:
                 current = home.read_text(encoding="utf-8").strip()
                 if served is not None and served.snapshot.name == current:
+                    self._take_interactions(served)
                     continue
-                if self._faults.get(name, "").startswith(f"{current}: "):
-                    continue  # it was looked at before
-                opened = OpenSnapshot(Snapshot.current(self.folder, name))
-            except (UserError, OSError, KeyError, ValueError) as error:
-                self._not_opened(name, served, error)
-                continue
-            self._faults.pop(name, None)
-            if served is None:
-                self._served[name] = self._first(name, opened)
-            else:
-                served.snapshot, served.opened_at, served.fault = opened, time.time(), None
-                if served.live is not None:
-                    served.live.histories.forget_known(opened)
-            LOG.info("%s: serving %s", name, opened.name)
-            self.on_swap(name)
+                failed, when = self._failed.get(name, ("", 0.0))
+                if failed == current and time.monotonic() - when < RETRY_SECONDS:
+                    continue
+                self._failed[name] = (current, time.monotonic())
+                self._exchange(name, OpenSnapshot(Snapshot.current(self.folder, name)))
+            except Exception as error:  # one catalog must not keep the others from being served
+                if not isinstance(error, UserError):
+                    LOG.exception("%s", name)
+                self._not_opened(name, served, str(error) or type(error).__name__)
 
-    def _not_opened(self, name: str, served: Served | None, error: Exception) -> None:
-        said = str(error) or type(error).__name__
+    def _exchange(self, name: str, opened: OpenSnapshot) -> None:
+        served = self._served.get(name)
         if served is None:
-            if self._faults.get(name) != said:
-                LOG.warning("%s: %s", name, said)
+            served = Served(name, opened)
+            self._take_interactions(served)
+            self._served[name] = served
+        else:
+            before = served.live
+            served.snapshot, served.fault = opened, None
+            if before is not None:
+                served.live = replace(before, columns=SourceColumns.of(opened.manifest))
+                before.histories.forget(opened.manifest["live_files"])
+        self._faults.pop(name, None)
+        self._failed.pop(name, None)
+        LOG.info("%s: serving %s", name, opened.name)
+        self.on_swap(name)
+
+    def _not_opened(self, name: str, served: Served | None, said: str) -> None:
+        known = self._faults.get(name) if served is None else served.fault
+        if known != said:
+            LOG.warning("%s: %s", name, said)
+        if served is None:
             self._faults[name] = said
         else:
-            if served.fault != said:
-                LOG.warning("%s: %s", name, said)
             served.fault = said
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
-            try:
-                self.look()
-            except Exception:
-                LOG.exception("looking for snapshots")
+            self.look()
 
-    def _first(self, name: str, opened: OpenSnapshot) -> Served:
-        served = Served(name, opened, time.time())
+    def _take_interactions(self, served: Served) -> None:
+        """Begin to take interactions, where nothing is in the way any more."""
+        if served.live is not None:
+            return
+        manifest = served.snapshot.manifest
         try:
-            catalog = self._catalog(name)
-            columns = SourceColumns.of(opened.manifest)
-            landing = Landing(landing_folder(catalog), catalog.live.file_seconds)
+            catalog = self._catalog(served.name)
+            columns = SourceColumns.of(manifest)
+            folder = landing_folder(catalog)
+            landing = Landing(folder, catalog.live.file_seconds, columns.time)
         except UserError as error:
             served.refusal = str(error)
-            return served
-        histories = LiveHistories(catalog, columns)
-        histories.add(landing.rows())
-        histories.forget_known(opened)
-        served.live = Live(landing, columns, histories)
-        return served
+            return
+        histories = LiveHistories(catalog)
+        landed = list(landing.rows(without=manifest["live_files"]))
+        if landed:
+            kept, _ = typed([row for _, row in landed], columns, catalog)
+            histories.add([landed[place][0] for place in kept.index], kept)
+        served.live, served.refusal = Live(catalog, landing, columns, histories), ""
 
     def _catalog(self, name: str) -> Catalog:
         with suppress(KeyError):

@@ -300,6 +300,19 @@ class FoldIn:
         ]
 
 
+def require_kept_encoder(manifest: Mapping[str, Any]) -> None:
+    """See that a snapshot's encoder is one that is there outside of runs.
+
+    Raises:
+        UserError: it is fitted anew in every run.
+    """
+    if manifest["settings"]["encoder"]["model"] == "tfidf":
+        raise UserError(
+            "text: the encoder tfidf is fitted in every run and not kept, so a text cannot be "
+            "compared: give a history, or use a sentence-transformers encoder."
+        )
+
+
 def query_encoder(manifest: Mapping[str, Any]) -> Encode:
     """What encodes a text as a run would encode a profile, by a snapshot's manifest.
 
@@ -311,11 +324,7 @@ def query_encoder(manifest: Mapping[str, Any]) -> Encode:
     from recsys_dagster.steps.prepare.texts import clean_text
 
     catalog = Catalog.model_validate(manifest["settings"])
-    if catalog.encoder.model == "tfidf":
-        raise UserError(
-            "text: the encoder tfidf is fitted in every run and not kept, so a text cannot be "
-            "compared: give a history, or use a sentence-transformers encoder."
-        )
+    require_kept_encoder(manifest)
     now = load_encoder(TextEncoder(), catalog, "document").fingerprint
     then = manifest["encoder"]["fingerprint"]
     if now != then:

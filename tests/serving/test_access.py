@@ -1,6 +1,7 @@
 """Nobody gets in without a key, by whatever route; who is local needs none."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.routing import APIRoute
@@ -127,3 +128,25 @@ def test_folders_of_the_server_are_told_to_its_admins_alone(own_shop, server, ke
     answer = client.get("/v1/broken/popular", headers=bearer(read))
     assert answer.status_code == 404
     assert str(own_shop.root) not in answer.text
+
+
+def test_keys_that_are_made_at_once_are_all_kept(own_shop):
+    file = own_shop.home / "keys.json"
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: Keys(file).create(Scope.READ, "*")[0].id, range(12)))
+    assert sorted(made) == sorted(key.id for key in Keys(file).all())
+
+
+def test_a_damaged_file_of_keys_lets_nobody_in_and_says_nothing(guarded, own_shop, keys):
+    _, secret = keys.create(Scope.ADMIN, "*")
+    (own_shop.home / "keys.json").write_text("[{]")
+    answer = guarded.get("/v1/catalogs", headers=bearer(secret))
+    assert answer.status_code == 401
+    assert "keys.json" not in answer.text
+
+
+def test_counters_are_for_keys_of_all_catalogs(guarded, keys):
+    _, one = keys.create(Scope.ADMIN, NAME)
+    _, every = keys.create(Scope.READ, "*")
+    assert guarded.get("/metrics", headers=bearer(one)).status_code == 403
+    assert guarded.get("/metrics", headers=bearer(every)).status_code == 200

@@ -1,15 +1,17 @@
 """What is acknowledged is on the disk, once, in a file that does not change when it is seen."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.serving.landing import KEY, Landing
+from recsys_dagster.serving.landing import KEY, KeyReusedError, Landing
 
 
 def visible(folder):
@@ -21,16 +23,19 @@ def lines(folder):
 
 
 def test_rows_are_hidden_until_their_file_is_closed(tmp_path):
-    landing = Landing(tmp_path, file_seconds=3600)
-    assert landing.take([{"user_id": "u", "item_id": "i"}]).result().accepted == 1
+    landing = Landing(tmp_path, 3600, "time")
+    landed = landing.take([{"user_id": "u", "item_id": "i"}]).result()
+    assert landed.fresh == [0]
     assert visible(tmp_path) == []
-    assert list(landing.rows()) == [{"user_id": "u", "item_id": "i"}]
+    assert list(landing.rows(without=[])) == [(landed.file, {"user_id": "u", "item_id": "i"})]
+    assert list(landing.rows(without=[landed.file])) == []
     landing.close()
+    assert [file.name for file in visible(tmp_path)] == [landed.file]
     assert lines(tmp_path) == [{"user_id": "u", "item_id": "i"}]
 
 
 def test_a_file_is_closed_after_its_time_and_never_changes_again(tmp_path):
-    landing = Landing(tmp_path, file_seconds=0)
+    landing = Landing(tmp_path, 0, "time")
     landing.take([{"user_id": "a"}]).result()
     landing.take([{"user_id": "b"}]).result()
     landing.close()
@@ -39,41 +44,83 @@ def test_a_file_is_closed_after_its_time_and_never_changes_again(tmp_path):
 
 def test_a_row_told_twice_under_one_key_is_there_once_also_after_a_restart(tmp_path):
     row = {"user_id": "u", KEY: "order-1"}
-    landing = Landing(tmp_path, 3600)
+    landing = Landing(tmp_path, 3600, "time")
     first, second = landing.take([row]), landing.take([row, row | {KEY: "order-2"}])
-    assert (first.result().accepted, second.result().accepted, second.result().repeated) == (
-        1,
-        1,
-        1,
-    )
+    assert first.result().fresh == [0]
+    assert second.result().fresh == [1]
     landing.close()
-    again = Landing(tmp_path, 3600)
-    assert again.take([row]).result().repeated == 1
+    again = Landing(tmp_path, 3600, "time")
+    assert again.take([row]).result().fresh == []
     again.close()
     assert len(lines(tmp_path)) == 2
 
 
 def test_the_same_key_twice_in_one_call_is_taken_once(tmp_path):
-    landing = Landing(tmp_path, 3600)
-    landed = landing.take([{"user_id": "a", KEY: "k"}, {"user_id": "b", KEY: "k"}]).result()
+    landing = Landing(tmp_path, 3600, "time")
+    rows = [{"user_id": "a", KEY: "k", "time": 1}, {"user_id": "a", KEY: "k", "time": 2}]
+    landed = landing.take(rows).result()
     landing.close()
-    assert (landed.accepted, landed.repeated) == (1, 1)
+    assert landed.fresh == [0]
+    assert lines(tmp_path) == rows[:1]
+
+
+def test_a_key_that_stands_for_something_else_is_refused_with_its_whole_request(tmp_path):
+    landing = Landing(tmp_path, 3600, "time")
+    landing.take([{"user_id": "a", KEY: "k"}]).result()
+    with pytest.raises(KeyReusedError, match="'k'"):
+        landing.take([{"user_id": "c"}, {"user_id": "b", KEY: "k"}]).result()
+    landing.close()
     assert lines(tmp_path) == [{"user_id": "a", KEY: "k"}]
+
+
+def test_a_file_that_is_taken_away_stops_nothing(tmp_path):
+    landing = Landing(tmp_path, 0.2, "time")
+    landing.take([{"user_id": "a"}]).result()
+    for hidden in tmp_path.glob(".live-*.jsonl"):
+        hidden.unlink()
+    time.sleep(1.5)
+    assert landing.take([{"user_id": "b"}]).result(timeout=5).fresh == [0]
+    landing.close()
+    assert lines(tmp_path) == [{"user_id": "b"}]
+
+
+def test_what_cannot_be_written_is_said_and_what_was_acknowledged_is_kept(tmp_path, monkeypatch):
+    landing = Landing(tmp_path, 3600, "time")
+    landing.take([{"user_id": "a"}]).result()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match="no space left"):
+            landing.take([{"user_id": "b"}]).result(timeout=5)
+    landing.take([{"user_id": "c"}]).result(timeout=5)
+    landing.close()
+    assert {"a", "c"} <= {row["user_id"] for row in lines(tmp_path)}
+    assert not list(tmp_path.glob(".live-*.jsonl"))
+
+
+def test_nothing_is_taken_after_the_end(tmp_path):
+    landing = Landing(tmp_path, 3600, "time")
+    landing.close()
+    with pytest.raises(UserError, match="no interactions are taken here any more"):
+        landing.take([{"user_id": "a"}])
 
 
 def test_a_line_that_a_crash_cut_off_is_taken_away_and_the_rest_kept(tmp_path):
     left = tmp_path / ".live-20260101T000000000000-1.jsonl"
     left.write_bytes(b'{"user_id": "a"}\n{"user_id": "b"}\n{"user_id": "c')
     (tmp_path / ".live-20260102T000000000000-1.jsonl").write_bytes(b'{"user_id": "d')
-    Landing(tmp_path, 3600).close()
+    Landing(tmp_path, 3600, "time").close()
     assert [row["user_id"] for row in lines(tmp_path)] == ["a", "b"]
     assert len(list(tmp_path.glob(".live-*"))) <= 1  # the lock
 
 
 def test_two_servers_do_not_write_in_one_folder(tmp_path):
-    landing = Landing(tmp_path, 3600)
-    with pytest.raises(UserError, match="another process takes interactions here"):
-        Landing(tmp_path, 3600)
+    landing = Landing(tmp_path, 3600, "time")
+    with pytest.raises(UserError, match="another server or another catalog"):
+        Landing(tmp_path, 3600, "time")
     landing.close()
 
 
@@ -81,7 +128,7 @@ WRITER = """
     import sys
     from pathlib import Path
     from recsys_dagster.serving.landing import Landing
-    landing = Landing(Path(sys.argv[1]), 3600)
+    landing = Landing(Path(sys.argv[1]), 3600, "time")
     for number in range(1_000_000):
         landing.take([{"user_id": str(number)}]).result()
         print(number, flush=True)
@@ -97,7 +144,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_process_is_killed(tmp_pa
             acknowledged = [int(process.stdout.readline()) for _ in range(20 + 7 * round_)]
             process.send_signal(signal.SIGKILL)
             acknowledged += [int(line) for line in process.stdout if line.endswith("\n")]
-        Landing(folder, 3600).close()
+        Landing(folder, 3600, "time").close()
         kept = [int(row["user_id"]) for row in lines(folder)]
         assert set(acknowledged) <= set(kept)
         assert kept == sorted(set(kept))

@@ -1,10 +1,12 @@
 """What a user does is on the disk and in their next list; the next run gives the same list."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pytest
 
-from recsys_dagster.serving.live import SourceColumns
+from recsys_dagster.errors import UserError
+from recsys_dagster.serving.source_columns import SourceColumns
+from recsys_dagster.snapshots.reader import Snapshot
 from tests.serving.conftest import NAME
 
 USER = "user-zq-11"
@@ -83,6 +85,13 @@ def test_rows_survive_a_restart_of_the_server(own_shop, server, client):
     assert ids(list_of(server(own_shop), NEW)) == before
 
 
+def test_a_key_that_stands_for_something_else_is_refused(client):
+    tell(client, row(NEW, "space1", key="order-1"))
+    answer = tell(client, row(USER, "love1", key="order-1"))
+    assert answer.status_code == 409
+    assert "order-1" in answer.json()["detail"]
+
+
 def test_a_row_told_twice_counts_once(client):
     for key, expected in (("order-1", (1, 0)), ("order-1", (0, 1))):
         answer = tell(client, row(NEW, "space1", key=key)).json()
@@ -91,6 +100,7 @@ def test_a_row_told_twice_counts_once(client):
         rows = (row(NEW, "love1"), row(NEW, "love2"))
         answer = tell(client, *rows, **{"Idempotency-Key": "request-7"}).json()
         assert (answer["accepted"], answer["repeated"]) == expected
+    assert list_of(client, NEW)["since"] == 3
 
 
 def test_what_a_run_would_reject_is_refused_and_nothing_of_it_taken(client, own_shop):
@@ -123,26 +133,83 @@ def test_a_catalog_can_name_the_folder(published, server):
     assert list((place.data / "landing").glob("live-*.jsonl"))
 
 
+TYPES = {"userId": "UTINYINT", "itemId": "VARCHAR", "stars": "VARCHAR", "shop": "VARCHAR"}
+NAMES = {"user_id": "userId", "item_id": "itemId", "weight": "stars", "timestamp": "ts"}
+
+
 @pytest.mark.parametrize(
     ("type_", "format_", "expected"),
     [
         ("VARCHAR", None, "2024-02-01 11:00:00.000"),
         ("VARCHAR", "%d.%m.%Y %H:%M", "01.02.2024 11:00"),
+        ("VARCHAR", "%Y-%m-%dT%H:%M:%S%z", "2024-02-01T11:00:00+0000"),
         ("BIGINT", None, 1706785200),
         ("DOUBLE", None, 1706785200.0),
     ],
 )
 def test_rows_are_written_as_the_source_writes_them(type_, format_, expected):
-    columns = SourceColumns(
-        {"user_id": "userId", "weight": "stars", "timestamp": "ts"},
-        {"user_id": "BIGINT", "weight": "VARCHAR", "timestamp": type_},
-        format_,
-        ",",
-    )
+    columns = SourceColumns(NAMES, TYPES | {"ts": type_}, format_, ",")
     at = datetime.fromisoformat("2024-02-01T12:00:00+01:00")
     found = columns.row({"user_id": "7", "weight": 4.5, "timestamp": at, "shop": "north"})
     assert found == {"userId": 7, "stars": "4,5", "ts": expected, "shop": "north"}
-    assert at.astimezone(UTC).hour == 11
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"user_id": "x"}, "whole numbers"),
+        ({"user_id": "²"}, "whole numbers"),
+        ({"user_id": "--1"}, "whole numbers"),
+        ({"user_id": "7", "USER_ID": "8"}, "no such column"),
+        ({"user_id": "7", "userId": "8"}, "told twice"),
+        ({"user_id": "7", "": "8"}, "no such column"),
+        ({"user_id": "7", "Rating": "8"}, "no such column"),
+        ({"user_id": "7", "event": "view"}, "event: the source of this catalog has no such"),
+        (
+            {"user_id": "7", "timestamp": datetime.fromisoformat("0001-01-01T00:00:00+23:59")},
+            "no time that can be counted",
+        ),
+    ],
+)
+def test_what_the_source_could_not_hold_is_refused(told, said):
+    columns = SourceColumns(NAMES, TYPES | {"ts": "VARCHAR"}, None, None)
+    with pytest.raises(UserError, match=said):
+        columns.row(told)
+
+
+def test_a_column_that_the_source_lacks_is_refused_and_the_next_run_is_sound(own_shop, client):
+    for more in ({"USER_ID": "x"}, {"": "x"}, {"Rating": 4}, {"event": "view"}):
+        assert tell(client, row(NEW, "space1") | more).status_code == 422
+    odd = row(f" {NEW} ", " space1 ") | {"timestamp": "9999-12-31T23:59:59-23:59"}
+    assert tell(client, odd).status_code == 422
+    answer = tell(client, row(f" {NEW} ", " space1 "), row(NEW, "not in the catalogue"))
+    assert answer.json()["unknown_items"] == ["not in the catalogue"]
+    assert list_of(client, NEW)["since"] == 2, "ids are read as a run reads them"
+    client.__exit__(None, None, None)
+    assert own_shop.run(NAME).success
+
+
+def test_a_reason_that_the_catalogue_lacks_is_named_by_its_id(own_shop, server, client):
+    tell(client, *(row(user, "gone") for user in (USER, NEW)), row(NEW, "space1"))
+    client.__exit__(None, None, None)
+    assert own_shop.run(NAME).success
+    again = server(own_shop)
+    found = list_of(again, NEW)
+    assert found["how"] == "stored"
+    expected = Snapshot.current(own_shop.snapshots, NAME).recommend(NEW, 5)
+    titles = [[each["title"] for each in one["because"]] for one in found["recommendations"]]
+    assert titles == [[reason.title for reason in one.because] for one in expected]
+    assert "gone" in {title for one in titles for title in one}
+
+
+def test_a_late_row_and_one_of_the_same_time_count_until_a_run_has_read_them(client):
+    before = list_of(client, USER)
+    assert before["since"] == 0
+    seen = client.get(f"/v1/{NAME}/users/{USER}/recommendations").json()
+    assert seen["known"]
+    told = row(USER, "space1") | {"timestamp": "2020-01-01T00:00:00"}
+    tell(client, told, told)
+    assert list_of(client, USER)["since"] == 2
 
 
 def test_rows_that_land_beside_a_file_are_read_by_the_next_run(published, server):
@@ -154,3 +221,21 @@ def test_rows_that_land_beside_a_file_are_read_by_the_next_run(published, server
     found = list_of(server(place), NEW)
     assert (found["known"], found["how"]) == (True, "stored")
     assert not {"space1", "love1"} & set(ids(found))
+
+
+def test_where_profiles_rank_a_stored_list_is_narrowed_and_not_computed_without_them(
+    published, server
+):
+    place = published(
+        users={"source": "../data/users.csv", "text": "{profile}", "vectors": "blend"},
+        strategy="content",
+        live={"folder": "../data/landing"},
+    )
+    assert place.run("tiny").success
+    client = server(place)
+    stored = list_of(client, USER)
+    params = {"exclude": "nothing such", "n": 5}
+    narrowed = client.get(f"/v1/tiny/users/{USER}/recommendations", params=params).json()
+    assert narrowed["recommendations"] == stored["recommendations"]
+    tell(client, row(USER, ids(stored)[0]))
+    assert ids(list_of(client, USER)) == ids(stored)[1:]

@@ -4,12 +4,14 @@ import glob
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_dagster.catalog.names import LIVE_FILES
 from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.sources.formats import (
@@ -87,8 +89,6 @@ def _files_of(place: Path) -> dict[str, Path]:
     return {file.name if unique else file.as_posix(): file for file in found}
 
 
-LIVE_FILES = "live-*.jsonl"
-"""What `recsys serve` writes: interactions that it was told of, a file that never changes."""
 LIVE_SETTINGS = SourceSettings(path=LIVE_FILES)
 
 
@@ -128,8 +128,7 @@ def read_files(
     files = find_files(path, folder)
     for file in files.values():
         reader_of(file, settings)
-    told = live_files(landing)
-    files |= told
+    files |= live_files(landing)
     options = digest(READER, settings.delimiter or "", settings.encoding, *(settings.names or ()))
     before = previous()
     known = _known_files(before, options)
@@ -142,7 +141,8 @@ def read_files(
         if before is not None and state is not None and seen["sha256"] == state["sha256"]:
             tables.append(_kept(before, name, state))
         else:
-            tables.append(read_file(file, name, LIVE_SETTINGS if name in told else settings))
+            own = LIVE_SETTINGS if fnmatch(file.name, LIVE_FILES) else settings
+            tables.append(read_file(file, name, own))
             rows_read += tables[-1].num_rows
         if look_at(file, seen) != seen:
             raise UserError(

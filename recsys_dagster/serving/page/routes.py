@@ -72,7 +72,7 @@ def overview(request: Request, catalog: CatalogName) -> HTMLResponse:
         request,
         "overview.html",
         catalog=catalog,
-        view=views.overview(of, of.snapshot),
+        view=views.overview(of, of.snapshot, partial(told_of_fault, request)),
         asset=asset,
         snapshot=of.snapshot.name,
     )

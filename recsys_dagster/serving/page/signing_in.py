@@ -4,6 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
+from starlette.datastructures import Headers
 
 from recsys_dagster.serving.access import COOKIE, PUBLIC, Access, needs
 from recsys_dagster.serving.page.rendering import page
@@ -29,11 +30,14 @@ async def sign_in(request: Request) -> Response:
     body = await request.body()
     if len(body) > MAX_FORM:
         raise HTTPException(413, "This is more than a key.")
-    sent = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+    try:
+        sent = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+    except ValueError:
+        raise HTTPException(400, "This is more than a key.") from None
     presented = sent.get("key", [""])[0].strip()
     towards = _own_path(sent.get("next", ["/"])[0])
     access: Access = request.app.state.access
-    if access.keys.find(presented) is None:
+    if access.key_of(Headers(), {COOKIE: presented}) is None:
         return login_page(request, 403, towards, "This is none of the server's keys.")
     answer = RedirectResponse(towards, 303)
     answer.set_cookie(

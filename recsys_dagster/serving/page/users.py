@@ -144,7 +144,7 @@ def history_of(
     """A user's history as it is now, and as the run had it; None where there is none."""
     before = snapshot.history(user_id)
     since = None if live is None else live.of(user_id, snapshot)
-    return (before if since is None else History.of(since)), before
+    return (before if since is None else History.of(since.history)), before
 
 
 def _liked(snapshot: OpenSnapshot, history: History, before: History | None) -> list[Liked]:

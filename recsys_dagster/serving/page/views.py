@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.serving.api import NO_INTERACTIONS
 from recsys_dagster.serving.opened import OpenSnapshot
 from recsys_dagster.serving.page.naming import title_of
 from recsys_dagster.serving.page.users import SHOWN
@@ -92,14 +93,20 @@ class Overview:
     popular: Sequence[Row]
 
 
-def overview(of: Served, snapshot: OpenSnapshot) -> Overview:
-    """What there is to say of a catalog."""
+def overview(of: Served, snapshot: OpenSnapshot, told: Callable[..., str]) -> Overview:
+    """What there is to say of a catalog.
+
+    Args:
+        of: the catalog.
+        snapshot: that is served.
+        told: what may be said of a fault (`access.told_of_fault`).
+    """
     return Overview(
         snapshot.manifest,
         datetime.fromisoformat(snapshot.manifest["made_at"]),
-        of.fault,
+        None if of.fault is None else told(of.fault),
         of.live is not None,
-        of.refusal,
+        told(of.refusal, NO_INTERACTIONS),
         [(user, *_likes(snapshot, user)) for user in snapshot.some_users(SOME_USERS)],
         snapshot.popular(SHOWN),
     )
