@@ -64,8 +64,8 @@ class Since:
 class LiveHistories:
     """Typed rows that the snapshot does not have, by user; safe for threads.
 
-    Rows leave with their file, when a snapshot says that it has it, so that none is counted twice
-    and none is forgotten between a run's reading and its publishing.
+    Rows count beside a snapshot that does not say that it has their file, so that none is counted
+    twice and none is forgotten between a run's reading and its publishing.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -98,7 +98,8 @@ class LiveHistories:
             snapshot: what is known of before.
         """
         with self._lock:
-            rows = [row for _, row in self._rows.get(user_id, ())]
+            told = self._rows.get(user_id, ())
+            rows = [row for file, row in told if file not in snapshot.live_files]
         if not rows:
             return None
         made = self._made.get(user_id)

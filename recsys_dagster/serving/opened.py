@@ -103,6 +103,11 @@ class OpenSnapshot:
         """Rows that a run gave to a user."""
         return self.manifest["settings"]["list_length"]
 
+    @cached_property
+    def live_files(self) -> frozenset[str]:
+        """The files of interactions told to a server that its run had read."""
+        return frozenset(self.manifest["live_files"])
+
     @property
     def ranks_by_profile(self) -> bool:
         """Whether users with a profile text are ranked by it, whatever they did."""

@@ -148,7 +148,7 @@ class ServedCatalogs:
             served.snapshot, served.fault = opened, None
             if before is not None:
                 served.live = replace(before, columns=SourceColumns.of(opened.manifest))
-                before.histories.forget(opened.manifest["live_files"])
+                before.histories.forget(opened.live_files)
         self._faults.pop(name, None)
         self._failed.pop(name, None)
         LOG.info("%s: serving %s", name, opened.name)
@@ -171,17 +171,16 @@ class ServedCatalogs:
         """Begin to take interactions, where nothing is in the way any more."""
         if served.live is not None:
             return
-        manifest = served.snapshot.manifest
         try:
             catalog = self._catalog(served.name)
-            columns = SourceColumns.of(manifest)
+            columns = SourceColumns.of(served.snapshot.manifest)
             folder = landing_folder(catalog)
             landing = Landing(folder, catalog.live.file_seconds, columns.time)
         except UserError as error:
             served.refusal = str(error)
             return
         histories = LiveHistories(catalog)
-        landed = list(landing.rows(without=manifest["live_files"]))
+        landed = list(landing.rows(without=served.snapshot.live_files))
         if landed:
             kept, _ = typed([row for _, row in landed], columns, catalog)
             histories.add([landed[place][0] for place in kept.index], kept)
