@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from recsys_dagster.code_digest.modules import tree_of
+
 ROOT = Path(__file__).parent.parent
 STEPS = sorted((ROOT / "recsys_dagster" / "steps").rglob("*.py"))
 HEAVY = ("torch", "sentence_transformers", "sklearn", "faiss", "matplotlib")
@@ -41,7 +43,7 @@ ASKED_OF_THE_WORLD = re.compile(
 
 def imported(file: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file.read_bytes())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -63,7 +65,7 @@ def test_steps_are_pure(file):
 @pytest.mark.parametrize("file", STEPS, ids=module_name)
 def test_steps_ask_neither_the_clock_nor_the_disk(file):
     assert {name.partition(".")[0] for name in imported(file)} & CLOCKS_AND_FILES == set()
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = tree_of(file.read_bytes())
     called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert [name for name in called if ASKED_OF_THE_WORLD.search(name)] == []
 
