@@ -108,7 +108,10 @@ def _observe(
 def _watched(catalog: Catalog) -> dict[str, SourceSettings | None]:
     """What is looked at; None stands for the files that rules name."""
     watched: dict[str, SourceSettings | None] = {
-        name: source for name, source in sources_of(catalog).items() if can_be_watched(source)
+        name: source
+        for name, source in sources_of(catalog).items()
+        # Of a function nothing is looked at but what a server puts beside it.
+        if can_be_watched(source) or (name == "interactions" and catalog.live.folder)
     }
     return watched | ({"rules": None} if catalog.rules.files else {})
 

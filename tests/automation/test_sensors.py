@@ -91,6 +91,21 @@ def test_a_change_of_a_file_that_rules_name_is_one_run(tiny):
     assert daemon.tick() == "no content has changed"
 
 
+@pytest.mark.parametrize("source", ["../data/interactions.csv", "python:collections:ChainMap"])
+def test_what_a_server_was_told_of_is_one_run_whatever_the_source(tiny, source):
+    place = tiny(refresh=QUIET, interactions={"source": source}, live={"folder": "../data/landing"})
+    daemon = Daemon(place)
+    assert daemon.tick() == "run"
+    assert daemon.tick() == "no content has changed"
+    landing = place.data / "landing"
+    landing.mkdir()
+    (landing / ".live-1.jsonl").write_text('{"user_id": "a"}\n')
+    assert daemon.tick() == "no content has changed", "it is still being written"
+    (landing / ".live-1.jsonl").rename(landing / "live-1.jsonl")
+    assert daemon.tick() == "run"
+    assert daemon.tick() == "no content has changed"
+
+
 def test_a_file_that_is_only_touched_is_no_change(daemon):
     daemon.tick()
     os.utime(daemon.place.data / "items.csv", (1, 1))

@@ -82,7 +82,7 @@ def _observe(
         files = {file.name: file for file in (database, log) if file.is_file()}
     elif settings.sql is not None:
         return Observation(digest(asset_version, query_digest(settings, folder)), {})
-    elif settings.is_asset_value:
+    elif settings.is_asset_value or settings.function is not None:
         files = {}
     else:
         return Observation(digest(asset_version), {})
