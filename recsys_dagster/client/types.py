@@ -1,7 +1,8 @@
 """What a server answers, typed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 class Problem(Exception):  # noqa: N818 - its name in RFC 9457
@@ -18,13 +19,26 @@ class Problem(Exception):  # noqa: N818 - its name in RFC 9457
 
 
 class Answer:
-    """Something that is read from JSON; what a newer server adds is passed over."""
+    """Something that is read from JSON; what a newer server adds is passed over.
+
+    Attributes:
+        parts: fields that are lists of answers, by name.
+    """
+
+    parts: ClassVar[Mapping[str, "type[Answer]"]] = {}
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Self:
         """What the JSON says."""
         names = {each.name for each in fields(cls)}  # ty: ignore[invalid-argument-type]
-        return cls(**{name: value for name, value in content.items() if name in names})
+        found = {
+            name: value
+            for name, value in content.items()
+            if name in names and not (value is None and name in cls.parts)
+        }
+        for name in cls.parts.keys() & found.keys():
+            found[name] = tuple(cls.parts[name].of(each) for each in found[name])
+        return cls(**found)
 
 
 @dataclass(frozen=True)
@@ -48,11 +62,7 @@ class Recommendation(Answer):
     strategy: str
     because: tuple[Reason, ...] = ()
 
-    @classmethod
-    def of(cls, content: dict[str, Any]) -> Self:
-        """What the JSON says."""
-        because = tuple(Reason.of(each) for each in content.get("because") or ())
-        return super().of(content | {"because": because})
+    parts: ClassVar[Mapping[str, type[Answer]]] = {"because": Reason}
 
 
 @dataclass(frozen=True)
@@ -67,11 +77,7 @@ class Recommendations(Answer):
     since: int = 0
     user_id: str | None = None
 
-    @classmethod
-    def of(cls, content: dict[str, Any]) -> Self:
-        """What the JSON says."""
-        rows = tuple(Recommendation.of(each) for each in content["recommendations"])
-        return super().of(content | {"recommendations": rows})
+    parts: ClassVar[Mapping[str, type[Answer]]] = {"recommendations": Recommendation}
 
 
 @dataclass(frozen=True)
@@ -84,11 +90,7 @@ class SimilarItems(Answer):
     title: str
     similar: tuple[Recommendation, ...]
 
-    @classmethod
-    def of(cls, content: dict[str, Any]) -> Self:
-        """What the JSON says."""
-        rows = tuple(Recommendation.of(each) for each in content["similar"])
-        return super().of(content | {"similar": rows})
+    parts: ClassVar[Mapping[str, type[Answer]]] = {"similar": Recommendation}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 PUBLIC = 0
 COOKIE = "recsys_key"
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+NOT_OPENED = "its newest snapshot cannot be opened; the server's log says why"
 LOG = logging.getLogger("recsys_dagster.serving")
 
 
@@ -78,9 +79,6 @@ async def authorized(request: Request) -> None:
 def may_see(request: Request, catalog: str) -> bool:
     """Whether whoever asks may know of a catalog, also where a route asks for no key."""
     return _allows(request, Scope.READ, catalog)
-
-
-NOT_OPENED = "its newest snapshot cannot be opened; the server's log says why"
 
 
 def told_of_fault(request: Request, fault: str, instead: str = NOT_OPENED) -> str:

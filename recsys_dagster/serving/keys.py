@@ -14,7 +14,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.writing import unwritten
+from recsys_dagster.writing import unwritten, whole_file
 
 PREFIX = "rk"
 ANY = "*"
@@ -165,17 +165,13 @@ class Keys:
             yield
 
     def _write(self, keys: Mapping[str, Key]) -> None:
-        beside = self._file.with_name(f".{self._file.name}.part")
-        try:
-            beside.unlink(missing_ok=True)
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with whole_file(self._file) as hidden:
+            hidden.unlink(missing_ok=True)  # left by a process that was killed
+            descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(json.dumps([asdict(key) for key in keys.values()], indent=2) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(self._file)
-        except OSError as error:
-            raise unwritten(self._file, error) from None
 
 
 def _hash(secret: str) -> str:

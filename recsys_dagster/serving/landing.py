@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import takewhile
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -208,9 +208,9 @@ class Landing:
 
     def _forget_old_keys(self) -> None:
         oldest = time.time() - REMEMBERED_DAYS * 86_400
-        for key, known in list(islice(self._known.items(), MAX_WAITING)):
-            if known.since < oldest:
-                del self._known[key]
+        # The oldest come first.
+        for key in list(takewhile(lambda key: self._known[key].since < oldest, self._known)):
+            del self._known[key]
 
     def _put_aside(self) -> None:
         if self._growing is not None:

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 LOG = logging.getLogger("recsys_dagster.serving")
-MAX_SHOWN = 200
-"""Characters of what somebody sent that an answer says again."""
-
-
+MAX_DETAIL = 800
+"""Characters: a message may say again what somebody sent."""
 STATUSES = ((UnknownNameError, 404), (KeyReusedError, 409), (BusyError, 503))
 """Of errors that are no fault of what was sent."""
 
@@ -72,5 +70,4 @@ def handle_problems(app: "FastAPI") -> None:
 
 
 def _short(detail: str) -> str:
-    limit = 4 * MAX_SHOWN
-    return detail if len(detail) <= limit else f"{detail[:limit]}…"
+    return detail if len(detail) <= MAX_DETAIL else f"{detail[:MAX_DETAIL]}…"

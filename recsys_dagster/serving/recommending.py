@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import Literal
 
 import numpy as np
-from scipy import sparse
 
 from recsys_dagster.serving.live import LiveHistories
 from recsys_dagster.serving.opened import OpenSnapshot
 from recsys_dagster.snapshots.reader import History, Row
-from recsys_dagster.steps.models.behaviour import OneHistory
+from recsys_dagster.steps.models.behaviour import OneHistory, one_row
 
 How = Literal["stored", "computed", "popular"]
 NOT_KNOWN = -1
@@ -165,18 +164,10 @@ def of_history(snapshot: OpenSnapshot, history: History, wish: Wish) -> list[Row
     liked = known & history.positives
     order = np.argsort(places[liked])
     columns = places[liked][order]
-
-    def row(values: np.ndarray) -> sparse.csr_matrix:
-        data = values[liked][order].astype(np.float32)
-        return sparse.csr_matrix((data, columns, np.array([0, len(columns)])), shape=(1, items))
-
-    one = OneHistory(row(np.ones(len(places))), row(history.weights), row(history.recencies))
-    seen = _seen(snapshot, places[known])
+    values = (np.ones(len(places)), history.weights, history.recencies)
+    one = OneHistory(
+        *(one_row(each[liked][order].astype(np.float32), columns, items) for each in values)
+    )
+    every = np.sort(places[known])
+    seen = one_row(np.ones(len(every), dtype=bool), every, items)
     return snapshot.folding.list_for(one, seen, wish.n, None, among(snapshot, wish))
-
-
-def _seen(snapshot: OpenSnapshot, places: Sequence[int] | np.ndarray) -> sparse.csr_matrix:
-    columns = np.sort(np.asarray(places, dtype=np.int64))
-    shape = (1, snapshot.folding.items)
-    ones = np.ones(len(columns), dtype=bool)
-    return sparse.csr_matrix((ones, columns, np.array([0, len(columns)])), shape=shape)

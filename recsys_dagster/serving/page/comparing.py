@@ -6,11 +6,11 @@ from typing import Literal
 
 from recsys_dagster.serving.opened import OpenSnapshot
 from recsys_dagster.snapshots.reader import History, Reason, Row
+from recsys_dagster.steps.lists.recommendations import REASONS
 
 ASKED_OF_HISTORY = 200
 """The newest positive entries whose neighbours are added up."""
 NEIGHBOURS_EACH = 50
-REASONS = 3
 
 Move = Literal["new", "up", "down", "same"]
 

@@ -172,11 +172,19 @@ def one_history(
     decay = 0.5 ** np.minimum(half_lives, MAX_HALF_LIVES)
     later = (order[None, :] > order[:, None]).sum(axis=1)
 
-    def row(values: np.ndarray) -> sparse.csr_matrix:
-        found = (values.astype(np.float32), places, np.array([0, len(places)]))
-        return sparse.csr_matrix(found, shape=(1, items))
+    values = (np.ones(len(places)), weights * decay, 1 / (1 + later))
+    return OneHistory(*(one_row(each.astype(np.float32), places, items) for each in values))
 
-    return OneHistory(row(np.ones(len(places))), row(weights * decay), row(1 / (1 + later)))
+
+def one_row(values: np.ndarray, places: np.ndarray, items: int) -> sparse.csr_matrix:
+    """A matrix of one user, csr (1 × items).
+
+    Args:
+        values: (h,), of any dtype.
+        places: int64 (h,), positions of items, ascending.
+        items: how many there are.
+    """
+    return sparse.csr_matrix((values, places, np.array([0, len(places)])), shape=(1, items))
 
 
 def ones(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
