@@ -89,9 +89,13 @@ class SourceColumns:
             if not DIGITS.fullmatch(value):
                 raise UserError(f"{name}: the source has whole numbers there; found {value!r}.")
             return int(value)
-        if kind == "VARCHAR" and isinstance(value, int | float) and not isinstance(value, bool):
-            return f"{value}".replace(".", self.decimal or ".")
-        return value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        if is_whole and float(value).is_integer():
+            return int(value)
+        if kind in FRACTIONS:
+            return float(value)
+        return f"{value}".replace(".", self.decimal or ".") if kind == "VARCHAR" else value
 
     def _time(self, time: datetime, kind: str, is_whole: bool) -> Any:
         try:

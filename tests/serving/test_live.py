@@ -155,6 +155,22 @@ def test_rows_are_written_as_the_source_writes_them(type_, format_, expected):
 
 
 @pytest.mark.parametrize(
+    ("type_", "told", "expected"),
+    [
+        ("BIGINT", 3.0, 3),
+        ("BIGINT", 2.5, 2.5),
+        ("DOUBLE", 3, 3.0),
+        ("VARCHAR", 3.0, "3.0"),
+        ("BOOLEAN", True, True),
+    ],
+)
+def test_numbers_are_written_in_the_type_of_the_source_where_they_fit_it(type_, told, expected):
+    columns = SourceColumns(NAMES, TYPES | {"n": type_}, None, None)
+    found = columns.row({"n": told})["n"]
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
     ("told", "said"),
     [
         ({"user_id": "x"}, "whole numbers"),
