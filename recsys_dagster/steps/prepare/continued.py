@@ -24,7 +24,9 @@ def continued_history(
 
     The known pairs are taken back to rows and merged with the new ones by the very steps of a run.
     What a run would know and this does not: other users, so `minimum_per_item` is as it was; and
-    positions, which keep their order, while the weights that they decayed stay as they are.
+    positions, which keep their order, while the weights that they decayed stay as they are. With
+    `repeats: last`, a pair has the time of its last row, positive or not: a row told late, of a
+    time between its last positive row and that one, counts only in the next run.
 
     Args:
         history: the user's row of `histories`, or none at all of somebody new.
