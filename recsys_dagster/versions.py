@@ -34,7 +34,9 @@ MEASURED = (
     "evaluation.user_texts",
     "evaluation.k",
     "evaluation.strategies",
+    "evaluation.max_users",
     "matrix_width",
+    "max_exact_pairs",
     *SPACE,
 )
 
@@ -67,8 +69,8 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
         "embeddings",
         ("encoder", "users.vectors", "users.text_share"),
     ),
-    "similarity_matrix": ("similarity", (*SPACE, "matrix_width")),
-    "item_neighbours": ("similarity", (*SPACE, "neighbours")),
+    "similarity_matrix": ("similarity", (*SPACE, "max_exact_pairs", "matrix_width")),
+    "item_neighbours": ("similarity", (*SPACE, "max_exact_pairs", "neighbours")),
     "item_map": ("similarity", ()),
     "model": ("model", ("strategy", "models", *SPACE)),
     "popular_items": ("recommendations", NARROWING),

@@ -48,6 +48,7 @@ DECIDE_LISTS = {
     "centre": True,
     "matrix_width": True,
     "neighbours": True,
+    "max_exact_pairs": True,
     "strategy": True,
     "models": True,
     "list_length": True,

@@ -44,7 +44,7 @@ def similarity_matrix(
     item_embeddings: pa.Table,
 ) -> dg.Output[pa.Table]:
     """For each user the nearest items, seen ones included, so wide that `matrix_width` unseen
-    ones are left; exact, computed in blocks.
+    ones are left; computed in blocks, exact up to `max_exact_pairs`.
 
     - cosine: `S_ui = cos(v_u − μ, v_i − μ)` with μ the mean item vector, or 0 where `centre` is
       false
@@ -60,13 +60,14 @@ def similarity_matrix(
         catalog.similarity,
         log_progress(context.log, "compared", "users"),
         recsys_encoder.search_device,
+        catalog.max_exact_pairs,
     )
     table = entries.table(
         _ids(user_embeddings, "user_id"), _ids(item_embeddings, "item_id"), ("user_id", "item_id")
     )
     return dg.Output(
         table,
-        metadata=_described(table, catalog)
+        metadata=_described(table, entries, catalog)
         | column_lineage(
             catalog.name,
             {
@@ -101,6 +102,7 @@ def item_neighbours(
         catalog.similarity,
         log_progress(context.log, "compared", "items"),
         recsys_encoder.search_device,
+        catalog.max_exact_pairs,
     )
     ids = _ids(item_embeddings, "item_id")
     table = entries.table(ids, ids, ("item_id", "neighbour_item_id"))
@@ -116,7 +118,7 @@ def item_neighbours(
     nearest = entries.similarities[entries.ranks == 1]
     return dg.Output(
         table,
-        metadata=_described(table, catalog)
+        metadata=_described(table, entries, catalog)
         | column_lineage(
             catalog.name,
             {
@@ -169,9 +171,12 @@ def item_map(
     )
 
 
-def _described(table: pa.Table, catalog: Catalog) -> dict[str, dg.MetadataValue]:
+def _described(
+    table: pa.Table, entries: step.Entries, catalog: Catalog
+) -> dict[str, dg.MetadataValue]:
     return {
         "similarity": dg.MetadataValue.text(catalog.similarity),
+        "search": dg.MetadataValue.text(entries.search),
         "centred": dg.MetadataValue.bool(catalog.centre and catalog.similarity == "cosine"),
         "preview": preview(to_pandas(table.slice(0, 8))),
     }

@@ -117,6 +117,11 @@ class EvaluationSettings(Settings):
         default=("content", "similar_items", "ease"),
         description="what the catalog's own strategy is compared with, beside popular",
     )
+    max_users: Annotated[int, Field(gt=0)] = Field(
+        default=20_000,
+        description="users who are asked; where more have something held back, so many of them, "
+        "drawn by chance and always the same",
+    )
     on_refresh: bool = Field(
         default=True, description="measure at every refresh; else only in evaluate_<catalog>"
     )

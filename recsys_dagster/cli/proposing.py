@@ -19,7 +19,7 @@ from recsys_dagster.onboarding.proposal.machine import MULTILINGUAL, Machine, fi
 from recsys_dagster.onboarding.proposal.rendering import Counts
 from recsys_dagster.resources.encoder import may_have_cuda
 from recsys_dagster.resources.encoder_models import is_here
-from recsys_dagster.resources.machine import available_bytes, usable_cores
+from recsys_dagster.resources.machine import usable_cores
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.formats import READERS
 from recsys_dagster.resources.warehouse import to_pandas
@@ -88,7 +88,6 @@ def _this_machine() -> Machine:
     models = (DEFAULT_ENCODER, *MULTILINGUAL)
     return Machine(
         usable_cores(),
-        available_bytes(),
         may_have_cuda(),
         tuple(model for model in models if is_here(model)),
     )

@@ -4,8 +4,7 @@ The rates were measured on two cores of a shared x86 server with bfloat16 instru
 machine is taken to be as fast a core. They tell minutes from hours, not one minute from two.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -13,7 +12,7 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.auto import AutoSettings
 from recsys_dagster.steps.models.fitting import settings_of
-from recsys_dagster.steps.models.memory import GIB, fit_bytes, require_memory
+from recsys_dagster.steps.models.memory import GIB, head_size, is_dense, needed_bytes
 
 MEASURED_CORES = 2
 TEXT_SECONDS, CHARACTER_SECONDS = 5e-4, 9e-6
@@ -25,6 +24,8 @@ CUBE_SECONDS, LIKE_SECONDS, LENT_SECONDS = 1.2e-11, 1.7e-6, 1e-7
 """Of hybrid and l3ae, by items³, likes, and items × cold items: 3.5 s for 5,000 items and 400,000
 likes, 9.6 s for 9,000, 14.1 s for these with 3 million likes; to lend the columns of 4,000 items
 to 2,000 cold ones 0.6 s, those of 2,000 to 3,000 0.3 s."""
+TAIL_SECONDS = 1e-7
+"""Of the same where weights are learned densely of a part of the items, by these × all items."""
 PAIR_SECONDS = 1e-8
 """Of item_knn, by items²: 0.8 s for 9,000 items."""
 FROM_POSITIVES, DENSE = (
@@ -48,7 +49,6 @@ class Size:
         likes: pairs of a user and an item.
         texts: items with a text.
         text_length: characters of a text, on average.
-        with_minimum: by `minimum_per_item`, how many items and likes are left.
     """
 
     items: int
@@ -56,7 +56,6 @@ class Size:
     likes: int
     texts: int
     text_length: float
-    with_minimum: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 def size_of(
@@ -80,28 +79,30 @@ def encoding_seconds(size: Size, cores: int, max_length: int | None = None) -> f
     return size.texts * a_text * MEASURED_CORES / cores
 
 
-def fitting_seconds(strategy: str, size: Size, cores: int) -> float:
-    """Of the strategy's model; 0 for those that take next to no time."""
+def fitting_seconds(strategy: str, size: Size, cores: int, available: int | None = None) -> float:
+    """Of the strategy's model; 0 for those that take next to no time.
+
+    Args:
+        strategy: its name.
+        size: of its tables.
+        cores: of the machine.
+        available: bytes of memory, or None where the system does not tell.
+    """
     if strategy in DENSE:
+        dense = dense_items(size, available)
         cold = size.items - size.learned
-        arithmetic = CUBE_SECONDS * size.learned**3 + LENT_SECONDS * size.learned * cold
+        arithmetic = CUBE_SECONDS * dense**3 + LENT_SECONDS * dense * cold
+        if not is_dense(size.learned, size.items, available):
+            arithmetic = CUBE_SECONDS * dense**3 + TAIL_SECONDS * dense * size.items
         return arithmetic * MEASURED_CORES / cores + LIKE_SECONDS * size.likes
     return PAIR_SECONDS * size.items**2 if strategy == "item_knn" else 0.0
 
 
-def require_fit(catalog: Catalog, size: Size, available: int | None) -> None:
-    """Refuse what a run would refuse, by the same rule.
-
-    Args:
-        catalog: what would be run.
-        size: of its tables.
-        available: bytes of memory, or None where the system does not tell.
-
-    Raises:
-        UserError: the strategy needs more memory than there is.
-    """
-    if catalog.strategy in DENSE:
-        require_memory(catalog.strategy, size.learned, size.items, available)
+def dense_items(size: Size, available: int | None) -> int:
+    """How many items weights are learned of densely."""
+    if is_dense(size.learned, size.items, available):
+        return size.learned
+    return head_size(size.learned, available)
 
 
 def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gpu: bool) -> str:
@@ -121,16 +122,20 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
         parts.append(f"encoding {size.texts:,} texts {_time(encoding)}")
     bound = _minutes(catalog, catalog.strategy)
     if bound is None:
-        fitting, most = fitting_seconds(catalog.strategy, size, cores), ""
+        fitting, most = fitting_seconds(catalog.strategy, size, cores, available), ""
     else:
         # What is trained has hybrid beside it.
-        fitting = 60 * bound + fitting_seconds("hybrid", size, cores)
+        fitting = 60 * bound + fitting_seconds("hybrid", size, cores, available)
         most = "at most "
-    parts.append(f"{catalog.strategy} over {size.learned:,} items {most}{_time(fitting)}")
-    memory = ""
+    over, memory = f"{size.learned:,} items", ""
     if catalog.strategy in DENSE:
-        memory = f" and {max(fit_bytes(size.learned, size.items) / GIB, MIN_SHOWN_GIB):.1f} GiB"
+        dense = dense_items(size, available)
+        if not is_dense(size.learned, size.items, available):
+            over += f", densely over {dense:,},"
+        needed = needed_bytes(size.learned, size.items, available) / GIB
+        memory = f" and {max(needed, MIN_SHOWN_GIB):.1f} GiB"
         memory += "" if available is None else f" ({available / GIB:.1f} GiB available)"
+    parts.append(f"{catalog.strategy} over {over} {most}{_time(fitting)}")
     about = "about " * (encoding + fitting >= WORTH_SAYING)
     return f"On this machine: {about}{_time(encoding + fitting)}{memory}: {', '.join(parts)}."
 

@@ -11,7 +11,7 @@ from recsys_dagster.catalog.item_lists import named_items
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError
-from recsys_dagster.onboarding.estimates import Size, estimate, require_fit, size_of
+from recsys_dagster.onboarding.estimates import Size, estimate, size_of
 from recsys_dagster.resources.encoder import may_have_cuda
 from recsys_dagster.resources.encoder_models import resolve_model
 from recsys_dagster.resources.machine import available_bytes, usable_cores
@@ -125,9 +125,8 @@ class _Inspector:
         return Inspection(self._faults, self._remarks, self._tables, self._texts, self._estimate)
 
     def _measure(self, size: Size) -> None:
-        """Say what a run takes, and whether it would be refused."""
+        """Say what a run takes."""
         cores, memory = usable_cores(), available_bytes()
-        self._attempt(lambda: require_fit(self._catalog, size, memory))
         self._estimate = estimate(self._catalog, size, cores, memory, may_have_cuda())
 
     def _attempt(self, step: Callable[[], Found]) -> Found | None:

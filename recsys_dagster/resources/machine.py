@@ -6,7 +6,17 @@ import resource
 import sys
 from pathlib import Path
 
+from recsys_dagster.errors import UserError
+
 MEMINFO = Path("/proc/meminfo")
+STATUS = Path("/proc/self/status")
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+MEMORY_LIMIT = "RECSYS_MEMORY_LIMIT"
+DEFAULT_SHARE = 0.7
+"""Of the memory that there is."""
+UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+MIN_LIMIT = 2**30
+"""Less than a Python with Arrow, DuckDB and torch takes before it has any work."""
 
 
 def usable_cores() -> int:
@@ -14,16 +24,69 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_limit() -> int | None:
+    """Bytes that a process of ours takes at the most, or None where the system does not tell.
+
+    What the environment variable `RECSYS_MEMORY_LIMIT` says, such as `8GiB` or `50%` of what there
+    is; 70 % where it says nothing. In a container what there is is what the container may take.
+
+    Raises:
+        UserError: it says something else, or less than 1 GiB.
+    """
+    there = _total_bytes()
+    told = os.environ.get(MEMORY_LIMIT, "").strip()
+    if not told:
+        return None if there is None else int(DEFAULT_SHARE * there)
+    found = re.fullmatch(r"([\d.]+)\s*([kmg]i?b|%|)", told.casefold())
+    number = float(found.group(1)) if found and found.group(1).count(".") < 2 else 0.0
+    if found and found.group(2) == "%" and there is not None:
+        limit = int(number / 100 * there)
+    else:
+        limit = int(number * UNITS.get(found.group(2), 0)) if found else 0
+    if limit < MIN_LIMIT:
+        raise UserError(
+            f"{MEMORY_LIMIT} is {told!r}: expected at least 1 GiB, such as 8GiB, 8GB or 50%"
+        )
+    return limit
+
+
 def available_bytes() -> int | None:
-    """Memory that can be had without swapping, or None where the system does not tell."""
-    if MEMINFO.exists():
-        found = re.search(r"^MemAvailable:\s+(\d+) kB$", MEMINFO.read_text(), re.MULTILINE)
-        if found:
-            return int(found.group(1)) * 1024
+    """Memory that can still be had, without swapping and within this process's limit.
+
+    None where the system does not tell.
+    """
+    limit, free = memory_limit(), _free_bytes()
+    left = None if limit is None else max(0, limit - (_bytes_of(STATUS, "VmRSS") or 0))
+    return min((number for number in (left, free) if number is not None), default=None)
+
+
+def _free_bytes() -> int | None:
+    found = _bytes_of(MEMINFO, "MemAvailable")
+    if found is not None:
+        return found
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def _total_bytes() -> int | None:
+    total = _bytes_of(MEMINFO, "MemTotal")
+    if total is None:
+        try:
+            total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (AttributeError, ValueError, OSError):
+            return None
+    of_container = CGROUP.read_text().strip() if CGROUP.is_file() else ""
+    return min(total, int(of_container)) if of_container.isdigit() else total
+
+
+def _bytes_of(file: Path, name: str) -> int | None:
+    """Bytes of a line such as `MemTotal: 8 kB`, or None where there is no such line."""
+    if not file.is_file():
+        return None
+    found = re.search(rf"^{name}:\s+(\d+) kB$", file.read_text(), re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else None
 
 
 def peak_bytes() -> int:

@@ -19,7 +19,6 @@ from recsys_dagster.snapshots.model_files import read_arrays, read_manifest, wri
 from recsys_dagster.steps.models.base import Arrays, Evidence, LastModel, Strategy
 from recsys_dagster.steps.models.fitting import learned_with
 from recsys_dagster.steps.models.kept import KeptModel
-from recsys_dagster.steps.models.memory import require_memory_for
 from recsys_dagster.steps.models.trainer import Trainer
 from recsys_dagster.versions import digest
 
@@ -81,16 +80,15 @@ class FitRequest:
         )
 
     def learn(self, trainer: Trainer) -> Arrays:
-        """Learn, where there is memory for it.
+        """Learn.
 
         Args:
             trainer: what the machine has.
 
         Raises:
-            UserError: more memory is needed than there is, or a package is missing.
+            UserError: a package is missing.
         """
         evidence = replace(self.evidence, trainer=trainer)
-        require_memory_for(self.strategy, evidence)
         return self.strategy.learn(evidence, self.settings)
 
 
@@ -217,7 +215,7 @@ class ModelStore(dg.ConfigurableResource):
         """What a strategy learns, as `fit_once`; nothing is kept of it.
 
         Raises:
-            UserError: more memory is needed than there is, or a package is missing.
+            UserError: a package is missing.
         """
         fingerprint = request.fingerprint
         if not self.holds(request.catalog, fingerprint):

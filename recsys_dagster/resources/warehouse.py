@@ -16,6 +16,7 @@ import pyarrow as pa
 from dagster_duckdb import DuckDBResource
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.machine import memory_limit
 from recsys_dagster.resources.warehouse_format import bring_up_to_date
 from recsys_dagster.schemas import EMBEDDING, TABLES, Column, Table
 from recsys_dagster.sql import literal, quoted
@@ -74,6 +75,10 @@ class Warehouse(dg.ConfigurableResource):
                 raise dg.RetryRequested(self.retries, RETRY_SECONDS) from fault
             raise fault from error
         try:
+            limit = memory_limit()
+            if limit is not None:
+                # The other half is for what is made of its rows.
+                connection.execute(f"set memory_limit = '{limit // 2**21}MiB'")
             bring_up_to_date(connection, path)
             yield connection
         except duckdb.Error as error:

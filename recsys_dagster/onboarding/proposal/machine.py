@@ -1,4 +1,4 @@
-"""What a machine can run with so many items and texts: strategy and encoder, with the reasons."""
+"""What a machine can run with so many texts: the encoder, with the reasons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,17 +7,11 @@ from recsys_dagster.catalog.settings import DEFAULT_ENCODER
 from recsys_dagster.onboarding.estimates import (
     Size,
     encoding_seconds,
-    fitting_seconds,
 )
 from recsys_dagster.onboarding.proposal.rendering import Choice, Proposal
-from recsys_dagster.steps.models.memory import GIB, fit_bytes
 
-MAX_MEMORY_SHARE = 0.6
-"""Of what is available: the tables that a run holds come on top."""
 MAX_SECONDS = 30 * 60
 SHORT_TOKENS = 64
-KEPT = 0.8
-"""Of the likes, that a minimum must leave to learn from."""
 MULTILINGUAL = (
     "intfloat/multilingual-e5-small",
     "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
@@ -35,58 +29,22 @@ class Machine:
 
     Attributes:
         cores: that work may take.
-        memory: bytes available, or None where the system does not tell.
         has_gpu: whether texts are encoded by one.
         models: encoders that can be loaded without the network, of those that may be proposed.
     """
 
     cores: int
-    memory: int | None
     has_gpu: bool
     models: tuple[str, ...]
 
 
 def fitted_to(proposal: Proposal, machine: Machine) -> Proposal:
-    """The proposal with a strategy and an encoder that the machine can run."""
+    """The proposal with an encoder that the machine can run."""
     size = proposal.size
     if size is None:
         return proposal
-    strategy, minimum = _strategy(size, machine)
-    interactions = proposal.interactions if minimum is None else (*proposal.interactions, minimum)
     encoder = _encoder(size, machine, proposal.is_english)
-    more = [choice for choice in (strategy, encoder) if choice is not None]
-    return replace(proposal, interactions=interactions, more=(*more, *proposal.more))
-
-
-def _strategy(size: Size, machine: Machine) -> tuple[Choice | None, Choice | None]:
-    """The strategy and the minimum of likes, where they are not the usual ones."""
-    if _can_fit(size, machine):
-        return None, None
-    needed = fit_bytes(size.learned, size.items) / GIB
-    minutes = fitting_seconds("hybrid", size, machine.cores) / 60
-    there = "" if machine.memory is None else f", of {machine.memory / GIB:.1f} GiB available"
-    why = (
-        f"hybrid, the usual strategy, would take {needed:,.0f} GiB{there}, and about "
-        f"{minutes:,.0f} minutes with {size.learned:,} items"
-    )
-    for minimum, (learned, likes) in sorted(size.with_minimum.items()):
-        smaller = replace(size, learned=learned, likes=likes)
-        if likes >= KEPT * size.likes and _can_fit(smaller, machine):
-            share = f"{likes / size.likes:.0%}"
-            why += (
-                f". From items with {minimum} users or more, {learned:,} of them with {share} of "
-                "the likes, it learns here; rarer items count as new ones."
-            )
-            return None, Choice("minimum_per_item", minimum, why)
-    why += ". item_knn needs memory for the neighbours of an item alone."
-    return Choice("strategy", "item_knn", why), None
-
-
-def _can_fit(size: Size, machine: Machine) -> bool:
-    fits = machine.memory is None or (
-        fit_bytes(size.learned, size.items) <= MAX_MEMORY_SHARE * machine.memory
-    )
-    return fits and fitting_seconds("hybrid", size, machine.cores) <= MAX_SECONDS
+    return proposal if encoder is None else replace(proposal, more=(encoder, *proposal.more))
 
 
 def _encoder(size: Size, machine: Machine, is_english: bool) -> Choice | None:

@@ -26,7 +26,6 @@ from recsys_dagster.sql import quoted
 from recsys_dagster.steps.prepare.id_matching import explain_mismatch
 from recsys_dagster.steps.prepare.shares import percent
 
-MINIMUMS = (2, 3, 5, 10, 20)
 """Of users that an item must have to be learned from, where all items are too many."""
 
 
@@ -94,10 +93,6 @@ def _size(roles: Roles, texts: Sequence[Column]) -> Size:
         likes=int(liked.sum()),
         texts=learned if roles.items is None else roles.items.column.distinct,
         text_length=sum(column.text_length for column in texts),
-        with_minimum={
-            minimum: (int((liked >= minimum).sum()), int(liked[liked >= minimum].sum()))
-            for minimum in MINIMUMS
-        },
     )
 
 

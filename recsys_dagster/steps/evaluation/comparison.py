@@ -124,6 +124,7 @@ def train_evidence(
         seen,
         catalog.matrix_width,
         catalog.similarity,
+        max_exact_pairs=catalog.max_exact_pairs,
     )
     similar = sparse.csr_matrix(
         (entries.similarities, (rows[entries.rows], catalogue[entries.columns])),
@@ -150,6 +151,11 @@ def asked_for(pairs: pd.DataFrame, catalog: Catalog, held_back: HeldBack, known:
     """
     possible = pairs[pairs["item_id"].isin(known.items["item_id"])]
     user_ids = pd.Series(np.sort(possible["user_id"].unique()), dtype="str")
+    most = catalog.evaluation.max_users
+    if len(user_ids) > most:
+        drawn = np.random.default_rng(0).choice(len(user_ids), most, replace=False)
+        user_ids = user_ids.iloc[np.sort(drawn)]
+        possible = possible[possible["user_id"].isin(user_ids)]
     evidence, similarity_matrix = train_evidence(catalog, held_back.train, known, user_ids)
     _refuse_leaks(evidence.behaviour, held_back)
     users = evidence.behaviour.user_ids.get_indexer(user_ids)

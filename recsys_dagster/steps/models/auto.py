@@ -19,7 +19,6 @@ from recsys_dagster.steps.models.base import (
     Strategy,
     UserBlock,
 )
-from recsys_dagster.steps.models.memory import require_memory_for
 from recsys_dagster.steps.models.prefixes import put_under
 from recsys_dagster.steps.models.validation import ndcgs_of, without_newest
 
@@ -139,7 +138,6 @@ def learn(
     trainer.say(f"{chosen} is chosen: the simplest within the interval of the best, {best}")
     own = candidates[chosen]
     whole = replace(evidence, trainer=trainer.part("chosen", put_under(FOUND, found)))
-    require_memory_for(own, whole)
     told = {
         "chosen": chosen,
         "users": len(found[best]),
@@ -187,7 +185,6 @@ def compete(
                 own_settings = _bounded(own_settings, minutes)
             learns_from = replace(visible, trainer=part)
             try:
-                require_memory_for(own, learns_from)
                 found[name] = _ndcgs(own.fit(learns_from, own_settings), visible, asked, hidden)
             except UserError as error:
                 rows.append({"strategy": name, "reason": str(error)})

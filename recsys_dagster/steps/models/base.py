@@ -269,6 +269,6 @@ class Strategy(Generic[S]):
         """Learn, and be ready to score.
 
         Raises:
-            UserError: more memory is needed than there is, or a package that is missing.
+            UserError: a package is missing.
         """
         return self.load(self.learn(evidence, settings), settings)

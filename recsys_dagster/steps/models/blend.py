@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.errors import UserError
 from recsys_dagster.steps.models.base import (
     Arrays,
     Evidence,
@@ -16,7 +15,6 @@ from recsys_dagster.steps.models.base import (
 from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.hybrid import STRATEGY as HYBRID
 from recsys_dagster.steps.models.hybrid import HybridSettings
-from recsys_dagster.steps.models.memory import require_memory_for
 from recsys_dagster.steps.models.prefixes import put_under, taken_from
 from recsys_dagster.steps.models.validation import ndcg_of
 
@@ -91,8 +89,6 @@ def hybrid_beside(
 ) -> Arrays:
     """Hybrid as it is kept beside what is trained; nothing where that is no better.
 
-    Where there is no memory for it, what is trained stays alone.
-
     Args:
         evidence: from which `known` is what may be learned from.
         known: recency, csr (users × items).
@@ -102,11 +98,6 @@ def hybrid_beside(
     """
     asked = np.flatnonzero(np.diff(hidden.indptr))
     if not len(asked):
-        return {}
-    try:
-        require_memory_for(HYBRID, evidence)
-    except UserError:
-        evidence.trainer.say("no memory for hybrid beside it")
         return {}
     evidence.trainer.say("fitting hybrid, to stand beside it")
     visible = replace(evidence.behaviour, weights=ones(known), recency=known)

@@ -25,6 +25,10 @@ from recsys_dagster.steps.models.item_weights import (
     kept_arrays,
     model_of,
 )
+from recsys_dagster.steps.models.long_tail import Autoencoder, Parted, Together, long_tail_arrays
+from recsys_dagster.steps.models.long_tail import about as about_head
+from recsys_dagster.steps.models.memory import head_of
+from recsys_dagster.steps.models.semantic_weights import SemanticFactors
 
 Regularisation = Annotated[
     float,
@@ -59,6 +63,12 @@ def learn(evidence: Evidence, settings: EaseSettings) -> Arrays:
     items = positives.shape[1]
     liked = np.flatnonzero(np.bincount(positives.indices, minlength=items))
     X = positives[:, liked]
+    head = head_of(evidence, len(liked))
+    if head is not None:
+        parted = Parted.of(X, head)
+        no_texts = SemanticFactors.of(np.empty((len(liked), 0), dtype=np.float32), 1.0)
+        model = Autoencoder(X, no_texts, parted, settings.regularisation, settings.dropout, 0.0)
+        return long_tail_arrays(Together(X, parted, [(1.0, model)]), X, liked, evidence)
     inverse = regularised_gram_inverse(X, settings.regularisation, settings.dropout)
     inverse /= -np.diag(inverse).copy()
     np.fill_diagonal(inverse, 0)
@@ -79,4 +89,5 @@ STRATEGY = Strategy(
     learn=learn,
     load=load,
     dense_over="positives",
+    about=about_head,
 )

@@ -90,7 +90,7 @@ class Fits:
         """A strategy with settings; where only what scores depend on is another, at once.
 
         Raises:
-            UserError: the strategy needs more memory than there is, or a package that is missing.
+            UserError: the strategy needs a package that is missing.
         """
         strategy = STRATEGIES[name]
         asked = (name, learned_with(strategy, settings))

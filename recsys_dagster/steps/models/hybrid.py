@@ -1,5 +1,6 @@
 """hybrid: L3AE and GF-CF for the items people know, semantic transfer for the cold ones."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
@@ -19,19 +20,32 @@ from recsys_dagster.steps.models.base import (
     Strategy,
 )
 from recsys_dagster.steps.models.ease import Dropout, Regularisation
-from recsys_dagster.steps.models.gfcf import gfcf_weights
+from recsys_dagster.steps.models.gfcf import GraphFilter, gfcf_weights
 from recsys_dagster.steps.models.item_weights import (
+    Columns,
     ItemWeightsModel,
     kept_arrays,
     model_of,
 )
 from recsys_dagster.steps.models.l3ae import (
     ItemWeighting,
+    Parameters,
     SemanticRegularisation,
     SemanticShare,
     UserWeighting,
+    autoencoder_of,
     l3ae_weights,
 )
+from recsys_dagster.steps.models.long_tail import (
+    Parted,
+    Together,
+    blocks_of,
+    deviation,
+    long_tail_arrays,
+    mean_largest,
+)
+from recsys_dagster.steps.models.long_tail import about as about_head
+from recsys_dagster.steps.models.memory import head_of
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.models.transfer import transfer_shares
 
@@ -71,6 +85,10 @@ class HybridSettings(Settings):
 def learn(evidence: Evidence, settings: HybridSettings) -> Arrays:
     """Weights learned from the warm items, and transferred to the cold ones."""
     behaviour = evidence.behaviour
+    known = np.flatnonzero(~behaviour.cold)
+    head = head_of(evidence, len(known))
+    if head is not None:
+        return long_tail(evidence, settings, known, head)
     weights, warm = hybrid_weights(
         behaviour.positives, evidence.item_vectors, behaviour.cold, settings
     )
@@ -105,16 +123,7 @@ def hybrid_weights(
     """
     warm = np.flatnonzero(~cold)
     X = positives[:, warm]
-    learned = l3ae_weights(
-        X,
-        item_vectors[warm],
-        regularisation=settings.regularisation,
-        semantic_weight=settings.semantic_share * settings.regularisation,
-        semantic_regularisation=settings.semantic_regularisation,
-        dropout=settings.dropout,
-        user_weighting=settings.user_weighting,
-        item_weighting=settings.item_weighting,
-    )
+    learned = l3ae_weights(X, item_vectors[warm], **parameters_of(settings))
     weights = np.zeros((len(warm), len(cold)), dtype=np.float32)
     weights[:, warm] = learned
     if settings.gfcf_weight and X.nnz:
@@ -125,6 +134,76 @@ def hybrid_weights(
         shares = transfer_shares(item_vectors[cold], item_vectors[warm])
         transfer_to_cold(weights, learned, shares, np.flatnonzero(cold), settings.cold_boost)
     return weights, warm
+
+
+def parameters_of(settings: HybridSettings) -> Parameters:
+    """Those of L3AE."""
+    return Parameters(
+        regularisation=settings.regularisation,
+        semantic_weight=settings.semantic_share * settings.regularisation,
+        semantic_regularisation=settings.semantic_regularisation,
+        dropout=settings.dropout,
+        user_weighting=settings.user_weighting,
+        item_weighting=settings.item_weighting,
+    )
+
+
+def long_tail(evidence: Evidence, settings: HybridSettings, warm: np.ndarray, head: int) -> Arrays:
+    """The same where weights are learned densely of the head alone; see `steps.models.long_tail`.
+
+    Cold items are lent GF-CF's columns even where it is left out of the others.
+
+    Args:
+        evidence: what is learned from.
+        settings: of the strategy.
+        warm: int64 (warm,), items that interactions say something of.
+        head: how many of them are learned of densely.
+    """
+    positives = evidence.behaviour.positives
+    X, F = positives[:, warm], evidence.item_vectors[warm]
+    parted = Parted.of(X, head)
+    learned = autoencoder_of(X, F, parted, **parameters_of(settings))
+    graph = GraphFilter(X, parted)
+    together = Together(X, parted, [(1.0, learned)], F)
+    users = X[sample_of(X)]
+    scale, other = (deviation(each, users, together) for each in (learned, graph))
+    scale = scale / other if other >= ROUNDING else 1.0
+    if other >= ROUNDING:
+        together = together.with_shares([(1.0, learned), (settings.gfcf_weight * scale, graph)])
+    cold = np.flatnonzero(evidence.behaviour.cold)
+    lent = lent_columns(evidence.item_vectors[cold], F, graph, together)
+    boosted = (
+        (cold[places], columns.scaled(settings.cold_boost * scale)) for places, columns in lent
+    )
+    return long_tail_arrays(together, X, warm, evidence, boosted) | {
+        "popularity": popularity(positives)
+    }
+
+
+def lent_columns(
+    cold_vectors: np.ndarray, warm_vectors: np.ndarray, graph: GraphFilter, together: Together
+) -> Iterator[tuple[np.ndarray, Columns]]:
+    """What cold items are lent, as `transfer_to_cold` has it, some of them at a time.
+
+    Args:
+        cold_vectors: float32 (m × d).
+        warm_vectors: float32 (n × d).
+        graph: L, whose columns are lent.
+        together: says which items of the tail are asked.
+
+    Yields:
+        Positions among the cold ones, and their columns.
+    """
+    if not len(cold_vectors) or not len(warm_vectors):
+        return
+    shares = transfer_shares(cold_vectors, warm_vectors)
+    itself = np.float32(mean_largest(graph, together))
+    parted = together.parted
+    for places in blocks_of(np.arange(len(cold_vectors))):
+        own = shares[places]
+        head, tail = graph.lent(own)
+        head += itself * own[:, parted.head].toarray()
+        yield places, Columns(head, tail + itself * own[:, parted.tail])
 
 
 def load(arrays: Arrays, settings: HybridSettings) -> ItemWeightsModel:
@@ -172,9 +251,13 @@ def score_deviation(positives: sparse.csr_matrix, weights: np.ndarray) -> float:
             are looked at, evenly spread.
         weights: B, float32 (items × items).
     """
+    return float(np.std(positives[sample_of(positives)] @ weights, dtype=np.float64))
+
+
+def sample_of(positives: sparse.csr_matrix) -> np.ndarray:
+    """At most 1,000 users with a history, evenly spread, int64."""
     users = np.flatnonzero(np.diff(positives.indptr))
-    sample = users[:: max(1, len(users) // SAMPLE_USERS)][:SAMPLE_USERS]
-    return float(np.std(positives[sample] @ weights, dtype=np.float64))
+    return users[:: max(1, len(users) // SAMPLE_USERS)][:SAMPLE_USERS]
 
 
 def transfer_to_cold(
@@ -214,4 +297,5 @@ STRATEGY = Strategy(
     learn=learn,
     load=load,
     dense_over="seen",
+    about=about_head,
 )

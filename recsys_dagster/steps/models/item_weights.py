@@ -1,5 +1,6 @@
 """What every strategy of the form x·B shares: a user's history times item-item weights."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +22,8 @@ COLUMNS = 256
 """Of a dense matrix that are looked at together."""
 MAX_DENSE_CELLS = 1 << 27
 """Of a matrix that many users are scored with: half a GiB, less than learning it took."""
+MAX_WEIGHTS = 1 << 27
+"""Of all items together: half a GiB in four bytes each, 671 of each of 200,000 items."""
 MIN_BATCH = 32
 """Users from whom on it pays to have it dense."""
 
@@ -156,24 +159,107 @@ def largest_of_items(
         W and rest with W + 1·restᵀ the weights, but for those left out: float32 csr (h × items)
         without zeros, and float32 (items,).
     """
+    blocks = (
+        (
+            columns[start : start + COLUMNS],
+            Columns(
+                np.ascontiguousarray(weights[:, start : start + COLUMNS].T),
+                sparse.csr_matrix((len(columns[start : start + COLUMNS]), 0), dtype=np.float32),
+            ),
+        )
+        for start in range(0, len(columns), COLUMNS)
+    )
+    return largest_of_blocks(blocks, np.arange(len(weights)), items, number, counts)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Weights of some items, transposed.
+
+    Attributes:
+        head: float32 (c × h), what the first h history items say of each.
+        tail: float32 csr (c × t), what the others say; nothing where it is not stored.
+    """
+
+    head: np.ndarray
+    tail: sparse.csr_matrix
+
+    def scaled(self, factor: float) -> "Columns":
+        """All weights times a factor."""
+        return Columns(np.float32(factor) * self.head, (np.float32(factor) * self.tail).tocsr())
+
+    def kept(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The `number` largest weights of each item, or all that there are.
+
+        Returns:
+            Places among the h + t history items, int64 (c × k), and weights float32 (c × k),
+            −inf in the places of an item that has fewer.
+        """
+        places, values = _largest(self.head, number)
+        if not self.tail.nnz:
+            return places, values
+        lengths = np.diff(self.tail.indptr)
+        at = np.arange(self.tail.nnz) - np.repeat(self.tail.indptr[:-1], lengths)
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        more = np.full((len(lengths), lengths.max()), -np.inf, dtype=np.float32)
+        more_places = np.zeros(more.shape, dtype=np.int64)
+        more[rows, at] = self.tail.data
+        more_places[rows, at] = self.tail.indices + self.head.shape[1]
+        of_both, values = _largest(np.hstack([values, more]), number)
+        return np.take_along_axis(np.hstack([places, more_places]), of_both, axis=1), values
+
+    def times(self, counts: np.ndarray) -> np.ndarray:
+        """Weights times a number of each history item, (h + t,), added up: (c,)."""
+        head = self.head.shape[1]
+        return self.head @ counts[:head] + self.tail @ counts[head:]
+
+
+def _largest(values: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    places = np.argpartition(-values, min(number, values.shape[1]) - 1, axis=1)[:, :number]
+    return places, np.take_along_axis(values, places, axis=1)
+
+
+def largest_of_blocks(
+    blocks: Iterable[tuple[np.ndarray, Columns]],
+    row_of_place: np.ndarray,
+    items: int,
+    number: int,
+    counts: np.ndarray,
+) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """`largest_of_items` of weights that come a few items at a time.
+
+    Args:
+        blocks: items, int64 (c,), and their weights.
+        row_of_place: int64 (h + t,), the row of the result that each place in `Columns` stands
+            for.
+        items: how many items there are.
+        number: how many weights of each item, at least 1.
+        counts: int64 (h + t,), how many histories have the history item of each place.
+    """
     values, rows, own = [], [], []
     rest = np.zeros(items, dtype=np.float32)
-    for start in range(0, len(columns), COLUMNS):
-        block = np.ascontiguousarray(weights[:, start : start + COLUMNS].T)
-        of_item = min(number, block.shape[1])
-        largest = np.argpartition(-block, of_item - 1, axis=1)[:, :of_item]
-        found = np.take_along_axis(block, largest, axis=1)
-        said = block @ counts - (found * counts[largest]).sum(axis=1)
-        others = counts.sum() - counts[largest].sum(axis=1)
-        of_block = columns[start : start + COLUMNS]
-        rest[of_block] = np.divide(said, others, out=np.zeros(len(block)), where=others > 0)
-        found = (found - rest[of_block, None]).ravel()
-        values.append(found[found != 0])
-        rows.append(largest.ravel()[found != 0].astype(np.int32))
-        own.append(np.repeat(of_block.astype(np.int32), of_item)[found != 0])
+    for columns, block in blocks:
+        places, found = block.kept(number)
+        there = np.isfinite(found)
+        of_kept = np.where(there, counts[places], 0)
+        said = block.times(counts) - (np.where(there, found, 0) * of_kept).sum(axis=1)
+        others = counts.sum() - of_kept.sum(axis=1)
+        rest[columns] = np.divide(said, others, out=np.zeros(len(columns)), where=others > 0)
+        found = found - rest[columns, None]
+        there &= found != 0
+        values.append(found[there])
+        rows.append(row_of_place[places[there]].astype(np.int32))
+        own.append(np.repeat(columns.astype(np.int32), there.sum(axis=1)))
+    shape = (len(row_of_place), items)
+    if not values:
+        return sparse.csr_matrix(shape, dtype=np.float32), rest
     places = (np.concatenate(rows), np.concatenate(own))
-    shape = (len(weights), items)
     return sparse.csr_matrix((np.concatenate(values), places), shape=shape), rest
+
+
+def kept_number(items: int) -> int:
+    """How many weights of an item are kept where there are so many items."""
+    return max(1, min(MAX_KEPT, MAX_WEIGHTS // items))
 
 
 def whole(weights: np.ndarray, columns: np.ndarray, items: int) -> np.ndarray:

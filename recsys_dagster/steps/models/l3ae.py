@@ -3,7 +3,7 @@
 Moon, Park, Lee: LLM-Enhanced Linear Autoencoders for Recommendation, CIKM 2025.
 """
 
-from typing import Annotated
+from typing import Annotated, TypedDict, Unpack
 
 import numpy as np
 from pydantic import Field
@@ -23,12 +23,15 @@ from recsys_dagster.steps.models.base import (
 )
 from recsys_dagster.steps.models.ease import Dropout, Regularisation
 from recsys_dagster.steps.models.gram import regularised_gram_inverse
-from recsys_dagster.steps.models.inverse import regularised_inverse
 from recsys_dagster.steps.models.item_weights import (
     ItemWeightsModel,
     kept_arrays,
     model_of,
 )
+from recsys_dagster.steps.models.long_tail import Autoencoder, Parted, Together, long_tail_arrays
+from recsys_dagster.steps.models.long_tail import about as about_head
+from recsys_dagster.steps.models.memory import head_of
+from recsys_dagster.steps.models.semantic_weights import SemanticFactors, weights_from_inverse
 from recsys_dagster.steps.models.weighting import weighted
 
 SemanticShare = Annotated[
@@ -63,14 +66,23 @@ class L3aeSettings(Settings):
     semantic_regularisation: SemanticRegularisation = 5.0
 
 
+class Parameters(TypedDict):
+    """What L3AE's weights go by, as `l3ae_weights` has it."""
+
+    regularisation: float
+    semantic_weight: float
+    semantic_regularisation: float
+    dropout: float
+    user_weighting: float
+    item_weighting: float
+
+
 def learn(evidence: Evidence, settings: L3aeSettings) -> Arrays:
     """L3AE of the items people know: cold ones have no weights."""
     behaviour = evidence.behaviour
     warm = np.flatnonzero(~behaviour.cold)
-    X = behaviour.positives[:, warm]
-    learned = l3ae_weights(
-        X,
-        evidence.item_vectors[warm],
+    X, F = behaviour.positives[:, warm], evidence.item_vectors[warm]
+    parameters = Parameters(
         regularisation=settings.regularisation,
         semantic_weight=settings.semantic_share * settings.regularisation,
         semantic_regularisation=settings.semantic_regularisation,
@@ -78,6 +90,12 @@ def learn(evidence: Evidence, settings: L3aeSettings) -> Arrays:
         user_weighting=settings.user_weighting,
         item_weighting=settings.item_weighting,
     )
+    head = head_of(evidence, len(warm))
+    if head is not None:
+        parted = Parted.of(X, head)
+        model = autoencoder_of(X, F, parted, **parameters)
+        return long_tail_arrays(Together(X, parted, [(1.0, model)], F), X, warm, evidence)
+    learned = l3ae_weights(X, F, **parameters)
     return kept_arrays(learned, warm, len(behaviour.cold), warm, X)
 
 
@@ -104,9 +122,9 @@ def l3ae_weights(
     B = λ_E·PC − P·diag((1 + λ_E diag(PC)) / diag P). The last three settings change P alone: B is
     made for raw histories whatever the fit saw.
 
-    C is never formed. By Woodbury, P₁ = (I − FMFᵀ) / λ_F with M = (FᵀF + λ_F I_d)⁻¹, so with
-    FM = F·M, h = rowsum(FM ∘ F) and s = 1 / (1 − h): PC = (P·FM)(Fᵀ ∘ s) − P ∘ (h·s), which
-    costs items² × d where a second inverse costs items³.
+    C is never formed (`SemanticFactors`). By Woodbury, P₁ = (I − FMFᵀ) / λ_F with
+    M = (FᵀF + λ_F I_d)⁻¹, so with FM = F·M, h = rowsum(FM ∘ F) and s = 1 / (1 − h):
+    PC = (P·FM)(Fᵀ ∘ s) − P ∘ (h·s), which costs items² × d where a second inverse costs items³.
 
     Args:
         positives: X, csr (users × items).
@@ -121,24 +139,36 @@ def l3ae_weights(
     Returns:
         B, float32 (items × items).
     """
-    F = np.ascontiguousarray(item_vectors, dtype=np.float32)
-    M = regularised_inverse((F.T @ F).astype(np.float64), semantic_regularisation)
-    FM = (F @ M).astype(np.float32)
-    h = np.einsum("ij,ij->i", FM, F, dtype=np.float64)
-    s = 1 / (1 - h)
-
+    texts = SemanticFactors.of(item_vectors, semantic_regularisation)
     X = weighted(positives, user_weighting, item_weighting)
     P = regularised_gram_inverse(X, regularisation, dropout)
-    B = (P @ FM) @ (F.T * s.astype(np.float32))
-    hs = (h * s).astype(np.float32)
-    PC_diagonal = np.diag(B).astype(np.float64) - np.diag(P) * hs
-    scale = (1 + semantic_weight * PC_diagonal) / np.diag(P)
-    # λ_E (B − P ∘ hs) − P ∘ scale, in place: two items × items matrices are all there ever is.
-    B *= np.float32(semantic_weight)
-    P *= (semantic_weight * hs + scale).astype(np.float32)
-    B -= P
-    np.fill_diagonal(B, 0)
-    return B
+    return weights_from_inverse(P, texts, semantic_weight)
+
+
+def autoencoder_of(
+    positives: sparse.csr_matrix,
+    item_vectors: np.ndarray,
+    parted: Parted,
+    **parameters: Unpack[Parameters],
+) -> Autoencoder:
+    """`l3ae_weights` where they are learned densely of the head alone.
+
+    Args:
+        positives: X, csr (users × items).
+        item_vectors: F, float32 (items × d).
+        parted: head and tail of the items.
+        parameters: as of `l3ae_weights`.
+    """
+    X = weighted(positives, parameters["user_weighting"], parameters["item_weighting"])
+    texts = SemanticFactors.of(item_vectors, parameters["semantic_regularisation"])
+    return Autoencoder(
+        X,
+        texts,
+        parted,
+        parameters["regularisation"],
+        parameters["dropout"],
+        parameters["semantic_weight"],
+    )
 
 
 STRATEGY = Strategy(
@@ -150,4 +180,5 @@ STRATEGY = Strategy(
     learn=learn,
     load=load,
     dense_over="seen",
+    about=about_head,
 )

@@ -1,13 +1,23 @@
-"""The memory that a dense fit takes is stated before it is taken."""
+"""How many items a dense fit may be over: all, where there is memory and time for it."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from recsys_dagster.errors import UserError
 from recsys_dagster.steps.models.base import Evidence, Strategy
+from recsys_dagster.steps.models.item_weights import kept_number
 
 GIB = 1024**3
+MAX_DENSE = 30_000
+"""Items that a dense fit is over at the most, whatever memory there is: time goes with the cube."""
+MAX_HEAD, MIN_HEAD = 20_000, 500
+"""Items of the head where a dense fit is not over all of them."""
+HEAD_STEP = 500
+BYTES_WHILE_KEPT = 24
+"""Of a weight, while the columns of all items become one matrix."""
+HEAD_SHARE = 0.5
+"""Of the memory, for the two matrices of the head; blocks and what is kept take the rest."""
 
 
 def fit_bytes(learned: int, items: int) -> int:
@@ -31,33 +41,52 @@ def learned_items(strategy: Strategy[Any], evidence: Evidence) -> int:
     return int((~behaviour.cold).sum()) if strategy.dense_over == "seen" else 0
 
 
-def require_memory_for(strategy: Strategy[Any], evidence: Evidence) -> None:
-    """Refuse a fit on evidence that the memory of its trainer's machine is too small for.
-
-    Raises:
-        UserError: more is needed than there is.
-    """
-    available = evidence.trainer.available_bytes()
-    require_memory(strategy.name, learned_items(strategy, evidence), evidence.items, available)
-
-
-def require_memory(strategy: str, learned: int, items: int, available: int | None) -> None:
-    """Refuse a fit that would not fit.
+def is_dense(learned: int, items: int, available: int | None) -> bool:
+    """Whether weights are learned densely over all items that something is known of.
 
     Args:
-        strategy: its name.
         learned: items that weights are learned from.
         items: all items.
         available: bytes that can be had; None where the system does not tell.
-
-    Raises:
-        UserError: `fit_bytes` is more than that.
     """
-    needed = fit_bytes(learned, items)
-    if available is not None and needed > available:
-        raise UserError(
-            f"strategy: {strategy} would learn from {learned:,} of {items:,} items, which needs "
-            f"{needed / GIB:.1f} GiB of memory; {available / GIB:.1f} GiB are available. Learn "
-            "from fewer items (a larger interactions.minimum_per_item in the catalog's YAML), or "
-            "take strategy: similar_items or strategy: content."
-        )
+    fits = available is None or fit_bytes(learned, items) <= available
+    return learned <= MAX_DENSE and fits
+
+
+def head_size(learned: int, available: int | None) -> int:
+    """How many items, those with most positives, are learned of densely where not all are.
+
+    Args:
+        learned: items that weights are learned from.
+        available: as of `is_dense`.
+    """
+    most = MAX_HEAD
+    if available is not None:
+        # In steps, so that a little memory more or less gives the same model.
+        of_memory = math.isqrt(int(HEAD_SHARE * available) // 8) // HEAD_STEP * HEAD_STEP
+        most = max(MIN_HEAD, min(most, of_memory))
+    return min(learned, most)
+
+
+def needed_bytes(learned: int, items: int, available: int | None) -> int:
+    """Bytes that a fit needs at its peak, dense over all or over the head alone.
+
+    Args:
+        learned: items that weights are learned from.
+        items: all items.
+        available: as of `is_dense`.
+    """
+    if is_dense(learned, items, available):
+        return fit_bytes(learned, items)
+    kept = BYTES_WHILE_KEPT * items * kept_number(items)
+    return fit_bytes(head := head_size(learned, available), head) + kept
+
+
+def head_of(evidence: Evidence, learned: int) -> int | None:
+    """The size of the head of a fit on evidence; None where it is dense over all of `learned`."""
+    available = evidence.trainer.available_bytes()
+    if is_dense(learned, evidence.items, available):
+        return None
+    head = head_size(learned, available)
+    evidence.trainer.say(f"learning densely of {head:,} of {learned:,} items, then of the others")
+    return head

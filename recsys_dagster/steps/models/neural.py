@@ -39,6 +39,8 @@ from recsys_dagster.steps.models.item_weights import (
     model_of,
     weight_arrays,
 )
+from recsys_dagster.steps.models.long_tail import Parted
+from recsys_dagster.steps.models.memory import head_of
 from recsys_dagster.steps.models.prefixes import put_under, taken_from
 from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.training import Plan, train
@@ -102,10 +104,15 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
     """Train on all histories but what is hidden of some; keep what finds most of the hidden.
 
     Items without a positive pair are not learned of; cold ones are lent by those whose texts are
-    near.
+    near. So is the long tail of a catalogue that is too large for its graph.
     """
     positives, cold = evidence.behaviour.positives, np.flatnonzero(evidence.behaviour.cold)
     learned = np.flatnonzero(np.bincount(positives.indices, minlength=positives.shape[1]))
+    head = head_of(evidence, len(learned))
+    if head is not None:
+        parted = Parted.of(positives[:, learned], head)
+        cold = np.union1d(cold, learned[parted.tail])
+        learned = learned[parted.head]
     items = len(learned)
     user_ids, item_ids = evidence.behaviour.user_ids, evidence.behaviour.item_ids[learned]
     places = places_of(user_ids, settings.seed) if settings.warm_start else None

@@ -1,19 +1,22 @@
-"""Exact nearest items by cosine, euclidean or dot similarity, in blocks.
+"""The nearest items by cosine, euclidean or dot similarity, in blocks: exact, or of an index.
 
 On a CPU a float32 matrix product is the whole cost and faiss runs at its speed, so faiss proposes
 and this module disposes. BLAS may give identical vectors scores that differ in the last bits, so
 float32 decides an order only where the gap exceeds its rounding error; nearer pairs are measured
 again in float64, and a row whose k-th place stays open is measured against every item. The
 similarity that counts is thus the float64 one rounded to float32, ties to the lower position.
+Where an approximate index proposes, what it proposes is put in order in the same way.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Self, get_args
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from recsys_dagster.steps.similarity.approximate import ApproximateIndex, approximate_index
 from recsys_dagster.steps.similarity.ranking import top_n
 
 Similarity = Literal["cosine", "euclidean", "dot"]
@@ -113,6 +116,33 @@ class Space:
         return projected
 
 
+def index_for(
+    queries: np.ndarray,
+    items: np.ndarray,
+    k: int,
+    similarity: Similarity,
+    max_exact_pairs: float,
+    *,
+    device: str = "cpu",
+    doing: Callable[[str], None] = lambda _what: None,
+) -> ApproximateIndex | None:
+    """What `top_k` should ask in place of all items; None where it should ask all.
+
+    Args:
+        queries: (m, d) float32, projected.
+        items: (n, d) float32, projected.
+        k: how many neighbours most queries will want.
+        similarity: as in `top_k`.
+        max_exact_pairs: up to so many pairs m × n are compared, every one.
+        device: on another than the CPU all are compared: it is quick at that.
+        doing: called with what begins, in words.
+    """
+    fetch = k + _SPARE + 1
+    if device != "cpu" or len(queries) * len(items) <= max_exact_pairs or fetch >= len(items):
+        return None
+    return approximate_index(queries, items, fetch, similarity == "euclidean", doing)
+
+
 def top_k(
     queries: np.ndarray,
     items: np.ndarray,
@@ -121,9 +151,10 @@ def top_k(
     *,
     exclude: np.ndarray | None = None,
     device: str = "cpu",
+    index: ApproximateIndex | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Neighbours:
-    """Find the k most similar items of every query, exactly.
+    """Find the k most similar items of every query, exactly unless an index is given.
 
     Args:
         queries: (m, d) float32, projected.
@@ -133,6 +164,8 @@ def top_k(
             and "euclidean" 1 / (1 + distance).
         exclude: (m,) int64, one item position a query to leave out (itself, for item-item lists).
         device: "cpu" for faiss, "cuda" (or "cuda:0") for torch.
+        index: of `index_for`, which proposes candidates of the items; a query for which it finds
+            too few is compared with all.
         progress: called with (queries done, queries in all) after each block.
 
     Returns:
@@ -158,20 +191,24 @@ def top_k(
 
     fetch = min(n, width + _SPARE + (exclude is not None))
     slack = _slack(queries, items, similarity)
-    search = (
-        _faiss_search(items, fetch, similarity)
-        if device == "cpu"
-        else _torch_search(items, fetch, similarity, device)
-    )
+    if index is not None:
+        search: Search = partial(index.search, fetch=fetch)
+    elif device == "cpu":
+        search = _faiss_search(items, fetch, similarity)
+    else:
+        search = _torch_search(items, fetch, similarity, device)
     table = None
     for rows in _blocks(m, fetch, most=_QUERY_BLOCK):
         block, left_out = queries[rows], None if exclude is None else exclude[rows]
         scores, positions = search(block)
         if left_out is not None:
             scores, positions = _drop(scores, positions, left_out)
-        # Nothing outside the candidates can reach place k if the last of them is clearly below it.
-        below = scores[:, width - 1] - scores[:, -1]
-        open_rows = (below <= slack[rows]) & (fetch < n)
+        if index is None:
+            # Nothing else can reach place k if the last candidate is clearly below it.
+            below = scores[:, width - 1] - scores[:, -1]
+            open_rows = (below <= slack[rows]) & (fetch < n)
+        else:
+            open_rows = np.any(positions < 0, axis=1)
         near = _near(scores, slack[rows], similarity) & ~open_rows[:, None]
         scores, positions = _reorder(
             scores, positions, near, queries=block, items=items, similarity=similarity

@@ -1,15 +1,18 @@
 """The user-item similarity matrix and the item-item neighbours, as flat tables."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from recsys_dagster.steps.similarity.nearest import Neighbours, Similarity, top_k
+from recsys_dagster.steps.similarity.nearest import Neighbours, Similarity, index_for, top_k
 
+EXACT = "exact"
+USUAL = 0.9
+"""Of the users: an index is held to its recall for what they need, and not for the widest rows."""
 Progress = Callable[[int, int], None] | None
 
 
@@ -22,12 +25,14 @@ class Entries:
         columns: int64 (entries,), column positions.
         similarities: float32 (entries,).
         ranks: int32 (entries,), 1 is the nearest.
+        search: how they were found, in words.
     """
 
     rows: np.ndarray
     columns: np.ndarray
     similarities: np.ndarray
     ranks: np.ndarray
+    search: str = EXACT
 
     def table(self, row_ids: pa.Array, column_ids: pa.Array, names: tuple[str, str]) -> pa.Table:
         """The entries with ids for positions; ids are dictionary-encoded, as each comes often."""
@@ -49,6 +54,7 @@ def similarity_matrix(
     similarity: Similarity,
     progress: Progress = None,
     device: str = "cpu",
+    max_exact_pairs: float = np.inf,
 ) -> Entries:
     """For each user the nearest `width` + (items seen) items.
 
@@ -62,31 +68,33 @@ def similarity_matrix(
         similarity: of the space the vectors were projected into.
         progress: called with (users done, users).
         device: where vectors are compared, see `top_k`.
+        max_exact_pairs: of more pairs an index is asked, see `index_for`.
     """
     needed = np.minimum(width + seen_counts, len(items)).astype(np.int64)
     # Users who need about as many items go together, so that nobody pays for the widest.
     classes = np.ceil(np.log2(np.maximum(needed, 1))).astype(int)
+    usual = int(np.quantile(needed, USUAL)) if len(needed) else 1
+    index = index_for(users, items, usual, similarity, max_exact_pairs, device=device)
     parts: list[Entries] = []
     done = 0
     for size in np.unique(classes):
         members = np.flatnonzero(classes == size)
         widest = max(1, int(needed[members].max()))  # 0 where there are no items
-        near = top_k(users[members], items, widest, similarity, device=device)
+        near = top_k(users[members], items, widest, similarity, device=device, index=index)
         parts.append(_entries(members, near, needed[members]))
         done += len(members)
         if progress:
             progress(done, len(users))
     if not parts:
         return _entries(np.empty(0, np.int64), top_k(users, items, 1, similarity), needed)
-    joined = Entries(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("rows", "columns", "similarities", "ranks")
-        )
-    )
-    order = np.argsort(joined.rows, kind="stable")
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows, kind="stable")
     return Entries(
-        joined.rows[order], joined.columns[order], joined.similarities[order], joined.ranks[order]
+        rows[order],
+        np.concatenate([part.columns for part in parts])[order],
+        np.concatenate([part.similarities for part in parts])[order],
+        np.concatenate([part.ranks for part in parts])[order],
+        EXACT if index is None else index.in_words,
     )
 
 
@@ -96,6 +104,7 @@ def item_neighbours(
     similarity: Similarity,
     progress: Progress = None,
     device: str = "cpu",
+    max_exact_pairs: float = np.inf,
 ) -> Entries:
     """For each item the nearest `count` other items.
 
@@ -105,12 +114,22 @@ def item_neighbours(
         similarity: of the space the vectors were projected into.
         progress: called with (items done, items).
         device: where vectors are compared, see `top_k`.
+        max_exact_pairs: of more pairs an index is asked, see `index_for`.
     """
     positions = np.arange(len(items))
+    index = index_for(items, items, count, similarity, max_exact_pairs, device=device)
     near = top_k(
-        items, items, count, similarity, exclude=positions, device=device, progress=progress
+        items,
+        items,
+        count,
+        similarity,
+        exclude=positions,
+        device=device,
+        index=index,
+        progress=progress,
     )
-    return _entries(positions, near, np.full(len(items), near.positions.shape[1]))
+    entries = _entries(positions, near, np.full(len(items), near.positions.shape[1]))
+    return entries if index is None else replace(entries, search=index.in_words)
 
 
 def _entries(rows: np.ndarray, near: Neighbours, kept: np.ndarray) -> Entries:
