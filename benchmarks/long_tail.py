@@ -9,8 +9,8 @@ something in it.
 | `long_tail.ndcg_share` | mean NDCG@20 over that of the dense fit |
 | `long_tail.seconds_share` | seconds of the fit over those of the dense fit |
 
-`python -m benchmarks.long_tail --data DIR --json FILE` writes rows of data, strategy, head, name and
-value.
+`python -m benchmarks.long_tail --data DIR --json FILE` writes rows of data, strategy, head, name
+and value.
 """
 
 import argparse

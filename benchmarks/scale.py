@@ -2,14 +2,15 @@
 
 A catalog of nobody's is drawn at three sizes, each half as large as the next in users and items
 alike, and once more with only its users and only its items halved. Popularity falls with rank as
-1 / rank^0.8, who likes an item of a topic likes more of it, lengths of histories are log-normal, and
-texts are words of topics, encoded by `encoder: tfidf`. Each run is a process of its own.
+1 / rank^0.8, who likes an item of a topic likes more of it, lengths of histories are log-normal,
+and texts are words of topics, encoded by `encoder: tfidf`. Strategies are not measured: that comes
+after what is published. Each run is a process of its own.
 
 | figure | what it is |
 | --- | --- |
 | `scale.peak_gib` | GiB that the process took at its largest, of the largest run |
 | `scale.minutes` | minutes of the job, of the largest run |
-| `scale.users.exponent` | by which power of the users the time of the job grows, items as they are |
+| `scale.users.exponent` | power of the users that the seconds of the job go with, items as they are |
 | `scale.items.exponent` | the same of the items, users as they are |
 
 `python -m benchmarks.scale --json FILE` writes them, and the seconds of each step, as rows of name,
@@ -56,6 +57,7 @@ name: scale
 interactions: {source: interactions.parquet}
 items: {source: items.parquet, text: title}
 encoder: {model: tfidf, dimension: 256}
+evaluation: {on_refresh: false}
 """
 CONSOLE = Console(stderr=True)
 
@@ -165,7 +167,6 @@ def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
 
 def rows_of(runs: dict[tuple[int, int], dict], largest: tuple[int, int]) -> list[dict]:
     """The figures of runs by users and items."""
-    users, items = largest
     found = runs[largest]
     rows = [
         {"name": "scale.peak_gib", "value": found["peak_gib"], "unit": "GiB"},
@@ -215,7 +216,7 @@ def main() -> None:
     rows = rows_of(runs, sizes[0])
     console = Console()
     console.print(table)
-    console.print(as_table(rows, AIMS))
+    console.print(as_table(rows, "A refresh as catalogs grow", AIMS))
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

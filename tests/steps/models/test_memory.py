@@ -1,15 +1,26 @@
 """What a dense fit takes is stated before."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from making import L3AE_SETTINGS, evidence_of, histories, settings_of, texts
 from scipy import sparse
 
-from recsys_dagster.errors import UserError
 from recsys_dagster.steps.models import STRATEGIES
-from recsys_dagster.steps.models.memory import GIB, fit_bytes, learned_items, require_memory
+from recsys_dagster.steps.models.memory import (
+    GIB,
+    MAX_HEAD,
+    MIN_HEAD,
+    fit_bytes,
+    head_of,
+    head_size,
+    is_dense,
+    learned_items,
+    needed_bytes,
+)
+from recsys_dagster.steps.models.trainer import Trainer
 
 DENSE = {
     "ease": ("ease", {"regularisation": 10}),
@@ -29,7 +40,13 @@ def learn(name, evidence):
 @pytest.mark.parametrize("cold_items", [0, 2000])
 def test_a_fit_takes_the_memory_it_states(monkeypatch, strategy, cold_items):
     # All else as small beside the matrices as it is where they are large.
-    for name in ("inverse.LEAF", "gram.GRAM_ROWS", "gfcf.GRAM_ROWS", "hybrid.BLOCK_ROWS"):
+    for name in (
+        "inverse.LEAF",
+        "gram.GRAM_ROWS",
+        "gfcf.GRAM_ROWS",
+        "hybrid.BLOCK_ROWS",
+        "semantic_weights.BLOCK_ROWS",
+    ):
         monkeypatch.setattr(f"recsys_dagster.steps.models.{name}", 32)
     monkeypatch.setattr("recsys_dagster.steps.models.transfer.NEIGHBOURS", 10)
     monkeypatch.setattr("recsys_dagster.steps.models.hybrid.SAMPLE_USERS", 10)
@@ -56,29 +73,34 @@ def test_a_fit_takes_the_memory_it_states(monkeypatch, strategy, cold_items):
 
 
 @pytest.mark.parametrize("strategy", ["ease", "l3ae", "gfcf", "hybrid", "neural"])
-def test_a_fit_without_the_memory_is_refused_with_the_ways_out(strategy):
-    evidence = evidence_of(histories(20, 10, density=0.9))
-    learned, needed = learned_items(STRATEGIES[strategy], evidence), 4 * 9 * (9 + 10)
-    require_memory(strategy, learned, evidence.items, needed)
-    with pytest.raises(UserError) as raised:
-        require_memory(strategy, learned, evidence.items, needed - 1)
-    for part in (
-        f"strategy: {strategy} would learn from 9 of 10 items",
-        "interactions.minimum_per_item",
-        "strategy: similar_items",
-        "strategy: content",
-    ):
-        assert part in str(raised.value)
+def test_a_fit_without_the_memory_learns_densely_of_as_many_items_as_there_is_memory_for(strategy):
+    said = []
+    trainer = Trainer(available_bytes=lambda: 4 * 9 * (9 + 10) - 1, say=said.append)
+    evidence = replace(evidence_of(histories(20, 10, density=0.9)), trainer=trainer)
+    assert head_of(evidence, learned_items(STRATEGIES[strategy], evidence)) == 9
+    assert said == ["learning densely of 9 of 9 items, then of the others"]
+    enough = replace(trainer, available_bytes=lambda: 4 * 9 * (9 + 10))
+    assert head_of(replace(evidence, trainer=enough), 9) is None
 
 
-def test_the_refusal_says_how_much_is_needed_and_how_much_there_is():
-    require_memory("hybrid", 3_200, 32_132, 6 * GIB)
-    with pytest.raises(UserError, match=r"32,132 of 32,132 .* 7\.7 GiB .* 6\.0 GiB"):
-        require_memory("hybrid", 32_132, 32_132, 6 * GIB)
+def test_the_head_goes_with_the_memory_in_steps_and_is_never_too_small():
+    assert head_size(200_000, None) == head_size(200_000, 100 * GIB) == MAX_HEAD
+    assert head_size(200_000, 2 * GIB) == 11_500
+    assert head_size(200_000, 2 * GIB) == head_size(200_000, int(2.1 * GIB))
+    assert head_size(200_000, 0) == MIN_HEAD
+    assert head_size(100, 0) == 100
 
 
-def test_where_the_system_does_not_tell_nothing_is_refused():
-    require_memory("ease", 10**9, 10**9, None)
+def test_time_bounds_a_dense_fit_whatever_memory_there_is():
+    assert is_dense(30_000, 30_000, None)
+    assert not is_dense(30_001, 30_001, None)
+    assert not is_dense(20_000, 200_000, 12 * GIB)
+
+
+def test_more_items_take_no_more_than_their_kept_weights():
+    assert needed_bytes(9_000, 9_000, None) == fit_bytes(9_000, 9_000)
+    assert needed_bytes(200_000, 200_000, None) < 7 * GIB
+    assert needed_bytes(2_000_000, 2_000_000, None) < 7 * GIB
 
 
 @pytest.mark.parametrize(
