@@ -56,6 +56,7 @@ def aims() -> dict[str, Aim]:
         "l3ae_fit.max_error": Aim(1e-5, at_least=False),
         "second_run.share": Aim(0.1, at_least=False),
         "cli.recommend_ratio": Aim(3, at_least=False),
+        "cli.help_ratio": Aim(2, at_least=False),
     }
 
 

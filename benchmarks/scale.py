@@ -10,7 +10,7 @@ after what is published. Each run is a process of its own.
 | --- | --- |
 | `scale.peak_gib` | GiB that the process took at its largest, of the largest run |
 | `scale.minutes` | minutes of the job, of the largest run |
-| `scale.users.exponent` | power of the users that the seconds of the job go with, items as they are |
+| `scale.users.exponent` | power of the users that the time goes with, items as they are |
 | `scale.items.exponent` | the same of the items, users as they are |
 
 `python -m benchmarks.scale --json FILE` writes them, and the seconds of each step, as rows of name,

@@ -3,10 +3,8 @@
 `python -m recsys_dagster.home` makes Dagster's home ready, as the command line does.
 """
 
-import hashlib
 import os
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 from recsys_dagster.writing import unwritten
@@ -59,6 +57,8 @@ def prepare_dagster_home() -> Path:
     `dagster.yaml` that somebody changed is left alone; what it lacks is said at the start of
     runs and of the sensors (`automation/settings.py`).
     """
+    from importlib.resources import files
+
     home = Path(os.environ.get("DAGSTER_HOME", recsys_home() / "dagster")).resolve()
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
@@ -72,6 +72,8 @@ def prepare_dagster_home() -> Path:
 
 
 def _was_shipped(content: bytes) -> bool:
+    import hashlib
+
     return hashlib.sha256(content).hexdigest() in EARLIER_SETTINGS
 
 

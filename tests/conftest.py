@@ -19,7 +19,7 @@ from recsys_dagster.assets import metadata
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.home import prepare_dagster_home
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import Warehouse, kept_open
 
 SLICE_USERS = 60
 MAX_RATINGS = 40
@@ -81,9 +81,12 @@ class Place:
     def run(
         self, name: str, stages: Iterable[str] = (), instance: dg.DagsterInstance | None = None
     ) -> dg.ExecuteInProcessResult:
-        """Run a catalog's job, or some of its stages; a failed run is returned, not raised."""
+        """Run a catalog's job, or some of its stages, as `recsys run` does.
+
+        A failed run is returned, not raised.
+        """
         job = self.definitions().resolve_job_def(f"refresh_{name}")
-        with instance or dg.DagsterInstance.ephemeral() as used:
+        with instance or dg.DagsterInstance.ephemeral() as used, kept_open():
             return job.execute_in_process(
                 instance=used,
                 asset_selection=[dg.AssetKey([name, stage]) for stage in stages] or None,

@@ -26,6 +26,8 @@ from recsys_dagster.resources.warehouse import (
     FRAME,
     Warehouse,
     comment_of,
+    kept_open,
+    let_go,
     to_arrow,
     with_comment,
 )
@@ -106,7 +108,7 @@ def table_assets(
 
     def compute(context: dg.AssetExecutionContext, **given: Any) -> Iterator[Any]:
         warehouse: Warehouse = context.resources.recsys_warehouse
-        with warehouse.held_open(catalog.name):
+        with kept_open():
             require_passed(
                 context.run, warehouse, catalog, next(iter(described)), given, guarded_by
             )
@@ -126,10 +128,12 @@ def table_assets(
             for table, comment in zip(described, comments, strict=True):
                 yield unchanged(context, dg.AssetKey([catalog.name, table]), comment[DATA_VERSION])
             return
-        made = function(context, catalog, **arguments)
+        with let_go():
+            made = function(context, catalog, **arguments)
         if isinstance(made, dg.Output):
             made = [dg.Output(made.value, name, metadata=made.metadata)]
-        for output in made:
+        outputs = iter(made)
+        while (output := _next(outputs)) is not None:
             yield _remembering(context, output, made_from, versions, codes[output.output_name])
 
     return dg.multi_asset(
@@ -159,6 +163,12 @@ def table_assets(
         op_tags={PRIORITY: str(priority)},
         pool=pool_of(catalog.name),
     )(compute)
+
+
+def _next(outputs: Iterator[dg.Output]) -> dg.Output | None:
+    """What a stage made next; the warehouse is free while it works."""
+    with let_go():
+        return next(outputs, None)
 
 
 def _dagster_type(table: str, hints: Mapping[str, Any]) -> dg.DagsterType:

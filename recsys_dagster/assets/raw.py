@@ -25,6 +25,7 @@ from recsys_dagster.resources.sources import SourceRead, numbered, read_source
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
     Warehouse,
+    let_go,
     to_pandas,
     with_comment,
 )
@@ -127,7 +128,8 @@ def _read(
     else:
         described = source.described
         landing = catalog.live_folder if table == "raw_interactions" else None
-        found = read_source(source, catalog.folder, previous, asset_value, landing)
+        with let_go():
+            found = read_source(source, catalog.folder, previous, asset_value, landing)
     known = recsys_warehouse.comment(catalog.name, table).get(DATA_VERSION)
     if known == found.fingerprint and not config.everything:
         context.log.info(f"{described}: the content is as it was")

@@ -36,6 +36,7 @@ from recsys_dagster.resources.model_store import FitRequest, ModelStore
 from recsys_dagster.resources.warehouse import (
     DATA_VERSION,
     Warehouse,
+    let_go,
     to_arrow,
     to_pandas,
     with_comment,
@@ -171,18 +172,21 @@ def tuning_job(
             return rows if table in AS_ARROW else to_pandas(rows)
 
         raw = read("raw_interactions") if own.evaluation.split == "column" else None
-        # Made here, because a refresh may have left it out.
-        split = evaluation_split(context, own, read("interactions"), raw).value
-        output = search(
-            context,
-            own,
-            config,
-            recsys_encoder,
-            recsys_warehouse,
-            recsys_models,
-            split,
-            {table: read(table) for table in known_tables(own)},
-        )
+        tables = {table: read(table) for table in known_tables(own)}
+        interactions = read("interactions")
+        with let_go():
+            # Made here, because a refresh may have left it out.
+            split = evaluation_split(context, own, interactions, raw).value
+            output = search(
+                context,
+                own,
+                config,
+                recsys_encoder,
+                recsys_warehouse,
+                recsys_models,
+                split,
+                tables,
+            )
         rows = to_arrow(output.value)
         version = content_digest(rows)
         recsys_warehouse.replace(name, TUNING, with_comment(rows, {DATA_VERSION: version}))

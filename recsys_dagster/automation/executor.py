@@ -17,6 +17,7 @@ from dagster._utils.interrupts import check_captured_interrupt
 
 from recsys_dagster.automation.runs import catalogs_of
 from recsys_dagster.resources.run_locks import own_run
+from recsys_dagster.resources.warehouse import kept_open
 
 
 class CatalogExecutor(Executor):
@@ -38,13 +39,16 @@ class CatalogExecutor(Executor):
         if not catalogs:
             yield from self._default.execute(plan_context, execution_plan)
             return
-        with own_run(
-            self._folder,
-            catalogs,
-            run.run_id,
-            run.job_name,
-            plan_context.log.info,
-            _stop_if_asked,
+        with (
+            own_run(
+                self._folder,
+                catalogs,
+                run.run_id,
+                run.job_name,
+                plan_context.log.info,
+                _stop_if_asked,
+            ),
+            kept_open(),
         ):
             in_process = InProcessExecutor(self._default.retries)
             yield from in_process.execute(plan_context, execution_plan)

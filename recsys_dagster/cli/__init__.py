@@ -4,6 +4,7 @@ import os
 import sys
 from contextlib import suppress
 
+from recsys_dagster.cli import help_text
 from recsys_dagster.cli.app import main
 from recsys_dagster.writing import unwritten
 
@@ -17,6 +18,8 @@ def command() -> None:
     when torch was loaded too, below a person's recommendations. Nothing is left to be cleaned up:
     connections are closed where they were opened.
     """
+    if help_text.asked_for(sys.argv[1:]):
+        help_text.load_typers_help()
     status = 0
     try:
         main()

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from recsys_dagster.catalog.names import NAME
-from recsys_dagster.cli import snapshot_tables
 from recsys_dagster.cli.interrupts import ENDED, INTERRUPTED
 from recsys_dagster.cli.program import as_typed, program
 from recsys_dagster.cli.terminal import console, error_console, plain
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import snapshots_folder
-from recsys_dagster.snapshots.reader import Row, Snapshot
 from recsys_dagster.writing import reason_of, unwritten
 
 if TYPE_CHECKING:
     from recsys_dagster.catalog.files import Catalogs
     from recsys_dagster.catalog.settings import Catalog
+    from recsys_dagster.snapshots.reader import Row, Snapshot
 
 app = typer.Typer(
     name="recsys",
@@ -45,13 +44,15 @@ DEMO = "movies"
 DEMO_USERS = 3
 
 
-def _snapshot(catalog: str) -> Snapshot:
+def _snapshot(catalog: str) -> "Snapshot":
     """The current snapshot of a catalog that there is.
 
     Snapshots outlive their YAML file, so a published catalog needs none.
     """
     if not re.fullmatch(NAME, catalog) or not (snapshots_folder() / catalog).is_dir():
         _catalogs()[catalog]
+    from recsys_dagster.snapshots.reader import Snapshot
+
     return Snapshot.current(snapshots_folder(), catalog)
 
 
@@ -64,10 +65,11 @@ def _catalogs() -> "Catalogs":
 @app.command()
 def demo() -> None:
     """Run the demo catalog, films for MovieLens users, and print a few people's lists."""
+    from recsys_dagster.cli import snapshot_tables
     from recsys_dagster.cli.running import run_catalog
 
     run_catalog(DEMO, [])
-    snapshot = Snapshot.current(snapshots_folder(), DEMO)
+    snapshot = _snapshot(DEMO)
     for user_id in snapshot.some_users(DEMO_USERS):
         snapshot_tables.print_recommendations(snapshot, user_id, 5)
     snapshot_tables.print_hints(DEMO, snapshot)
@@ -138,6 +140,8 @@ def recommend(
 
     Popular items for a user whom nobody knows.
     """
+    from recsys_dagster.cli import snapshot_tables
+
     likes = history or []
     if user is not None and (likes or text is not None):
         raise UserError(
@@ -158,7 +162,7 @@ def recommend(
         snapshot_tables.print_made_for(snapshot, likes, text, rows)
 
 
-def _made_for(snapshot: Snapshot, likes: list[str], text: str | None, n: int) -> list[Row]:
+def _made_for(snapshot: "Snapshot", likes: list[str], text: str | None, n: int) -> "list[Row]":
     """The list of somebody who likes some items, or looks for something, or both."""
     name = snapshot.manifest["catalog"]
     if not likes and text is None:
@@ -182,6 +186,8 @@ def similar(
     as_json: AsJson = False,
 ) -> None:
     """The items most like an item."""
+    from recsys_dagster.cli import snapshot_tables
+
     snapshot = _snapshot(catalog)
     if as_json:
         snapshot_tables.print_json(snapshot.similar(item, n))
@@ -240,6 +246,8 @@ def revoke_key(
 @app.command()
 def status() -> None:
     """What each catalog has published, and when."""
+    from recsys_dagster.cli import snapshot_tables
+
     snapshot_tables.print_status(_catalogs(), snapshots_folder())
 
 

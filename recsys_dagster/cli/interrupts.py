@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -31,6 +30,8 @@ def ended_by_one_signal(at_the_end: Callable[[], None]) -> Generator[None]:
         # Started in the background of a script, which ignores Ctrl-C; Dagster would then have
         # SIGTERM ignored, too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    import socket
+
     heard, told = socket.socketpair()
     told.setblocking(False)
     left = threading.Event()

@@ -31,7 +31,7 @@ from recsys_dagster.home import (
     warehouse_folder,
 )
 from recsys_dagster.resources.run_locks import forget_run, own_run
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import Warehouse, kept_open
 from recsys_dagster.snapshots.reader import served
 from recsys_dagster.writing import reason_of, unwritten
 
@@ -161,6 +161,7 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
         shown = StageProgress(progress)
         defs = build_defs(catalogs, loggers={"console": stage_logger(shown)})
         stack.enter_context(_history_told(Path(instance.root_directory)))
+        stack.enter_context(kept_open())
         result = defs.resolve_job_def(request.job).execute_in_process(
             instance=instance,
             run_id=run_id,

@@ -4,8 +4,11 @@ Metadata of an Arrow schema are kept with the table, as its comment.
 """
 
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,60 @@ DATA_VERSION = "data_version"
 """What a table's content is known by; kept with it."""
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """Files that are kept open, by their paths."""
+
+    connections: dict[Path, duckdb.DuckDBPyConnection] = field(default_factory=dict)
+    closing: ExitStack = field(default_factory=ExitStack)
+
+    def close(self) -> None:
+        """Close them all; the next connection opens its file again."""
+        self.connections.clear()
+        self.closing.close()
+
+
+_KEPT: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def kept_open() -> Generator[None]:
+    """Keep open what is connected to in the block: within, a file is opened once.
+
+    Opening and closing takes DuckDB longer than most of what is asked of it. Another thread opens
+    files for itself. Within another such block it changes nothing.
+    """
+    if _KEPT.get() is not None:
+        yield
+        return
+    kept = _Kept()
+    _KEPT.set(kept)
+    try:
+        yield
+    finally:
+        _KEPT.set(None)
+        kept.close()
+
+
+@contextmanager
+def let_go() -> Generator[None]:
+    """Close what is kept open for as long as the block lasts: other processes may come in."""
+    kept = _KEPT.get()
+    if kept is not None:
+        kept.close()
+    _KEPT.set(None)
+    try:
+        yield
+    finally:
+        _KEPT.set(kept)
+
+
+@cache
+def _resource(path: Path) -> DuckDBResource:
+    """What opens a file, with patience; made once, because Dagster makes a model of it."""
+    return DuckDBResource(database=str(path))
+
+
 class Warehouse(dg.ConfigurableResource):
     """The warehouse of a code location: a folder with one DuckDB file a catalog.
 
@@ -59,49 +116,47 @@ class Warehouse(dg.ConfigurableResource):
             UserError: another process keeps the file open; or dagster.RetryRequested, where steps
                 are tried again. Or the file cannot be opened or written, or is none of DuckDB's.
         """
-        path = self.path(catalog)
+        path, kept = self.path(catalog), _KEPT.get()
+        try:
+            if kept is None:
+                opened = self._opened(catalog, path)
+            else:
+                if path not in kept.connections:
+                    first = kept.closing.enter_context(self._opened(catalog, path))
+                    kept.connections[path] = first
+                opened = closing(kept.connections[path].cursor())
+            with opened as connection:
+                yield connection
+        except duckdb.Error as error:
+            if kept is not None:
+                kept.close()  # after some errors DuckDB wants the file to be opened again
+            if reason_of(error) is None:
+                raise
+            raise unwritten(path, error) from None
+
+    @contextmanager
+    def _opened(self, catalog: str, path: Path) -> Generator[duckdb.DuckDBPyConnection]:
+        """A connection that opens the file, in today's format."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritten(path.parent, error) from None
         require_writable(path)  # the resource would try for minutes
-        resource = DuckDBResource(database=str(path))
         try:
-            context = resource.get_connection()
+            context = _resource(path).get_connection()
             connection = context.__enter__()
         except duckdb.Error as error:
             fault = self._closed(catalog, error)
             if self.retries and LOCKED in str(error):
                 raise dg.RetryRequested(self.retries, RETRY_SECONDS) from fault
             raise fault from error
-        try:
+        with closing(connection):
             limit = memory_limit()
             if limit is not None:
                 # The other half is for what is made of its rows.
                 connection.execute(f"set memory_limit = '{limit // 2**21}MiB'")
             bring_up_to_date(connection, path)
             yield connection
-        except duckdb.Error as error:
-            if reason_of(error) is None:
-                raise
-            raise unwritten(path, error) from None
-        finally:
-            connection.close()
-
-    @contextmanager
-    def held_open(self, catalog: str) -> Generator[None]:
-        """Keep the catalog's file open, without making it: connections within are made at once.
-
-        Opening and closing takes DuckDB longer than most of what is asked of it.
-
-        Raises:
-            UserError: as `connect` does.
-        """
-        if not self.path(catalog).exists():
-            yield
-            return
-        with self.connect(catalog):
-            yield
 
     def require_free(self, catalog: str) -> None:
         """Fail at once, without the patience of `connect`, where another process is in the file.
@@ -152,10 +207,13 @@ class Warehouse(dg.ConfigurableResource):
         with self.connect(catalog) as connection:
             return _remembered(connection, table) or {}
 
-    def comments(self, catalog: str, tables: Iterable[str]) -> dict[str, dict[str, str]]:
+    def comments(self, catalog: str, tables: Sequence[str]) -> dict[str, dict[str, str]]:
         """The comments of tables, by table."""
-        with self.held_open(catalog):
-            return {table: self.comment(catalog, table) for table in tables}
+        if not self.path(catalog).exists():
+            return {table: {} for table in tables}
+        with self.connect(catalog) as connection:
+            found = _all_remembered(connection, tables)
+        return {table: found.get(table, {}) for table in tables}
 
     def read(self, catalog: str, table: str) -> pa.Table:
         """A whole table, with what is kept beside its rows.
@@ -214,14 +272,19 @@ class Warehouse(dg.ConfigurableResource):
 
 def _remembered(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str] | None:
     """What is kept with a table; None where there is no such table."""
+    return _all_remembered(connection, [table]).get(table)
+
+
+def _all_remembered(
+    connection: duckdb.DuckDBPyConnection, tables: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """What is kept with each of the tables that there are."""
     found = connection.execute(
-        "select comment from duckdb_tables() where schema_name = 'main' and table_name = ?",
-        [table],
+        "select table_name, comment from duckdb_tables() "
+        "where schema_name = 'main' and list_contains(?, table_name)",
+        [list(tables)],
     ).fetchall()
-    if not found:
-        return None
-    ((comment,),) = found
-    return json.loads(comment) if comment else {}
+    return {table: json.loads(comment) if comment else {} for table, comment in found}
 
 
 def with_comment(data: pa.Table, memory: Mapping[str, str]) -> pa.Table:

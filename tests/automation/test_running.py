@@ -1,6 +1,8 @@
 """Jobs, schedules, queue, retries and freshness, as Dagster sees them."""
 
 import hashlib
+import subprocess
+import sys
 from importlib.resources import files
 
 import dagster as dg
@@ -8,7 +10,7 @@ import duckdb
 import pytest
 
 from recsys_dagster import home as home_module
-from recsys_dagster.assets import embeddings
+from recsys_dagster.assets import embeddings, recommendations
 from recsys_dagster.automation.jobs import CATALOG_TAG, STAGES
 from recsys_dagster.automation.settings import gaps
 from recsys_dagster.errors import UserError
@@ -34,6 +36,20 @@ def test_a_stage_can_be_run_alone(published):
     result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
     made = {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
     assert made == {"popular_items", "recommendations"}
+
+
+def test_other_processes_may_look_into_the_warehouse_while_a_stage_works(published, monkeypatch):
+    place, free = published(rules={"deny": ["space1"]}), []
+    work, looking = recommendations.popularity, "import duckdb, sys; duckdb.connect(sys.argv[1])"
+    command = [sys.executable, "-c", looking, str(place.warehouse.path("tiny"))]
+
+    def working(*given, **named):
+        free.append(subprocess.run(command, capture_output=True, check=False).returncode == 0)
+        return work(*given, **named)
+
+    monkeypatch.setattr(recommendations, "popularity", working)
+    assert place.run("tiny", ["popular_items"]).success
+    assert free == [True]
 
 
 def test_a_schedule_runs_from_the_start_in_its_time_zone(tiny):

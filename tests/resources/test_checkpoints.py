@@ -1,6 +1,7 @@
 """A training that is killed goes on where its last checkpoint is."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def parts_of(fit, strategy):
     return {name: np.array(array) for name, array in learned.items() if name != auto.COMPETITION}
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """`uninterrupted(strategy)`: what a training learns that nobody kills; trained once."""
+
+    @cache
+    def train(strategy):
+        store = ModelStore(folder=str(tmp_path_factory.mktemp("uninterrupted")))
+        return parts_of(store.fit_once(request_for(strategy), "run", lambda _: None), strategy)
+
+    return train
+
+
 def killed_at(monkeypatch, request, store, checkpoint):
     """Fit, and be killed after so many checkpoints; whether there were so many."""
     write, written = training.write_model, []
@@ -88,16 +101,12 @@ def killed_at(monkeypatch, request, store, checkpoint):
     [("neural", 2), ("sequential", 2), *(("auto", number) for number in (1, 2, 4, 6, 8, 10))],
 )
 def test_killed_and_run_again_it_ends_as_if_it_had_never_been(
-    tmp_path, monkeypatch, often, strategy, checkpoint
+    tmp_path, monkeypatch, often, uninterrupted, strategy, checkpoint
 ):
-    request, said = request_for(strategy), []
-    uninterrupted = ModelStore(folder=str(tmp_path / "a")).fit_once(request, "run", said.append)
-    whole = parts_of(uninterrupted, strategy)
-
-    store = ModelStore(folder=str(tmp_path / "b"))
+    request, said, whole = request_for(strategy), [], uninterrupted(strategy)
+    store = ModelStore(folder=str(tmp_path))
     assert killed_at(monkeypatch, request, store, checkpoint)
     assert not store.holds("shop", request.fingerprint)
-    said.clear()
     again = parts_of(store.fit_once(request, "run", said.append), strategy)
     assert any("going on with a training that was cut off" in line for line in said)
     assert again.keys() == whole.keys()

@@ -1,5 +1,9 @@
 """The warehouse: tables replaced whole and by name, connections that always close."""
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import duckdb
 import pandas as pd
 import pyarrow as pa
@@ -7,7 +11,8 @@ import pytest
 from ranked_items import RANKED
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.warehouse import to_arrow, to_pandas
+from recsys_dagster.resources import warehouse as warehouse_module
+from recsys_dagster.resources.warehouse import kept_open, let_go, to_arrow, to_pandas
 from recsys_dagster.schemas import ITEM_EMBEDDINGS, ITEMS, TABLES
 from recsys_dagster.sql import quoted
 
@@ -129,6 +134,80 @@ class TestConnections:
         warehouse.replace("books", RANKED, ranked())
         assert warehouse.path("films").is_file()
         assert warehouse.path("books").is_file()
+
+
+class TestKeptOpen:
+    """What a run does: its warehouse is opened once, and closed wherever a stage works."""
+
+    def others_can_open(self, warehouse) -> bool:
+        """Whether another process gets in, which DuckDB lets one alone."""
+        opening = "import duckdb, sys; duckdb.connect(sys.argv[1]).close()"
+        command = [sys.executable, "-c", opening, str(warehouse.path("films"))]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def test_connections_within_share_one_opening(self, warehouse, monkeypatch):
+        opened = []
+        opening = warehouse_module.bring_up_to_date
+        monkeypatch.setattr(
+            warehouse_module,
+            "bring_up_to_date",
+            lambda *given: opened.append(given) or opening(*given),
+        )
+        with kept_open():
+            warehouse.replace("films", RANKED, ranked())
+            with kept_open():
+                assert len(rows(warehouse)) == 2
+            assert warehouse.comments("films", ["ranked_items", "items"]) == {
+                "ranked_items": {},
+                "items": {},
+            }
+        assert len(opened) == 1
+        assert len(rows(warehouse)) == 2
+        assert len(opened) == 2
+
+    def test_others_come_in_where_it_is_let_go_and_at_the_end(self, warehouse):
+        warehouse.replace("films", RANKED, ranked())
+        with kept_open():
+            assert len(rows(warehouse)) == 2
+            assert not self.others_can_open(warehouse)
+            with let_go():
+                assert self.others_can_open(warehouse)
+                assert len(rows(warehouse)) == 2
+                assert self.others_can_open(warehouse)
+            assert len(rows(warehouse)) == 2
+        assert self.others_can_open(warehouse)
+
+    def test_an_exception_closes_it(self, warehouse):
+        warehouse.replace("films", RANKED, ranked())
+        with pytest.raises(ZeroDivisionError), kept_open():
+            assert len(rows(warehouse)) == 2
+            raise ZeroDivisionError
+        assert self.others_can_open(warehouse)
+
+    def test_after_an_error_of_the_database_it_is_opened_again(self, warehouse):
+        warehouse.replace("films", RANKED, ranked())
+        with kept_open():
+            with pytest.raises(duckdb.Error), warehouse.connect("films") as connection:
+                connection.execute("begin")
+                connection.execute("delete from ranked_items")
+                connection.execute("select * from nowhere")
+            assert self.others_can_open(warehouse)
+            assert len(rows(warehouse)) == 2
+
+    def test_it_makes_no_file(self, warehouse):
+        with kept_open():
+            assert warehouse.comments("films", ["items"]) == {"items": {}}
+            assert not warehouse.has("films", "items")
+        assert not warehouse.path("films").exists()
+
+    def test_another_thread_is_not_disturbed_by_the_end(self, warehouse):
+        warehouse.replace("films", RANKED, ranked())
+        with ThreadPoolExecutor(1) as threads, warehouse.connect("films") as connection:
+            with kept_open():
+                assert len(rows(warehouse)) == 2
+                found = threads.submit(rows, warehouse)
+            assert len(found.result()) == 2
+            assert connection.execute("select count(*) from ranked_items").fetchall() == [(2,)]
 
 
 class TestQuote:

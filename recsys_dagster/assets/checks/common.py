@@ -15,7 +15,7 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.check_results import CheckResult, record
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import Warehouse, kept_open
 from recsys_dagster.snapshots.reader import Snapshot, last_passed
 from recsys_dagster.sql import quoted
 from recsys_dagster.steps.prepare import soundness
@@ -124,7 +124,7 @@ class TableChecks:
         ) -> Iterator[dg.AssetCheckResult]:
             selected = {chosen.name for chosen in context.selected_asset_check_keys}
             results = []
-            with recsys_warehouse.held_open(catalog.name):
+            with kept_open():
                 # Taken before looking: a table replaced meanwhile must not count as looked at.
                 versions = {
                     name: looked_at(recsys_warehouse, catalog, (self.table, *gate[name]))
