@@ -36,16 +36,16 @@ def gram(positives: sparse.csr_matrix) -> np.ndarray:
     items = positives.shape[1]
     product = np.empty((items, items), dtype=np.float32)
     for rows, block in gram_rows(positives):
-        product[rows] = block
+        product[rows] = block.toarray()
     return product
 
 
-def gram_rows(positives: sparse.csr_matrix) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some rows of XᵀX at a time: which, and dense float32 (rows × items).
+def gram_rows(positives: sparse.csr_matrix) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+    """Some rows of XᵀX at a time: which, and float32 csr (rows × items).
 
     By blocks: the sparse product of a much used catalog is three times the size of the dense.
     """
     transposed = positives.T.tocsr()
     for start in range(0, positives.shape[1], GRAM_ROWS):
         rows = slice(start, start + GRAM_ROWS)
-        yield rows, (transposed[rows] @ positives).toarray()
+        yield rows, (transposed[rows] @ positives).tocsr()

@@ -20,7 +20,7 @@ from recsys_dagster.steps.models.base import (
 )
 from recsys_dagster.steps.models.gram import gram_rows
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel, model_of, weight_arrays
-from recsys_dagster.steps.similarity.ranking import top_n
+from recsys_dagster.steps.models.pairs import most_of_rows
 
 
 class ItemKnnSettings(Settings):
@@ -53,18 +53,23 @@ def similarities(
     """
     items = positives.shape[1]
     liked_by = np.bincount(positives.indices, minlength=items).astype(np.float32)
-    history = np.empty((items, min(neighbours, items)), dtype=np.int64)
-    similarity = np.empty(history.shape, dtype=np.float32)
-    for rows, both in gram_rows(positives):
-        own = np.arange(items)[rows]
-        both[np.arange(len(own)), own] = 0
-        cosines = both / np.maximum(np.sqrt(np.outer(liked_by[rows], liked_by)) + shrinkage, 1)
-        history[rows], similarity[rows] = top_n(cosines, neighbours)
-    kept = similarity > 0
-    target = np.broadcast_to(np.arange(items)[:, None], kept.shape)
-    return sparse.csr_matrix(
-        (similarity[kept], (history[kept], target[kept])), shape=(items, items)
-    )
+    values, rows, columns = [], [], []
+    for own, product in gram_rows(positives):
+        both = product.tocoo()
+        item, history = both.row + own.start, both.col
+        others = item != history
+        item, history = item[others], history[others]
+        roots = np.sqrt(liked_by[item] * liked_by[history]) + np.float32(shrinkage)
+        shape = (len(range(*own.indices(items))), items)
+        cosines = both.data[others] / np.maximum(roots, 1)
+        kept = most_of_rows(
+            sparse.csr_matrix((cosines, (item - own.start, history)), shape=shape), neighbours
+        ).tocoo()
+        values.append(kept.data)
+        rows.append(kept.col)
+        columns.append(kept.row + own.start)
+    places = (np.concatenate(rows), np.concatenate(columns))
+    return sparse.csr_matrix((np.concatenate(values), places), shape=(items, items))
 
 
 def learn(evidence: Evidence, settings: ItemKnnSettings) -> Arrays:

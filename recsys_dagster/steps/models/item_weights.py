@@ -236,7 +236,7 @@ def largest_of_blocks(
         number: how many weights of each item, at least 1.
         counts: int64 (h + t,), how many histories have the history item of each place.
     """
-    values, rows, own = [], [], []
+    values, rows, lengths, own = [], [], [], []
     rest = np.zeros(items, dtype=np.float32)
     for columns, block in blocks:
         places, found = block.kept(number)
@@ -249,12 +249,27 @@ def largest_of_blocks(
         there &= found != 0
         values.append(found[there])
         rows.append(row_of_place[places[there]].astype(np.int32))
-        own.append(np.repeat(columns.astype(np.int32), there.sum(axis=1)))
-    shape = (len(row_of_place), items)
+        lengths.append(there.sum(axis=1))
+        own.append(columns)
     if not values:
-        return sparse.csr_matrix(shape, dtype=np.float32), rest
-    places = (np.concatenate(rows), np.concatenate(own))
-    return sparse.csr_matrix((np.concatenate(values), places), shape=shape), rest
+        return sparse.csr_matrix((len(row_of_place), items), dtype=np.float32), rest
+    # By columns as they came and then by rows: as coordinates it would take twice the memory.
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    order = np.concatenate(own).astype(np.int32)
+    parts = (_joined(values), _joined(rows), starts)
+    by_row = sparse.csc_matrix(parts, shape=(len(row_of_place), len(order))).tocsr()
+    del parts
+    found = (by_row.data, order[by_row.indices], by_row.indptr)
+    weights = sparse.csr_matrix(found, shape=(len(row_of_place), items))
+    weights.sort_indices()
+    return weights, rest
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Arrays one after the other, and their list emptied."""
+    joined = np.concatenate(parts)
+    parts.clear()
+    return joined
 
 
 def kept_number(items: int) -> int:

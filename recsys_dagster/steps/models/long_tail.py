@@ -30,7 +30,12 @@ from recsys_dagster.steps.models.item_weights import (
     largest_of_blocks,
     weight_arrays,
 )
-from recsys_dagster.steps.models.pairs import pair_products, sparse_products, stored_values
+from recsys_dagster.steps.models.pairs import (
+    most_of_rows,
+    pair_products,
+    sparse_products,
+    stored_values,
+)
 from recsys_dagster.steps.models.semantic_weights import SemanticFactors, weights_from_inverse
 from recsys_dagster.steps.similarity.nearest import Space, index_for, top_k
 
@@ -85,7 +90,7 @@ class Linear(Protocol):
         ...
 
     def of_pairs(
-        self, rows: np.ndarray, tail: np.ndarray, columns: np.ndarray, head_says: np.ndarray
+        self, rows: np.ndarray, tail: np.ndarray, columns: np.ndarray, head_says: np.ndarray, /
     ) -> np.ndarray:
         """What single items of the tail say of items, float32 (p,).
 
@@ -219,20 +224,6 @@ class Together:
         rows, tail = np.divmod(pairs, max(1, len(self.parted.tail)))
         other = self.parted.tail[tail] != columns[rows] if len(tail) else np.empty(0, dtype=bool)
         return rows[other], tail[other]
-
-
-def most_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matrix:
-    """The `number` largest stored values of each row; of equals the earlier ones."""
-    lengths = np.diff(matrix.indptr)
-    if not (lengths > number).any():
-        return matrix
-    matrix.sort_indices()
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.lexsort((-matrix.data, rows))
-    place = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], lengths)
-    kept = np.sort(order[place < number])
-    shape = matrix.shape
-    return sparse.csr_matrix((matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=shape)
 
 
 def deviation(model: Linear, positives: sparse.csr_matrix, together: Together) -> float:

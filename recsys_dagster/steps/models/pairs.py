@@ -7,6 +7,20 @@ PAIR_CELLS = 1 << 24
 """Numbers that pairs are worked out from at a time: 64 MiB."""
 
 
+def most_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matrix:
+    """The `number` largest stored values of each row; of equals the earlier ones."""
+    lengths = np.diff(matrix.indptr)
+    if not (lengths > number).any():
+        return matrix
+    matrix.sort_indices()
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((-matrix.data, rows))
+    place = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], lengths)
+    kept = np.sort(order[place < number])
+    shape = matrix.shape
+    return sparse.csr_matrix((matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=shape)
+
+
 def stored_values(matrix: sparse.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """The values at places of a sparse matrix, float32 (p,), 0 where nothing is stored."""
     if not len(rows):

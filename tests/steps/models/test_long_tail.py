@@ -11,8 +11,13 @@ from recsys_dagster.steps.models import STRATEGIES, item_weights, long_tail, mem
 from recsys_dagster.steps.models.base import NOT_RANKED
 from recsys_dagster.steps.models.gfcf import GraphFilter, gfcf_weights
 from recsys_dagster.steps.models.l3ae import autoencoder_of, l3ae_weights
-from recsys_dagster.steps.models.long_tail import Parted, Together, most_of_rows
-from recsys_dagster.steps.models.pairs import pair_products, sparse_products, stored_values
+from recsys_dagster.steps.models.long_tail import Parted, Together
+from recsys_dagster.steps.models.pairs import (
+    most_of_rows,
+    pair_products,
+    sparse_products,
+    stored_values,
+)
 
 LINEAR = ("ease", "l3ae", "gfcf", "hybrid")
 PARAMETERS = {
