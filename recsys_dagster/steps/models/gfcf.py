@@ -137,7 +137,7 @@ class GraphFilter:
         """See `long_tail.Linear`."""
         together = stored_values(self._columns[:, columns].T.tocsr() @ self._tail, rows, tail)
         return together + pair_products(
-            self._left, self._parted.tail[tail], self._right, columns[rows]
+            self._left, self._parted.tail[tail], self._right[columns], rows
         )
 
     def lent(self, shares: sparse.csr_matrix) -> tuple[np.ndarray, sparse.csr_matrix]:

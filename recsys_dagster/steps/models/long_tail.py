@@ -33,7 +33,7 @@ from recsys_dagster.steps.models.item_weights import (
 from recsys_dagster.steps.models.pairs import (
     most_of_rows,
     pair_products,
-    sparse_products,
+    product,
     stored_values,
 )
 from recsys_dagster.steps.models.semantic_weights import SemanticFactors, weights_from_inverse
@@ -147,7 +147,9 @@ class Autoencoder:
         found[own] = self._within[:, place[own]].T
         rare = columns[~own]
         if len(rare):
-            found[~own] = (self._columns[:, rare].T.tocsr() @ self._head) @ self._inverse
+            found[~own] = product(
+                (self._columns[:, rare].T.tocsr() @ self._head).tocsr(), self._inverse
+            )
             found[~own] += self._scaled[rare] @ self._semantic.T
         return found
 
@@ -156,8 +158,8 @@ class Autoencoder:
     ) -> np.ndarray:
         """See `Linear`."""
         found = stored_values(self._columns[:, columns].T.tocsr() @ self._tail, rows, tail)
-        found += pair_products(self._solved, self._parted.tail[tail], self._scaled, columns[rows])
-        found -= sparse_products(self._together, tail, head_says, rows)
+        found += pair_products(self._solved, self._parted.tail[tail], self._scaled[columns], rows)
+        found -= pair_products(self._together, tail, head_says, rows)
         return found / self._divisors[tail]
 
 

@@ -1,10 +1,11 @@
 """Values of single pairs of items: of sparse matrices, and of products too large to form."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
 import numpy as np
 from scipy import sparse
-
-PAIR_CELLS = 1 << 24
-"""Numbers that pairs are worked out from at a time: 64 MiB."""
 
 
 def most_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matrix:
@@ -30,46 +31,29 @@ def stored_values(matrix: sparse.csr_matrix, rows: np.ndarray, columns: np.ndarr
 
 
 def pair_products(
-    left: np.ndarray, rows: np.ndarray, right: np.ndarray, columns: np.ndarray
+    left: np.ndarray | sparse.csr_matrix, rows: np.ndarray, right: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
-    """Inner products of rows of two thin matrices, float32 (p,), some pairs at a time.
+    """Inner products of rows of two matrices, float32 (p,).
 
     Args:
-        left: float32 (n × r).
+        left: float32 (n × r), dense or csr.
         rows: int64 (p,), rows of it.
         right: float32 (m × r).
-        columns: int64 (p,), rows of it.
+        columns: int64 (p,), rows of it, ascending.
     """
     products = np.empty(len(rows), dtype=np.float32)
-    step = max(1, PAIR_CELLS // max(1, left.shape[1]))
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        products[part] = np.einsum("pr,pr->p", left[rows[part]], right[columns[part]])
+    starts = np.searchsorted(columns, np.arange(len(right) + 1))
+    # A row of `right` stays in the cache while it is multiplied.
+    for column in range(len(right)):
+        own = slice(starts[column], starts[column + 1])
+        products[own] = left[rows[own]] @ right[column]
     return products
 
 
-def sparse_products(
-    left: sparse.csr_matrix, rows: np.ndarray, right: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
-    """Inner products of rows of a sparse and of a dense matrix, float32 (p,).
-
-    Args:
-        left: float32 csr (n × r).
-        rows: int64 (p,), rows of it.
-        right: float32 (m × r).
-        columns: int64 (p,), rows of it.
-    """
-    products = np.zeros(len(rows), dtype=np.float32)
-    lengths = np.diff(left.indptr)[rows].astype(np.int64)
-    parts = np.cumsum(lengths) // PAIR_CELLS
-    for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(parts)) + 1):
-        of_part = lengths[part]
-        ends = np.cumsum(of_part)
-        entries = np.arange(of_part.sum()) + np.repeat(
-            left.indptr[rows[part]] - (ends - of_part), of_part
-        )
-        said = left.data[entries] * right[np.repeat(columns[part], of_part), left.indices[entries]]
-        filled = of_part > 0
-        if filled.any():
-            products[part[filled]] = np.add.reduceat(said, (ends - of_part)[filled])
-    return products
+def product(left: sparse.csr_matrix, right: np.ndarray) -> np.ndarray:
+    """A sparse times a dense matrix, float32, on all cores: SciPy takes one."""
+    threads = min(os.cpu_count() or 1, max(1, left.shape[0]))
+    edges = np.linspace(0, left.shape[0], threads + 1, dtype=int)
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [left[start:end] for start, end in pairwise(edges)]
+        return np.vstack(list(pool.map(lambda part: part @ right, parts)))
