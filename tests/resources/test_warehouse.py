@@ -25,6 +25,11 @@ def rows(warehouse, table="ranked_items"):
     return warehouse.query("films", f"select * from {table} order by all")
 
 
+def test_duckdb_takes_half_of_what_a_process_may(warehouse, monkeypatch):
+    monkeypatch.setenv("RECSYS_MEMORY_LIMIT", "4GiB")
+    assert warehouse.query("films", "select current_setting('memory_limit')") == [("2.0 GiB",)]
+
+
 class TestReplace:
     def test_columns_are_matched_by_name(self, warehouse):
         data = ranked().select(["rank", "score", "item_id"])

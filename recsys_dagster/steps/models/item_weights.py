@@ -24,6 +24,11 @@ MAX_DENSE_CELLS = 1 << 27
 """Of a matrix that many users are scored with: half a GiB, less than learning it took."""
 MAX_WEIGHTS = 1 << 27
 """Of all items together: half a GiB in four bytes each, 671 of each of 200,000 items."""
+MIN_KEPT, KEPT_STEP = 32, 32
+BYTES_WHILE_KEPT = 24
+"""Of a weight, while the columns of all items become one matrix."""
+KEPT_SHARE = 0.7
+"""Of the memory that is left when the head is learned."""
 MIN_BATCH = 32
 """Users from whom on it pays to have it dense."""
 
@@ -272,9 +277,19 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return joined
 
 
-def kept_number(items: int) -> int:
-    """How many weights of an item are kept where there are so many items."""
-    return max(1, min(MAX_KEPT, MAX_WEIGHTS // items))
+def kept_number(items: int, available: int | None = None) -> int:
+    """How many weights of an item are kept where there are so many items.
+
+    Args:
+        items: how many there are.
+        available: bytes of memory; None where that is of no matter.
+    """
+    number = min(MAX_KEPT, MAX_WEIGHTS // items)
+    if available is not None:
+        # In steps, so that a little memory more or less keeps as many.
+        of_memory = int(KEPT_SHARE * available) // (BYTES_WHILE_KEPT * items)
+        number = min(number, of_memory // KEPT_STEP * KEPT_STEP)
+    return max(MIN_KEPT, number)
 
 
 def whole(weights: np.ndarray, columns: np.ndarray, items: int) -> np.ndarray:

@@ -303,7 +303,8 @@ def long_tail_arrays(
                 )
         yield from lent
 
-    weights, rest = largest_of_blocks(blocks(), rows, items, kept_number(items), counts)
+    number = kept_number(items, trainer.available_bytes())
+    weights, rest = largest_of_blocks(blocks(), rows, items, number, counts)
     return weight_arrays(weights, learned, rest) | {HEAD: np.array([len(parted.head)])}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from recsys_dagster.steps.models.base import Evidence, Strategy
-from recsys_dagster.steps.models.item_weights import kept_number
+from recsys_dagster.steps.models.item_weights import BYTES_WHILE_KEPT, kept_number
 
 GIB = 1024**3
 MAX_DENSE = 30_000
@@ -14,8 +14,6 @@ MAX_DENSE = 30_000
 MAX_HEAD, MIN_HEAD = 20_000, 500
 """Items of the head where a dense fit is not over all of them."""
 HEAD_STEP = 500
-BYTES_WHILE_KEPT = 24
-"""Of a weight, while the columns of all items become one matrix."""
 HEAD_SHARE = 0.5
 """Of the memory, for the two matrices of the head; blocks and what is kept take the rest."""
 

@@ -169,6 +169,8 @@ def test_the_manifest_says_how_much_was_learned_densely(small_head):
 def test_what_is_kept_of_an_item_goes_with_the_number_of_items():
     assert item_weights.kept_number(1_000) == item_weights.MAX_KEPT
     assert item_weights.kept_number(200_000) == 671
+    assert item_weights.kept_number(200_000, 2**30) == 128
+    assert item_weights.kept_number(200_000, 0) == item_weights.MIN_KEPT
 
 
 @given(seed=st.integers(0, 99), pairs=st.integers(0, 40))
