@@ -40,6 +40,11 @@ def models_folder() -> Path:
     return recsys_home() / "models"
 
 
+def downloads_folder() -> Path:
+    """Copies of objects from elsewhere, each there only while it is read."""
+    return recsys_home() / "downloads"
+
+
 def locks_folder() -> Path:
     """Which run is at which catalog, and who encodes."""
     return recsys_home() / "locks"

@@ -95,7 +95,9 @@ class SourceSettings(Settings):
     path: Filled | None = Field(
         default=None,
         description="a file, a folder or a pattern such as `orders/*.parquet`: Parquet, CSV, TSV "
-        "or JSON lines, the text formats also as .gz; only new and changed files are read again",
+        "or JSON lines, the text formats also as .gz; only new and changed files are read again. "
+        "On object storage too: `s3://bucket/orders/*.parquet`, `gs://…`, `az://container/…`, by "
+        "the extras s3, gcs and azure; credentials come from the environment alone",
     )
     delimiter: Delimiter | None = Field(
         default=None,
