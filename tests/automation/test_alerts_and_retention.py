@@ -213,9 +213,9 @@ def test_what_evaluations_found_is_no_snapshot(published):
     file = place.snapshots / "tiny" / EVALUATIONS
     file.write_text("")
     passed = last_passed(place.snapshots, "tiny")
-    assert [passed.path.name] == snapshots(place)
+    assert [passed["snapshot"]] == snapshots(place)
     assert remove_old(place.snapshots, "tiny", keep=1) == 0
-    assert models_of(place.snapshots, "tiny") == {passed.manifest["model"]["fingerprint"]}
+    assert models_of(place.snapshots, "tiny") == {passed["model"]["fingerprint"]}
     assert file.exists()
 
 
