@@ -58,6 +58,8 @@ def _kind(source: SourceSettings) -> str:
     if source.path is not None or source.tables:
         scheme = (source.path or "").partition("://")[0]
         return KINDS[scheme].extra if scheme in KINDS else "file"
+    if source.postgres is not None:
+        return "postgres"
     return "duckdb" if source.database is None or "duckdb" in source.database else "sqlite"
 
 

@@ -83,7 +83,7 @@ def _observe(
         database = database_file(settings, folder)
         log = database.with_name(f"{database.name}-wal")  # SQLite's newest rows are there
         files = {file.name: file for file in (database, log) if file.is_file()}
-    elif settings.sql is not None:
+    elif settings.sql is not None or settings.postgres is not None:
         return Observation(digest(asset_version, query_digest(settings, folder)), {})
     elif settings.is_asset_value or settings.function is not None:
         files = {}
