@@ -7,9 +7,12 @@ Snapshots alone may lie elsewhere, where other machines read them: `$RECSYS_SNAP
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from recsys_dagster.snapshots.remote import Folder, folder_of
 from recsys_dagster.writing import unwritten
+
+if TYPE_CHECKING:
+    from recsys_dagster.snapshots.remote import Folder
 
 EARLIER_SETTINGS = frozenset(
     {
@@ -37,12 +40,14 @@ def snapshots_address() -> str:
     return os.environ.get("RECSYS_SNAPSHOTS") or str(recsys_home() / "snapshots")
 
 
-def snapshots_folder(written: str | None = None) -> Folder:
+def snapshots_folder(written: str | None = None) -> "Folder":
     """One folder of published snapshots a catalog.
 
     Args:
         written: a path or an address of object storage; `$RECSYS_SNAPSHOTS` where left out.
     """
+    from recsys_dagster.snapshots.remote import folder_of  # late: help needs none of it
+
     return folder_of(written or snapshots_address(), recsys_home() / "copies")
 
 

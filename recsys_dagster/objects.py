@@ -356,6 +356,6 @@ def _code(error: BaseException | None) -> str:
         if isinstance(response, Mapping):
             code = response.get("Error", {}).get("Code")
         if code:
-            return str(code)
+            return str(getattr(code, "value", code))  # Azure has an enumeration
         error = error.__cause__
     return ""

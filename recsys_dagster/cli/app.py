@@ -49,12 +49,22 @@ def _snapshot(catalog: str) -> "Snapshot":
 
     Snapshots outlive their YAML file, so a published catalog needs none.
     """
-    from recsys_dagster.snapshots.reader import Snapshot, current_name
+    from recsys_dagster.snapshots.reader import Snapshot
 
-    folder = snapshots_folder()
-    if not re.fullmatch(NAME, catalog) or current_name(folder, catalog) is None:
+    _require_known(catalog)
+    return Snapshot.current(snapshots_folder(), catalog)
+
+
+def _require_known(catalog: str) -> None:
+    """See that a catalog has published something, or has a file.
+
+    Raises:
+        UnknownNameError: it has neither.
+    """
+    from recsys_dagster.snapshots.reader import current_name
+
+    if not re.fullmatch(NAME, catalog) or current_name(snapshots_folder(), catalog) is None:
         _catalogs()[catalog]
-    return Snapshot.current(folder, catalog)
 
 
 def _catalogs() -> "Catalogs":
@@ -226,8 +236,7 @@ def rollback(
     """Let readers have an older snapshot again, until the next one is published."""
     from recsys_dagster.snapshots.writer import roll_back
 
-    if not re.fullmatch(NAME, catalog):
-        _catalogs()[catalog]
+    _require_known(catalog)
     before, now = roll_back(snapshots_folder(), catalog, to)
     console.print(f"{catalog}: {now} is served now, in the place of {before}", highlight=False)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from recsys_dagster.cli.program import program
 from recsys_dagster.cli.terminal import console, error_console, plain, titled
 from recsys_dagster.errors import UserError
-from recsys_dagster.snapshots.reader import Row, Snapshot, current_manifest
+from recsys_dagster.snapshots.reader import Row, Snapshot, current_manifest, current_name
 from recsys_dagster.snapshots.remote import Folder
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ def print_status(catalogs: "Catalogs", folder: Folder) -> None:
 
 def _published(folder: Folder, name: str) -> list[str] | None:
     """What a catalog serves, in cells; None where it is nothing."""
+    if current_name(folder, name) is None:
+        return None
     try:
         manifest = current_manifest(folder, name)
     except UserError:

@@ -588,6 +588,9 @@ def served(folder: Folder, catalog: str, run_id: str) -> str:
     try:
         manifest = current_manifest(folder, catalog)
     except UserError:
+        if not isinstance(folder, Path) and (folder.here / catalog / CURRENT).exists():
+            # They lie elsewhere, and cannot be asked for now.
+            return "what was published before is still served"
         return "nothing is published yet"
     if manifest.get("run_id") == run_id:
         return "what it published before that is served"

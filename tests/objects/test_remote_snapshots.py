@@ -14,7 +14,14 @@ from recsys_dagster import objects
 from recsys_dagster.errors import UnknownNameError, UserError
 from recsys_dagster.snapshots import evaluations
 from recsys_dagster.snapshots.model_files import write_model
-from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot, current_name, published
+from recsys_dagster.snapshots.reader import (
+    CURRENT,
+    MANIFEST,
+    Snapshot,
+    current_name,
+    published,
+    served,
+)
 from recsys_dagster.snapshots.remote import RemoteFolder, folder_of
 from recsys_dagster.snapshots.writer import OvertakenError, publish, remove_old, roll_back
 from tests.snapshots.test_snapshots import tables
@@ -240,11 +247,13 @@ class TestReading:
             Snapshot.current(reader, "films")
 
     def test_no_network(self, bucket, machine, environment, reconnect):
-        put(machine())
+        publisher = machine()
+        put(publisher)
         environment.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         reconnect()
         with pytest.raises(UserError, match="could not be reached"):
             Snapshot.current(machine(), "films")
+        assert served(publisher, "films", "x") == "what was published before is still served"
 
 
 class TestGoingBack:
