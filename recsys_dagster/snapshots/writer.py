@@ -145,8 +145,8 @@ def _point_to(folder: RemoteFolder, catalog: str, name: str, tag: str | None) ->
         if now != name:  # else it was our own write, repeated because its answer got lost
             raise OvertakenError(
                 f"{folder.address}/{catalog}: {now or 'nothing'} was made current by somebody else "
-                "meanwhile, and stays so: nothing was published. Let one machine at a time run "
-                f"{catalog!r}, or run again if what is current now is the older one."
+                "meanwhile, and stays so: nothing was published now. Let one machine at a time run "
+                f"{catalog!r}; running again publishes in the place of theirs."
             ) from None
 
 

@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import os
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +23,10 @@ pytestmark = pytest.mark.objects
 WRITTEN = TypeAdapter(Source)
 LATIN = "item_id;title\n1;Amélie\n2;Ça\n".encode("latin-1")
 BROKEN = 'item_id,title\n1,"a value\nof two lines"\n2,"never closed\n3,c\n4,d,too many\n'
+
+
+class RefusedError(Exception):
+    response: ClassVar = {"Error": {"Code": "InvalidAccessKeyId"}}
 
 
 def read(source, previous=None, folder=Path()):
@@ -204,6 +210,20 @@ class TestFaults:
         reconnect()
         with pytest.raises(UserError, match=r"no credentials.*AWS_ACCESS_KEY_ID"):
             read(address)
+
+    def test_access_is_refused(self, bucket, environment, monkeypatch):
+        """The test server asks for no password: the error is that of s3fs."""
+
+        def refused(*_, **__):
+            error = PermissionError("The AWS Access Key Id you provided does not exist")
+            error.__cause__ = RefusedError()
+            raise error
+
+        storage = objects._storage("s3", os.getpid())
+        monkeypatch.setattr(storage, "info", refused)
+        with pytest.raises(UserError, match=r"access is refused \(InvalidAccessKeyId\)") as fault:
+            read(f"{bucket}/a.csv")
+        assert "key-of-a-test" not in str(fault.value)
 
     def test_no_network(self, bucket, environment, reconnect):
         environment.setenv("AWS_ENDPOINT_URL", "http://user:hidden-word@127.0.0.1:9")
