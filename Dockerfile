@@ -5,8 +5,10 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY recsys_dagster recsys_dagster
 # Where pip finds a build of torch for this machine's CPU or GPU, if not where it looks anyway.
 ARG PIP_EXTRA_INDEX_URL
+# Such as serve,demo,s3,postgres where tables or snapshots lie elsewhere.
+ARG EXTRAS=serve,demo
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[serve,demo]'
+    && /venv/bin/pip install --no-cache-dir -c constraints.txt ".[${EXTRAS}]"
 
 FROM python:3.12-slim
 RUN useradd --uid 10001 --create-home recsys \

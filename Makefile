@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test test-page test-api faults ui serve lint bench serving strangers live results published peers model-size reference setup clean
+.PHONY: demo test test-objects test-postgres test-page test-api faults ui serve lint bench serving strangers live results published peers model-size reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -17,6 +17,14 @@ faults: setup  ## dagster dev for real, killed in the middle of a refresh
 test-api: setup  ## the server, asked with requests made up from its OpenAPI document
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,api-tests]'
 	$(BIN)/pytest -m api tests/api
+
+test-objects: setup  ## sources and snapshots on object storage, with a local server that speaks S3
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,object-tests]'
+	$(BIN)/pytest -m objects tests/objects
+
+test-postgres: setup  ## PostgreSQL as a source, with the server that is installed here
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,postgres]'
+	$(BIN)/pytest -m postgres tests/postgres
 
 test-page: setup  ## the pages in a real browser, Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,page-tests]'

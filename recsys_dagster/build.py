@@ -35,7 +35,7 @@ from recsys_dagster.automation.schedules import refresh_schedule
 from recsys_dagster.automation.sensors import watch_sensor
 from recsys_dagster.catalog.files import Catalogs, catalogs_folder
 from recsys_dagster.catalog.settings import Catalog
-from recsys_dagster.home import locks_folder, models_folder, snapshots_folder, warehouse_folder
+from recsys_dagster.home import locks_folder, models_folder, snapshots_address, warehouse_folder
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.run_locks import encoder_lock
@@ -105,7 +105,7 @@ def build_defs(
         IO_MANAGER: WarehouseIOManager(warehouse=warehouse),
         "recsys_encoder": TextEncoder(lock=str(encoder_lock(locks_folder()))),
         "recsys_models": ModelStore(folder=str(models_folder())),
-        "recsys_snapshots": SnapshotStore(folder=str(snapshots_folder())),
+        "recsys_snapshots": SnapshotStore(folder=snapshots_address()),
     }
     return dg.Definitions(
         assets=[

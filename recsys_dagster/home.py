@@ -1,13 +1,18 @@
 """Where data lives: `$RECSYS_HOME` for tables and snapshots, `$DAGSTER_HOME` for run history.
 
+Snapshots alone may lie elsewhere, where other machines read them: `$RECSYS_SNAPSHOTS`.
 `python -m recsys_dagster.home` makes Dagster's home ready, as the command line does.
 """
 
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recsys_dagster.writing import unwritten
+
+if TYPE_CHECKING:
+    from recsys_dagster.snapshots.remote import Folder
 
 EARLIER_SETTINGS = frozenset(
     {
@@ -30,14 +35,30 @@ def warehouse_folder() -> Path:
     return recsys_home() / "warehouse"
 
 
-def snapshots_folder() -> Path:
-    """One folder of published snapshots a catalog."""
-    return recsys_home() / "snapshots"
+def snapshots_address() -> str:
+    """Where snapshots are published, as it is written: a path, or an address of object storage."""
+    return os.environ.get("RECSYS_SNAPSHOTS") or str(recsys_home() / "snapshots")
+
+
+def snapshots_folder(written: str | None = None) -> "Folder":
+    """One folder of published snapshots a catalog.
+
+    Args:
+        written: a path or an address of object storage; `$RECSYS_SNAPSHOTS` where left out.
+    """
+    from recsys_dagster.snapshots.remote import folder_of  # late: help needs none of it
+
+    return folder_of(written or snapshots_address(), recsys_home() / "copies")
 
 
 def models_folder() -> Path:
     """One folder of fitted models a catalog."""
     return recsys_home() / "models"
+
+
+def downloads_folder() -> Path:
+    """Copies of objects from elsewhere, each there only while it is read."""
+    return recsys_home() / "downloads"
 
 
 def locks_folder() -> Path:

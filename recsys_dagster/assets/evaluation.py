@@ -1,7 +1,6 @@
 """How good the lists are: strategies side by side on interactions that were held back."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -26,7 +25,7 @@ from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION, MODEL
 from recsys_dagster.snapshots.evaluations import append
-from recsys_dagster.snapshots.reader import CURRENT
+from recsys_dagster.snapshots.reader import current_name
 from recsys_dagster.steps.evaluation.comparison import BASELINE, RULED, HeldBack, compare
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitting import tuned_of
@@ -124,8 +123,8 @@ def evaluation(
     shown = _described(table, catalog.strategy, split, max(ks))
     key = dg.AssetKey([catalog.name, EVALUATION.name])
     over_runs = [*_earlier(context, key, figure), shown[figure]]
-    snapshots = Path(recsys_snapshots.folder)
-    if (snapshots / catalog.name / CURRENT).exists():  # they are kept beside what is published
+    snapshots = recsys_snapshots.place
+    if current_name(snapshots, catalog.name) is not None:  # they are kept beside what is published
         append(
             snapshots,
             catalog.name,

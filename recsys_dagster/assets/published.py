@@ -28,7 +28,8 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import ARROW, DATA_VERSION, Warehouse, to_pandas
-from recsys_dagster.snapshots.reader import History, Snapshot
+from recsys_dagster.snapshots.reader import History, current_manifest
+from recsys_dagster.snapshots.remote import Folder
 from recsys_dagster.snapshots.writer import publish
 from recsys_dagster.steps.prepare.columns import own_columns
 from recsys_dagster.steps.prepare.interactions import interaction_columns
@@ -108,7 +109,8 @@ def published(
 ) -> dg.MaterializeResult:
     """A snapshot folder of lists, histories, neighbours, the map of items, popular items, titles,
     texts and the model that made the lists, with a manifest of run, counts and checksums, written
-    beside the current one and made current by one atomic rename.
+    beside the current one and made current by one atomic rename, or sent to object storage and made
+    current by one conditional write.
 
     Nothing is published unless the last result of every blocking check of every table that it
     rests on passed, and was of the tables as they are now, whatever run asks for it. A run that
@@ -140,7 +142,7 @@ def published(
         *(f"{name} {count}" for name, count in counts.items()),
         json.dumps(gate),
     )
-    folder = Path(recsys_snapshots.folder)
+    folder = recsys_snapshots.place
     if _is_current(folder, catalog.name, made_from):
         context.log.info("the current snapshot is kept: nothing in it has changed")
         return unchanged(context, context.asset_key, made_from)
@@ -176,7 +178,7 @@ def published(
         metadata={
             "first_list": first_list(recommendations, to_pandas(popular_items)),
             **counts,
-            "snapshot": dg.MetadataValue.path(str(path)),
+            "snapshot": dg.MetadataValue.path(_shown(folder, path)),
             "dagster/row_count": recommendations.num_rows,
             "size_bytes": size,
             "passed": gate["passed"],
@@ -262,8 +264,17 @@ def _told_of_source(recsys_warehouse: Warehouse, catalog: Catalog) -> dict[str, 
     }
 
 
-def _is_current(folder: Path, catalog: str, made_from: str) -> bool:
+def _shown(folder: Folder, path: Path) -> str:
+    """Where a snapshot lies that was published, whose folder here is `path`."""
+    return (
+        str(path)
+        if isinstance(folder, Path)
+        else f"{folder.address}/{path.parent.name}/{path.name}"
+    )
+
+
+def _is_current(folder: Folder, catalog: str, made_from: str) -> bool:
     try:
-        return Snapshot.current(folder, catalog).manifest["made_from"] == made_from
+        return current_manifest(folder, catalog)["made_from"] == made_from
     except UserError:
         return False

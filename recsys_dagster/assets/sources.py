@@ -12,6 +12,7 @@ from recsys_dagster.assets.common import OWNERS
 from recsys_dagster.assets.metadata import STAGE
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.source import SourceSettings
+from recsys_dagster.objects import KINDS
 from recsys_dagster.resources.sources.watching import Observation, can_be_watched
 from recsys_dagster.versions import code_version
 
@@ -55,7 +56,10 @@ def source_specs(catalog: Catalog) -> list[dg.AssetSpec]:
 
 def _kind(source: SourceSettings) -> str:
     if source.path is not None or source.tables:
-        return "file"
+        scheme = (source.path or "").partition("://")[0]
+        return KINDS[scheme].extra if scheme in KINDS else "file"
+    if source.postgres is not None:
+        return "postgres"
     return "duckdb" if source.database is None or "duckdb" in source.database else "sqlite"
 
 

@@ -4,7 +4,6 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -49,7 +48,7 @@ def alert_sensor(catalogs: Catalogs) -> dg.SensorDefinition | None:
         recsys_warehouse: Warehouse,
         recsys_snapshots: SnapshotStore,
     ) -> None:
-        folder = Path(recsys_snapshots.folder)
+        folder = recsys_snapshots.place
         faults = []
         for name in catalogs_of(context.dagster_run):
             if name not in told:

@@ -1,5 +1,6 @@
 """Removing what nobody needs any more: old snapshots, models, runs and logs, unused vectors."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,17 +12,21 @@ from recsys_dagster.automation.runs import UNFINISHED, runs_of
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
+from recsys_dagster.home import downloads_folder
 from recsys_dagster.resources.embedding_store import remove_unused
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.snapshots.model_files import remove_models
+from recsys_dagster.snapshots.remote import Folder
 from recsys_dagster.snapshots.writer import models_of, remove_old
 from recsys_dagster.sql import quoted
 
 LATEST_MODELS = timedelta(hours=1)
 """Models so new stay: the run that fitted one may be about to name it."""
+
+LONGEST_READ = timedelta(days=1)
 
 
 @dg.op
@@ -42,6 +47,7 @@ def remove_what_is_old(
         UserError: something could not be removed.
     """
     now = datetime.now(UTC)
+    remove_leftovers(downloads_folder(), now - LONGEST_READ)
     faults: list[str] = []
 
     def remove(what: str, removed: Callable[[], int]) -> None:
@@ -56,7 +62,7 @@ def remove_what_is_old(
 
     for name, catalog in recsys_catalogs.items():
         keep = catalog.keep
-        snapshots, old = Path(recsys_snapshots.folder), now - timedelta(days=keep.encoder_days)
+        snapshots, old = recsys_snapshots.place, now - timedelta(days=keep.encoder_days)
         remove(f"{name}: snapshots", partial(remove_old, snapshots, name, keep.snapshots))
         named = partial(models_in_use, recsys_warehouse, snapshots, name)
         models = partial(_remove_models, recsys_models, name, named, now - LATEST_MODELS)
@@ -81,7 +87,7 @@ def _remove_models(
     return remove_models(models.home(catalog), named(), before)
 
 
-def models_in_use(warehouse: Warehouse, snapshots: Path, catalog: str) -> set[str]:
+def models_in_use(warehouse: Warehouse, snapshots: Folder, catalog: str) -> set[str]:
     """The fingerprints of the models that snapshots hold, and that tables name."""
     used = models_of(snapshots, catalog)
     for table, column in (("model", "fingerprint"), ("evaluation", "model")):
@@ -89,6 +95,13 @@ def models_in_use(warehouse: Warehouse, snapshots: Path, catalog: str) -> set[st
             sql = f"select distinct {quoted(column)} from {quoted(table)}"
             used |= {fingerprint for (fingerprint,) in warehouse.query(catalog, sql)}
     return used
+
+
+def remove_leftovers(downloads: Path, before: datetime) -> None:
+    """Delete the copies of objects that a process left which was killed while it read them."""
+    for path in downloads.iterdir() if downloads.is_dir() else ():
+        if path.stat().st_mtime < before.timestamp():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def encoders_in_use(catalog: Catalog, encoder: TextEncoder) -> set[str]:

@@ -70,6 +70,8 @@ def _fault(fault: dict[str, Any]) -> str:
         expected = [name.strip(" '") for name in fault["ctx"]["expected"].split(" or ")]
         names = [name.strip(" '") for part in expected for name in part.split(",")]
         message += f".{did_you_mean(fault['input'], names)}"
+    if path[-1:] == ["postgres"]:  # it may be a connection with its password
+        return f"{where}: {message}"
     return f"{where}: {message} (found {fault['input']!r:.80})"
 
 

@@ -62,6 +62,16 @@ def _module_and_function(name: str) -> str:
     return name
 
 
+def _variable_alone(written: str) -> str:
+    # What is written may be a connection with a password: it is not repeated.
+    if not VARIABLE.fullmatch(written):
+        raise ValueError(
+            "expected the name of an environment variable that holds the connection, such as "
+            "${SHOP_DSN}: a password stands in no catalog"
+        )
+    return written
+
+
 Delimiter = Annotated[str, Field(min_length=1, max_length=4)]
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 Names = Annotated[tuple[Filled, ...], Field(min_length=1)]
@@ -88,14 +98,16 @@ FileSource = Annotated[
 class SourceSettings(Settings):
     """Where rows come from: exactly one of path, function, table, sql, or an asset alone.
 
-    `${NAME}` in path, database and sql stands for an environment variable; relative paths start
-    at the YAML file.
+    `${NAME}` in path, database, postgres and sql stands for an environment variable; relative
+    paths start at the YAML file.
     """
 
     path: Filled | None = Field(
         default=None,
         description="a file, a folder or a pattern such as `orders/*.parquet`: Parquet, CSV, TSV "
-        "or JSON lines, the text formats also as .gz; only new and changed files are read again",
+        "or JSON lines, the text formats also as .gz; only new and changed files are read again. "
+        "On object storage too: `s3://bucket/orders/*.parquet`, `gs://…`, `az://container/…`, by "
+        "the extras s3, gcs and azure; credentials come from the environment alone",
     )
     delimiter: Delimiter | None = Field(
         default=None,
@@ -117,14 +129,19 @@ class SourceSettings(Settings):
         "else that Arrow reads, such as a Polars frame or a list of dicts",
     )
     database: Filled | None = Field(default=None, description="a DuckDB or SQLite file")
+    postgres: Annotated[str, AfterValidator(_variable_alone)] | None = Field(
+        default=None,
+        description="a PostgreSQL database, by the environment variable that holds the connection: "
+        "`${SHOP_DSN}`; the extra postgres reads it, in a transaction that can only read",
+    )
     table: Filled | None = Field(
         default=None,
         description="a table or view of the database, with its schema in front where that is not "
-        "main: `mart.orders`",
+        "main (of PostgreSQL the first of its search path): `mart.orders`",
     )
     sql: Filled | None = Field(
         default=None,
-        description="a query that DuckDB runs, inside the database if one is given: one statement, "
+        description="a query that DuckDB runs, or the database if one is given: one statement, "
         "which only reads",
     )
     tables: dict[Filled, FileSource] = Field(
@@ -155,7 +172,8 @@ class SourceSettings(Settings):
         if value is None:
             return value
         # A database may be SQLite's, whose dialect DuckDB cannot parse; a variable may be anything.
-        known = info.data.get("database") is None and VARIABLE.search(value) is None
+        is_duckdb = info.data.get("database") is None and info.data.get("postgres") is None
+        known = is_duckdb and VARIABLE.search(value) is None
         fault = objection(without_end(value), duckdb_only=known)
         if fault is not None:
             raise ValueError(fault)
@@ -169,12 +187,14 @@ class SourceSettings(Settings):
         if len(origins) > 1 or not (origins or self.asset):
             found = " and ".join(origins) or "none of them"
             raise ValueError(
-                "expected exactly one of path, function, table (with database), sql and asset; "
+                "expected exactly one of path, function, table (with database or postgres), sql "
+                "and asset; "
                 f"found {found}"
             )
         needs = {
-            "table": (self.table, "database", self.database),
+            "table": (self.table, "database or postgres", self.database or self.postgres),
             "database": (self.database, "table or sql", self.table or self.sql),
+            "postgres": (self.postgres, "table or sql", self.table or self.sql),
             "watermark": (self.watermark, "table or sql", self.table or self.sql),
             "delimiter": (self.delimiter, "path", self.path),
             "names": (self.names, "path", self.path),
@@ -184,7 +204,9 @@ class SourceSettings(Settings):
         for name, (value, needed, present) in needs.items():
             if value is not None and not present:
                 raise ValueError(f"{name} needs {needed}")
-        if self.tables and (self.database or self.watermark):
+        if self.database and self.postgres:
+            raise ValueError("expected database or postgres; found both")
+        if self.tables and (self.database or self.postgres or self.watermark):
             raise ValueError("tables are of a query without database and watermark")
         return self
 
@@ -192,7 +214,7 @@ class SourceSettings(Settings):
     def described(self) -> str:
         """One line for people: where the rows come from."""
         if self.table is not None:
-            return f"{self.database}, table {self.table}"
+            return f"{self.database or self.postgres}, table {self.table}"
         if self.tables:
             return f"a query over {' and '.join(file.path for file in self.tables.values())}"
         if self.sql is not None:
@@ -204,7 +226,7 @@ class SourceSettings(Settings):
     def without_variables(self, message: str) -> str:
         """A message without what the environment variables of this source hold."""
         paths = (file.path for file in self.tables.values())
-        return without_variables(message, self.path, self.database, self.sql, *paths)
+        return without_variables(message, self.path, self.database, self.postgres, self.sql, *paths)
 
     @property
     def is_asset_value(self) -> bool:

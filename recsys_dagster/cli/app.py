@@ -49,11 +49,22 @@ def _snapshot(catalog: str) -> "Snapshot":
 
     Snapshots outlive their YAML file, so a published catalog needs none.
     """
-    if not re.fullmatch(NAME, catalog) or not (snapshots_folder() / catalog).is_dir():
-        _catalogs()[catalog]
     from recsys_dagster.snapshots.reader import Snapshot
 
+    _require_known(catalog)
     return Snapshot.current(snapshots_folder(), catalog)
+
+
+def _require_known(catalog: str) -> None:
+    """See that a catalog has published something, or has a file.
+
+    Raises:
+        UnknownNameError: it has neither.
+    """
+    from recsys_dagster.snapshots.reader import current_name
+
+    if not re.fullmatch(NAME, catalog) or current_name(snapshots_folder(), catalog) is None:
+        _catalogs()[catalog]
 
 
 def _catalogs() -> "Catalogs":
@@ -212,6 +223,22 @@ def serve(
     from recsys_dagster.cli.serving import serve_catalogs
 
     serve_catalogs(_catalogs(), host, port, rate, dagster_url)
+
+
+@app.command()
+def rollback(
+    catalog: CatalogName,
+    to: Annotated[
+        str | None,
+        typer.Option(help="the one before if left out", metavar="SNAPSHOT"),
+    ] = None,
+) -> None:
+    """Let readers have an older snapshot again, until the next one is published."""
+    from recsys_dagster.snapshots.writer import roll_back
+
+    _require_known(catalog)
+    before, now = roll_back(snapshots_folder(), catalog, to)
+    console.print(f"{catalog}: {now} is served now, in the place of {before}", highlight=False)
 
 
 @key_app.command(name="create")

@@ -3,6 +3,7 @@
 import logging
 import socket
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from recsys_dagster.cli.terminal import console, error_console, plain, titled
@@ -58,7 +59,7 @@ def serve_catalogs(
         dagster_url,
         Limits(requests_per_second=rate),
     )
-    if not any(snapshots_folder().glob("*/CURRENT")):
+    if not _published():
         error_console.print("Nothing is published yet; what will be is served then.")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     listening = _listening(host, port)
@@ -92,7 +93,7 @@ def print_new_key(scope: str, catalog: str) -> None:
     """
     from recsys_dagster.serving.keys import ANY, Scope
 
-    if catalog != ANY and not (snapshots_folder() / catalog).is_dir():
+    if catalog != ANY and catalog not in _published():
         error_console.print(f"[yellow]Note[/] {plain(catalog)} has published nothing here yet.")
     _, secret = _keys().create(Scope.named(scope), catalog)
     sys.stdout.write(secret + "\n")
@@ -117,6 +118,17 @@ def revoke(key_id: str) -> None:
     """
     _keys().revoke(key_id.removeprefix("rk_").partition("_")[0])
     console.print(f"Revoked {plain(key_id)}", highlight=False)
+
+
+def _published() -> Collection[str]:
+    """The catalogs that have published something, as far as it can be asked for."""
+    from recsys_dagster.snapshots.reader import published
+
+    try:
+        return published(snapshots_folder())
+    except UserError as error:
+        error_console.print(f"[yellow]Note[/] {plain(str(error))}")
+        return ()
 
 
 def _keys() -> "Keys":

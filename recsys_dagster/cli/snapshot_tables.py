@@ -5,13 +5,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys_dagster.cli.program import program
 from recsys_dagster.cli.terminal import console, error_console, plain, titled
 from recsys_dagster.errors import UserError
-from recsys_dagster.snapshots.reader import Row, Snapshot
+from recsys_dagster.snapshots.reader import Row, Snapshot, current_manifest, current_name
+from recsys_dagster.snapshots.remote import Folder
 
 if TYPE_CHECKING:
     from recsys_dagster.catalog.files import Catalogs
@@ -81,7 +81,7 @@ def print_similar(snapshot: Snapshot, item: str, n: int) -> None:
     console.print(table)
 
 
-def print_status(catalogs: "Catalogs", folder: Path) -> None:
+def print_status(catalogs: "Catalogs", folder: Folder) -> None:
     """One line a catalog: its snapshot, how old it is and what is in it."""
     table = titled("Catalogs")
     for column in ("catalog", "strategy", "published", "recommendations", "items", "snapshot"):
@@ -101,10 +101,12 @@ def print_status(catalogs: "Catalogs", folder: Path) -> None:
     console.print(table)
 
 
-def _published(folder: Path, name: str) -> list[str] | None:
+def _published(folder: Folder, name: str) -> list[str] | None:
     """What a catalog serves, in cells; None where it is nothing."""
+    if current_name(folder, name) is None:
+        return None
     try:
-        manifest = Snapshot.current(folder, name).manifest
+        manifest = current_manifest(folder, name)
     except UserError:
         return None
     made_at = datetime.fromisoformat(manifest["made_at"])

@@ -14,6 +14,8 @@ NOT_FOLLOWED = {
     f"{ROOT}.assets.gate": "decides whether a table may be made",
     f"{ROOT}.assets.metadata": "shown in the UI",
     f"{ROOT}.assets.progress": "shown while a stage works",
+    f"{ROOT}.objects": "brings and takes bytes as they are",
+    f"{ROOT}.snapshots.remote": "puts what is published where it is read, as it is",
     f"{ROOT}.snapshots.evaluations": "remembers what was measured, beside the table",
     f"{ROOT}.schemas.TABLES": "all tables; the columns of each count by their values",
     f"{ROOT}.catalog.files": "reads the catalog; its settings count by their values",

@@ -29,7 +29,7 @@ from recsys_dagster.onboarding.shapes import (
 )
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.databases import is_sqlite, relation, tables_of
-from recsys_dagster.resources.sources.files import find_files
+from recsys_dagster.resources.sources.files import find_here
 from recsys_dagster.resources.sources.formats import NAMED_ONE_BY_ONE, READERS, SPREADSHEETS
 from recsys_dagster.resources.sources.sniffing import (
     TextFormat,
@@ -196,7 +196,7 @@ class Found:
 
     def _take_folder(self, folder: Path) -> None:
         try:
-            files = find_files(str(folder), self.base)
+            files = find_here(folder)
         except UserError:
             return  # nothing in it is a table
         relative = self._relative(folder)

@@ -1,6 +1,5 @@
 """What is published, for assets of other pipelines: the tables of the current snapshot."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -21,7 +20,8 @@ class PublishedTables(dg.ConfigurableIOManager):
     says as what it comes: `pandas.DataFrame`, `pyarrow.Table` or `polars.DataFrame`.
 
     Attributes:
-        folder: where all catalogs' snapshots lie; that of `$RECSYS_HOME` where left out.
+        folder: where all catalogs' snapshots lie, a path or an address of object storage;
+            `$RECSYS_SNAPSHOTS`, or else that of `$RECSYS_HOME`, where left out.
     """
 
     folder: str | None = None
@@ -62,7 +62,7 @@ class PublishedTables(dg.ConfigurableIOManager):
             raise UserError(
                 f"{catalog}/{table}: snapshots have no such table.{did_you_mean(table, TABLES)}"
             )
-        folder = Path(self.folder) if self.folder else snapshots_folder()
+        folder = snapshots_folder(self.folder)
         return pq.read_table(Snapshot.current(folder, catalog).path / f"{table}.parquet")
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:

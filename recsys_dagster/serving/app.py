@@ -20,6 +20,7 @@ from recsys_dagster.serving.page import signing_in
 from recsys_dagster.serving.page.errors import show_errors_as_pages
 from recsys_dagster.serving.problems import handle_problems
 from recsys_dagster.serving.served import ServedCatalogs
+from recsys_dagster.snapshots.remote import Folder
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ServerSettings:
         limits: how much may be asked.
     """
 
-    snapshots: Path
+    snapshots: Folder
     catalogs: Catalogs
     keys: Path
     local: bool = True

@@ -16,9 +16,12 @@ from recsys_dagster.serving.landing import Landing
 from recsys_dagster.serving.live import LiveHistories, typed
 from recsys_dagster.serving.opened import OpenSnapshot
 from recsys_dagster.serving.source_columns import SourceColumns
-from recsys_dagster.snapshots.reader import CURRENT, Snapshot
+from recsys_dagster.snapshots.reader import Snapshot, published
+from recsys_dagster.snapshots.remote import Folder
 
 LOOK_SECONDS = 0.5
+LOOK_THERE_SECONDS = 5.0
+"""Object storage is asked less often: every question costs money."""
 RETRY_SECONDS = 30.0
 LOG = logging.getLogger("recsys_dagster.serving")
 
@@ -63,18 +66,21 @@ class Served:
 class ServedCatalogs:
     """All catalogs that have published something, looked at again twice a second.
 
+    On object storage every five seconds.
+
     Attributes:
         folder: where all snapshots lie.
         catalogs: the catalog files, which say where interactions land.
         on_swap: told the name of a catalog whose snapshot was exchanged.
     """
 
-    folder: Path
+    folder: Folder
     catalogs: Catalogs
     on_swap: Callable[[str], None] = lambda name: None
     _served: dict[str, Served] = field(default_factory=dict)
     _faults: dict[str, str] = field(default_factory=dict)
     _failed: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _unreachable: str = ""
     _ended: Event = field(default_factory=Event)
 
     def open(self) -> None:
@@ -119,11 +125,10 @@ class ServedCatalogs:
 
         What cannot be opened is looked at again after a while, or when another one is current.
         """
-        for home in sorted(self.folder.glob(f"*/{CURRENT}")):
-            name = home.parent.name
+        folder, names = self._published()
+        for name, current in names.items():
             served = self._served.get(name)
             try:
-                current = home.read_text(encoding="utf-8").strip()
                 if served is not None and served.snapshot.name == current:
                     self._take_interactions(served)
                     continue
@@ -131,11 +136,28 @@ class ServedCatalogs:
                 if failed == current and time.monotonic() - when < RETRY_SECONDS:
                     continue
                 self._failed[name] = (current, time.monotonic())
-                self._exchange(name, OpenSnapshot(Snapshot.current(self.folder, name)))
+                self._exchange(name, OpenSnapshot(Snapshot.current(folder, name)))
             except Exception as error:  # one catalog must not keep the others from being served
                 if not isinstance(error, UserError):
                     LOG.exception("%s", name)
                 self._not_opened(name, served, str(error) or type(error).__name__)
+
+    def _published(self) -> tuple[Folder, Mapping[str, str]]:
+        """Where snapshots are opened, and the current ones by catalog.
+
+        Where object storage cannot be asked, that is what was fetched before.
+        """
+        try:
+            found = published(self.folder)
+        except (UserError, OSError) as error:
+            if str(error) != self._unreachable:
+                LOG.warning("%s", error)
+            self._unreachable = str(error)
+            if isinstance(self.folder, Path):
+                return self.folder, {}
+            return self.folder.here, published(self.folder.here)
+        self._unreachable = ""
+        return self.folder, found
 
     def _exchange(self, name: str, opened: OpenSnapshot) -> None:
         served = self._served.get(name)
@@ -164,7 +186,8 @@ class ServedCatalogs:
             served.fault = said
 
     def _watch(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
+        is_here = isinstance(self.folder, Path)
+        while not self._ended.wait(LOOK_SECONDS if is_here else LOOK_THERE_SECONDS):
             self.look()
 
     def _take_interactions(self, served: Served) -> None:

@@ -5,10 +5,13 @@ The table `evaluation` is of the last one, in the warehouse. No user is named he
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.objects import OverwrittenError
+from recsys_dagster.snapshots.remote import Folder, RemoteFolder
 from recsys_dagster.writing import unwritten, whole_file
 
 if TYPE_CHECKING:
@@ -16,11 +19,13 @@ if TYPE_CHECKING:
 
 EVALUATIONS = "evaluations.jsonl"
 KEPT = 200
+TRIES = 5
+"""How often an entry is added to a file elsewhere that others add to at the same time."""
 KEYS = {"made_at", "run_id", "split", "champion", "strategies"}
 
 
 def append(
-    folder: Path,
+    folder: Folder,
     catalog: str,
     run_id: str,
     made_at: "pd.Timestamp",
@@ -49,18 +54,35 @@ def append(
         "champion": champion,
         "strategies": _figures(evaluation),
     }
-    entries = [*read(folder, catalog), entry][-KEPT:]
+    if not isinstance(folder, Path):
+        _append_there(folder, f"{catalog}/{EVALUATIONS}", entry)
+        return
     home = folder / catalog
+    content = _with(read(folder, catalog), entry)
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritten(home, error) from None
     with whole_file(home / EVALUATIONS) as hidden:
-        lines = "".join(json.dumps(each) + "\n" for each in entries)
-        hidden.write_text(lines, encoding="utf-8")
+        hidden.write_bytes(content)
 
 
-def read(folder: Path, catalog: str) -> list[dict[str, Any]]:
+def _append_there(folder: RemoteFolder, name: str, entry: Mapping[str, Any]) -> None:
+    for _ in range(TRIES):
+        content, tag = folder.read(name) or (b"", None)
+        try:
+            folder.write(name, _with(_entries(content), entry), tag)
+        except OverwrittenError:
+            continue
+        return
+    raise UserError(f"{folder.address}/{name}: others write it all the time.")
+
+
+def _with(entries: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> bytes:
+    return "".join(json.dumps(each) + "\n" for each in [*entries, entry][-KEPT:]).encode()
+
+
+def read(folder: Folder, catalog: str) -> list[dict[str, Any]]:
     """What evaluations of a catalog found, the oldest first; damaged lines are passed over.
 
     An entry has `made_at` (ISO 8601, UTC), `run_id`, `split`, `champion` and `strategies`: name →
@@ -73,15 +95,21 @@ def read(folder: Path, catalog: str) -> list[dict[str, Any]]:
     Raises:
         UserError: the file is there and cannot be read.
     """
+    if not isinstance(folder, Path):
+        there = folder.read(f"{catalog}/{EVALUATIONS}")
+        return [] if there is None else _entries(there[0])
     file = folder / catalog / EVALUATIONS
     try:
-        lines = file.read_bytes().splitlines()
+        return _entries(file.read_bytes())
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"{file}: it could not be read: {error}.") from None
+
+
+def _entries(content: bytes) -> list[dict[str, Any]]:
     entries = []
-    for line in lines:
+    for line in content.splitlines():
         try:
             entry = json.loads(line)
         except ValueError:

@@ -2,7 +2,8 @@
 
 A snapshot is written beside the others under a hidden name, renamed when it is whole, and made
 current by replacing the one-line file `CURRENT`: both are atomic renames, so a reader sees the
-old snapshot or the new one, never a half.
+old snapshot or the new one, never a half. On object storage it is sent under its own name, which
+nobody reads before `CURRENT` names it; that is written last, and only if it is what it was.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys_dagster.errors import UnknownNameError, UserError, did_you_mean
+from recsys_dagster.objects import OverwrittenError
 from recsys_dagster.snapshots.model_files import link_model, read_manifest
 from recsys_dagster.snapshots.reader import (
     CURRENT,
@@ -24,8 +28,14 @@ from recsys_dagster.snapshots.reader import (
     MANIFEST,
     MODEL,
     TABLES,
+    Snapshot,
+    current_name,
     last_passed,
+    names,
+    required_name,
+    whole,
 )
+from recsys_dagster.snapshots.remote import Folder, RemoteFolder, here
 from recsys_dagster.writing import unwritten
 
 ROWS_OF_GROUP = {"histories": 4_096, "items": 4_096}
@@ -34,8 +44,12 @@ MANY_ROWS_OF_GROUP = 65_536
 of them; those whose rows are long have the smaller ones."""
 
 
+class OvertakenError(UserError):
+    """Somebody else made another snapshot current meanwhile."""
+
+
 def publish(
-    folder: Path,
+    folder: Folder,
     catalog: str,
     run_id: str,
     made_at: pd.Timestamp,
@@ -57,12 +71,14 @@ def publish(
         settings: of its strategy.
 
     Returns:
-        the snapshot's folder.
+        the snapshot's folder on this machine.
 
     Raises:
-        UserError: it could not be written; what was current before is current.
+        UserError: it could not be written, or somebody else published meanwhile; what was current
+            before, or what they published, is current.
     """
-    home = folder / catalog
+    home = here(folder) / catalog
+    tag = _tag_of_current(folder, catalog)
     name = f"{made_at:%Y%m%dT%H%M%S%f}-{run_id[:8]}"
     hidden = home / f".{name}"
     shutil.rmtree(hidden, ignore_errors=True)
@@ -81,7 +97,10 @@ def publish(
         }
         _write_text(hidden / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         hidden.rename(home / name)
-        make_current(home, name)
+        if isinstance(folder, Path):
+            make_current(home, name)
+        else:
+            _send(folder, catalog, name, tag)
     except OSError as error:
         raise unwritten(home, error) from None
     finally:
@@ -94,7 +113,85 @@ def _model(folder: Path, into: Path) -> dict[str, Any]:
     return read_manifest(into)
 
 
-def remove_old(folder: Path, catalog: str, keep: int) -> int:
+def _tag_of_current(folder: Folder, catalog: str) -> str | None:
+    """What a conditional write of `CURRENT` needs; None where there is none to be replaced."""
+    found = None if isinstance(folder, Path) else folder.read(f"{catalog}/{CURRENT}")
+    return None if found is None else found[1]
+
+
+def _send(folder: RemoteFolder, catalog: str, name: str, tag: str | None) -> None:
+    """Send a snapshot that is whole here, and make it current.
+
+    Raises:
+        UserError: it could not be sent, or somebody else published meanwhile.
+    """
+    try:
+        folder.send(f"{catalog}/{name}", last=MANIFEST)
+        _point_to(folder, catalog, name, tag)
+    except OvertakenError:
+        _take_back(folder, catalog, name)
+        raise
+    except BaseException:
+        # Not there: an answer that got lost may have been that it is current.
+        shutil.rmtree(folder.here / catalog / name, ignore_errors=True)
+        raise
+
+
+def _point_to(folder: RemoteFolder, catalog: str, name: str, tag: str | None) -> None:
+    try:
+        folder.write(f"{catalog}/{CURRENT}", f"{name}\n".encode(), tag)
+    except OverwrittenError:
+        now = current_name(folder, catalog)
+        if now != name:  # else it was our own write, repeated because its answer got lost
+            raise OvertakenError(
+                f"{folder.address}/{catalog}: {now or 'nothing'} was made current by somebody else "
+                "meanwhile, and stays so: nothing was published now. Let one machine at a time run "
+                f"{catalog!r}; running again publishes in the place of theirs."
+            ) from None
+
+
+def _take_back(folder: RemoteFolder, catalog: str, name: str) -> None:
+    shutil.rmtree(folder.here / catalog / name, ignore_errors=True)
+    with suppress(UserError):  # cleaning up takes what is left
+        folder.remove(f"{catalog}/{name}", first=MANIFEST)
+
+
+def roll_back(folder: Folder, catalog: str, to: str | None = None) -> tuple[str, str]:
+    """Make an older snapshot current again.
+
+    Args:
+        folder: where all catalogs' snapshots lie.
+        catalog: whose.
+        to: the snapshot's name; the one before the current one where left out.
+
+    Returns:
+        the name of the one that was current, and of the one that is.
+
+    Raises:
+        UserError: there is no such snapshot, it is damaged, or somebody else published meanwhile.
+    """
+    tag = _tag_of_current(folder, catalog)
+    before = required_name(folder, catalog)
+    if to is None:
+        to = next((name for name, _ in whole(folder, catalog) if name < before), None)
+        if to is None:
+            raise UserError(
+                f"The catalog {catalog!r} has no older snapshot than the current one, {before}."
+            )
+    known = names(folder, catalog)
+    if to not in known:
+        raise UnknownNameError(
+            f"The catalog {catalog!r} has no snapshot {to!r}.{did_you_mean(to, known)}"
+        )
+    Snapshot.named(folder, catalog, to).verify()
+    if isinstance(folder, Path):
+        make_current(folder / catalog, to)
+    else:
+        _point_to(folder, catalog, to, tag)
+    return before, to
+
+
+def remove_old(folder: Folder, catalog: str, keep: int) -> int:
     """Delete old snapshots of a catalog; how many they were.
 
     The current one stays, and the last one that passed the gate: checks compare with it.
@@ -103,25 +200,23 @@ def remove_old(folder: Path, catalog: str, keep: int) -> int:
         folder: where all catalogs' snapshots lie.
         catalog: whose.
         keep: how many to keep.
+
+    Raises:
+        UserError: they lie elsewhere, and cannot be asked for.
     """
-    home = folder / catalog
-    if not home.is_dir():
-        return 0
-    current = (home / CURRENT).read_text("utf-8").strip() if (home / CURRENT).exists() else ""
-    # Names begin with the time: their order is that of the snapshots.
-    names = sorted((path.name for path in home.iterdir() if path.is_dir()), reverse=True)
-    whole = [name for name in names if not name.startswith(".")]
     passed = last_passed(folder, catalog)
-    kept = {current, passed.path.name if passed is not None else ""}
-    old = [name for name in whole[keep:] if name not in kept]
+    kept = {current_name(folder, catalog), passed["snapshot"] if passed is not None else None}
+    old = [name for name in names(folder, catalog)[keep:] if name not in kept]
     for name in old:
-        shutil.rmtree(home / name)
+        if not isinstance(folder, Path):
+            folder.remove(f"{catalog}/{name}", first=MANIFEST)
+        shutil.rmtree(here(folder) / catalog / name, ignore_errors=not isinstance(folder, Path))
     return len(old)
 
 
-def models_of(folder: Path, catalog: str) -> set[str]:
-    """The fingerprints of the models that the kept snapshots of a catalog hold."""
-    manifests = (folder / catalog).glob(f"*/{MODEL}/{MANIFEST}")
+def models_of(folder: Folder, catalog: str) -> set[str]:
+    """The fingerprints of the models that the snapshots of a catalog hold which are here."""
+    manifests = (here(folder) / catalog).glob(f"*/{MODEL}/{MANIFEST}")
     return {read_manifest(path.parent)["fingerprint"] for path in manifests}
 
 

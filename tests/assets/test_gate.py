@@ -238,7 +238,7 @@ class TestForce:
     def test_cleaning_up_keeps_the_last_snapshot_that_passed(self, halved_once, forced):
         passed = last_passed(halved_once.snapshots, "tiny")
         assert remove_old(forced.snapshots, "tiny", keep=1) == 0
-        assert last_passed(forced.snapshots, "tiny").manifest == passed.manifest
+        assert last_passed(forced.snapshots, "tiny") == passed
 
     def test_force_wants_a_reason(self, halved, monkeypatch):
         halved.environment(monkeypatch)

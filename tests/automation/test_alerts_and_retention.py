@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from recsys_dagster.automation import alerts, retention
 from recsys_dagster.automation.alerts import alert_sensor, tell
 from recsys_dagster.automation.jobs import CATALOG_TAG
-from recsys_dagster.automation.retention import remove_runs
+from recsys_dagster.automation.retention import remove_leftovers, remove_runs
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.operations import AlertSettings
 from recsys_dagster.errors import UserError
@@ -213,9 +214,9 @@ def test_what_evaluations_found_is_no_snapshot(published):
     file = place.snapshots / "tiny" / EVALUATIONS
     file.write_text("")
     passed = last_passed(place.snapshots, "tiny")
-    assert [passed.path.name] == snapshots(place)
+    assert [passed["snapshot"]] == snapshots(place)
     assert remove_old(place.snapshots, "tiny", keep=1) == 0
-    assert models_of(place.snapshots, "tiny") == {passed.manifest["model"]["fingerprint"]}
+    assert models_of(place.snapshots, "tiny") == {passed["model"]["fingerprint"]}
     assert file.exists()
 
 
@@ -278,6 +279,17 @@ class TestVectors:
 
     def test_a_catalog_that_never_ran_has_nothing_to_remove(self, tiny):
         assert remove_unused(tiny().warehouse, "tiny", set(), self.LATER) == 0
+
+
+def test_copies_of_objects_that_a_killed_process_left_go_after_a_day(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "items.csv").write_text("half")
+    os.utime(old, (0, 0))
+    remove_leftovers(tmp_path, datetime.now(UTC) - timedelta(days=1))
+    assert list(tmp_path.iterdir()) == [new]
+    remove_leftovers(tmp_path / "nothing", datetime.now(UTC))
 
 
 def test_the_job_cleans_every_catalog_up(published):

@@ -129,6 +129,14 @@ class TestReading:
         assert code == 2
         assert "There is no catalog" in err
 
+    def test_going_back_needs_an_older_snapshot(self, finished, recsys):
+        code, _, err = recsys(finished.place, "rollback", "movies")
+        assert code == 2
+        assert "'movies' has no older snapshot than the current one" in err
+        code, _, err = recsys(finished.place, "rollback", "movie")
+        assert code == 2
+        assert "Did you mean 'movies'?" in err
+
     def test_status(self, finished, recsys):
         code, out, err = recsys(finished.place, "status")
         assert (code, err) == (0, "")

@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import sys
 
 import pandas as pd
 import pyarrow as pa
@@ -218,7 +219,12 @@ class TestMistakes:
         with pytest.raises(UserError, match=r"save the sheet as CSV.*pandas\.read_excel"):
             read({"path": name, "delimiter": ";"}, tmp_path)
 
-    @pytest.mark.parametrize("address", ["https://example.org/films.csv", "s3://films/*.parquet"])
+    def test_object_storage_needs_its_library(self, read, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "s3fs", None)
+        with pytest.raises(UserError, match=r"needs s3fs.*'recsys-dagster\[s3\]'"):
+            read("s3://films/*.parquet", tmp_path)
+
+    @pytest.mark.parametrize("address", ["https://example.org/films.csv", "ftp://films/*.parquet"])
     def test_an_address_is_read_by_a_query(self, read, tmp_path, address):
         instead = re.escape(f"sql: \"select * from '{address}'\"")
         with pytest.raises(UserError, match=rf"a file of this machine.*{instead}"):

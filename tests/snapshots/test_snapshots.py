@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UnknownNameError, UserError
 from recsys_dagster.snapshots import writer
 from recsys_dagster.snapshots.model_files import write_model
 from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot, last_passed, served
-from recsys_dagster.snapshots.writer import make_current, publish
+from recsys_dagster.snapshots.writer import make_current, publish, roll_back
 from recsys_dagster.steps.lists.recommendations import BECAUSE
 
 ODD = [
@@ -176,6 +176,23 @@ class TestPublish:
         make_current(tmp_path / "films", first.name)
         assert Snapshot.current(tmp_path, "films").path == first
 
+    def test_going_back_is_one_command_too(self, tmp_path):
+        first, second, third = (put(tmp_path, f"run-{day}", day=day) for day in (1, 2, 3))
+        assert roll_back(tmp_path, "films") == (third.name, second.name)
+        assert roll_back(tmp_path, "films", first.name) == (second.name, first.name)
+        assert Snapshot.current(tmp_path, "films").path == first
+        with pytest.raises(UserError, match="no older snapshot"):
+            roll_back(tmp_path, "films")
+        with pytest.raises(UnknownNameError, match=f"has no snapshot 'x'.*{third.name}"):
+            roll_back(tmp_path, "films", "x")
+
+    def test_nobody_goes_back_to_a_damaged_one(self, tmp_path):
+        first, second = (put(tmp_path, f"run-{day}", day=day) for day in (1, 2))
+        (first / "items.parquet").write_bytes(b"damaged")
+        with pytest.raises(UserError, match="not what was published"):
+            roll_back(tmp_path, "films")
+        assert Snapshot.current(tmp_path, "films").path == second
+
     def test_leftovers_of_a_killed_writer_do_no_harm(self, tmp_path):
         path = put(tmp_path)
         for name in (f".{path.name}", ".20240101T000000000000-killed"):
@@ -216,7 +233,7 @@ class TestReading:
         assert last_passed(tmp_path, "films") is None
         newer = put(tmp_path, "run-two", day=2)
         assert Snapshot.current(tmp_path, "films").path == newer
-        assert last_passed(tmp_path, "films").path == newer
+        assert last_passed(tmp_path, "films")["snapshot"] == newer.name
 
     def test_verify_notices_a_changed_byte(self, tmp_path):
         path = put(tmp_path) / "popular_items.parquet"

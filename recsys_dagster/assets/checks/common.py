@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -54,13 +53,13 @@ class Checked:
     def published(self) -> Snapshot | None:
         """What the catalog serves now; None where that is nothing, or cannot be read."""
         try:
-            return Snapshot.current(Path(self.snapshots.folder), self.catalog.name)
+            return Snapshot.current(self.snapshots.place, self.catalog.name)
         except UserError:
             return None
 
-    def last_passed(self) -> Snapshot | None:
-        """The newest snapshot that passed the gate; None where there is none."""
-        return last_passed(Path(self.snapshots.folder), self.catalog.name)
+    def last_passed(self) -> Mapping[str, Any] | None:
+        """The manifest of the newest snapshot that passed the gate; None where there is none."""
+        return last_passed(self.snapshots.place, self.catalog.name)
 
 
 @dataclass(frozen=True)
@@ -244,8 +243,8 @@ def not_fallen(checked: Checked, found_now: Mapping[str, int]) -> dg.AssetCheckR
         found_now: counts by the names that the manifest has them under.
     """
     max_fall = checked.catalog.checks.row_fall
-    snapshot = checked.last_passed()
-    before = snapshot.manifest.get("counts", {}) if snapshot else {}
+    manifest = checked.last_passed()
+    before = manifest.get("counts", {}) if manifest else {}
     falls = {
         name: 1 - now / before[name] for name, now in found_now.items() if before.get(name, 0) > 0
     }

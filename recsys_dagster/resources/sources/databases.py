@@ -92,12 +92,26 @@ def relation(table: str, database: Path, source: str) -> str:
     Raises:
         UserError: there is no such table, or several schemas have one.
     """
-    places = _places(database)
-    named = _meant(table, places)
+    return relation_of(table, _places(database), source)
+
+
+def relation_of(table: str, places: list[Place], source: str, main: str = MAIN) -> str:
+    """A table as it stands in a query, schema and name in quotes.
+
+    Args:
+        table: its name, as of `relation`.
+        places: all tables that there are.
+        source: the database as the YAML names it.
+        main: the schema of tables that are named without one.
+
+    Raises:
+        UserError: there is no such table, or several schemas have one.
+    """
+    named = _meant(table, places, main)
     if len(named) == 1:
         schema, name = named[0]
         return f"{quoted(schema)}.{quoted(name)}"
-    known = [_spelled(place, places) for place in named or places]
+    known = [_spelled(place, places, main) for place in named or places]
     if named:
         raise UserError(
             f"{source}: the table {table!r} is in several schemas: write one of "
@@ -107,14 +121,18 @@ def relation(table: str, database: Path, source: str) -> str:
     raise UserError(f"{source}: there is no table {table!r}.{nearest}")
 
 
-def _meant(table: str, places: list[Place]) -> list[Place]:
-    if (MAIN, table) in places:
-        return [(MAIN, table)]
+def _meant(table: str, places: list[Place], main: str) -> list[Place]:
+    if (main, table) in places:
+        return [(main, table)]
     parts = _parts(table)
     readings = [
-        [place for place in places if table in (f"{place[0]}.{place[1]}", _spelled(place, places))],
+        [
+            place
+            for place in places
+            if table in (f"{place[0]}.{place[1]}", _spelled(place, places, main))
+        ],
         [place for place in places if list(place) == parts],
-        [place for place in places if parts == [place[1]] and place[0] == MAIN],
+        [place for place in places if parts == [place[1]] and place[0] == main],
         [place for place in places if parts == [place[1]] or place[1] == table],
     ]
     return next((reading for reading in readings if reading), [])
@@ -136,12 +154,12 @@ def _parts(name: str) -> list[str]:
     return parts
 
 
-def _spelled(place: Place, places: list[Place]) -> str:
+def _spelled(place: Place, places: list[Place], main: str = MAIN) -> str:
     schema, name = place
-    if schema == MAIN:
+    if schema == main:
         return name
     plain = f"{schema}.{name}"
-    if (MAIN, plain) in places or any(sign in schema + name for sign in '."'):
+    if (main, plain) in places or any(sign in schema + name for sign in '."'):
         return f"{quoted(schema)}.{quoted(name)}"
     return plain
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from recsys_dagster.catalog.source import SourceSettings
-from recsys_dagster.resources.sources.files import find_files, read_files
+from recsys_dagster.resources.sources.files import File, find_files, read_files
 from recsys_dagster.resources.sources.queries import query_of, run_duckdb
 from recsys_dagster.resources.sources.state import (
     SourceRead,
@@ -42,7 +42,7 @@ def read_file_query(settings: SourceSettings, folder: Path) -> SourceRead:
     return SourceRead(with_state(rows, {}), fingerprint, rows.num_rows, remarks)
 
 
-def files_of_query(settings: SourceSettings, folder: Path) -> dict[str, Path]:
+def files_of_query(settings: SourceSettings, folder: Path) -> dict[str, File]:
     """The files of all tables of a query, by table and name."""
     return {
         f"{name}/{file}": path

@@ -1,9 +1,13 @@
-"""A file, a folder or a pattern: only files that are new or changed are read again."""
+"""A file, a folder or a pattern: only files that are new or changed are read again.
+
+The files lie on this machine or on object storage; an object's tag stands for size and time.
+"""
 
 import glob
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_dagster import objects
 from recsys_dagster.catalog.names import LIVE_FILES
 from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.objects import StoredObject
 from recsys_dagster.resources.sources.formats import (
     NAMED_ONE_BY_ONE,
     READERS,
@@ -30,12 +36,21 @@ from recsys_dagster.resources.sources.state import (
     united,
     with_state,
 )
+from recsys_dagster.resources.sources.stored import copied, find_stored
 from recsys_dagster.versions import digest
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+IN_FOLDERS = tuple(suffix for suffix in READERS if suffix not in NAMED_ONE_BY_ONE)
+"""What is read of a folder."""
+
+File = Path | StoredObject
+"""A file of this machine, or one of object storage."""
+FileState = Mapping[str, Any]
+"""What is remembered of a file: size in bytes, modified in Unix nanoseconds, sha256 of the content
+where it was opened, and the tag of an object."""
 
 
-def find_files(path: str, folder: Path) -> dict[str, Path]:
+def find_files(path: str, folder: Path) -> Mapping[str, File]:
     """The files that a path means, by their names in the source, sorted.
 
     A folder means all readable files in it and below, but for hidden ones, those whose name
@@ -45,12 +60,23 @@ def find_files(path: str, folder: Path) -> dict[str, Path]:
         UserError: there is no such file, or no folder that can be looked into.
     """
     written = expand_variables(path)
+    if objects.is_address(written):
+        return find_stored(written, IN_FOLDERS)
     if ADDRESS.match(written):
         raise UserError(
-            f"{written}: a path is a file of this machine. What lies elsewhere is read by a query: "
-            f"source: {{sql: \"select * from '{written}'\"}}, or downloaded before."
+            f"{written}: a path is a file of this machine or of object storage, which begins with "
+            f"{', '.join(f'{scheme}://' for scheme in objects.KINDS)}. What lies elsewhere is read "
+            f"by a query: source: {{sql: \"select * from '{written}'\"}}, or downloaded before."
         )
-    place = folder / Path(written).expanduser()
+    return find_here(folder / Path(written).expanduser())
+
+
+def find_here(place: Path) -> dict[str, Path]:
+    """The files of this machine that a file's, a folder's name or a pattern means; see above.
+
+    Raises:
+        UserError: there is no such file, or no folder that can be looked into.
+    """
     try:
         return _files_of(place)
     except OSError as error:
@@ -59,17 +85,16 @@ def find_files(path: str, folder: Path) -> dict[str, Path]:
 
 def _files_of(place: Path) -> dict[str, Path]:
     if place.is_dir():
-        in_folders = [suffix for suffix in READERS if suffix not in NAMED_ONE_BY_ONE]
         found = [
             file
             for file in place.rglob("*")
             if file.is_file()
-            and suffix_of(file) in in_folders
+            and suffix_of(file) in IN_FOLDERS
             and not any(part.startswith((".", "_")) for part in file.relative_to(place).parts)
         ]
         if not found:
             raise UserError(
-                f"{place}: the folder has no {', '.join(in_folders)} file. Others are named by "
+                f"{place}: the folder has no {', '.join(IN_FOLDERS)} file. Others are named by "
                 f"themselves or by a pattern, such as {place.name}/*.txt."
             )
         return {file.relative_to(place).as_posix(): file for file in sorted(found)}
@@ -112,8 +137,8 @@ def read_files(
 ) -> SourceRead:
     """All rows of all files, in the order of the files' names.
 
-    A file of the same size and time as before is not opened; one of the same content is not read
-    into rows again.
+    A file of the same size and time as before is not opened, and no object of the same tag; one of
+    the same content is not read into rows again.
 
     Args:
         path: a file, a folder or a pattern.
@@ -125,10 +150,9 @@ def read_files(
     Raises:
         UserError: a file is missing, cannot be read, or changed while it was read.
     """
-    files = find_files(path, folder)
+    files = {**find_files(path, folder), **live_files(landing)}
     for file in files.values():
-        reader_of(file, settings)
-    files |= live_files(landing)
+        reader_of(file if isinstance(file, Path) else Path(file.name), _settings_of(file, settings))
     options = digest(READER, settings.delimiter or "", settings.encoding, *(settings.names or ()))
     before = previous()
     known = _known_files(before, options)
@@ -137,26 +161,48 @@ def read_files(
     rows_read = 0
     for name, file in files.items():
         state = known.get(name)
-        seen = look_at(file, state)
-        if before is not None and state is not None and seen["sha256"] == state["sha256"]:
-            tables.append(_kept(before, name, state))
-        else:
-            own = LIVE_SETTINGS if fnmatch(file.name, LIVE_FILES) else settings
-            tables.append(read_file(file, name, own))
-            rows_read += tables[-1].num_rows
-        if look_at(file, seen) != seen:
-            raise UserError(
-                f"{file}: the file changed while it was read, and nothing of it was taken: run "
-                "again when it is complete."
-            )
+        with _opened(file, state) as (seen, path_here):
+            if before is not None and state is not None and seen["sha256"] == state["sha256"]:
+                tables.append(_kept(before, name, state))
+            else:
+                tables.append(read_file(path_here, name, _settings_of(file, settings)))
+                rows_read += tables[-1].num_rows
         columns = {field.name: str(field.type) for field in tables[-1].schema}
-        states[name] = seen | {"columns": columns}
+        states[name] = {**seen, "columns": columns}
     fingerprint = digest(options, *(f"{name} {state['sha256']}" for name, state in states.items()))
     rows = united(tables)
     require_distinct(rows.column_names, path)
     return SourceRead(
         with_state(rows, {"options": options, "files": states}), fingerprint, rows_read
     )
+
+
+def _settings_of(file: File, settings: SourceSettings) -> SourceSettings:
+    return LIVE_SETTINGS if fnmatch(file.name, LIVE_FILES) else settings
+
+
+@contextmanager
+def _opened(file: File, known: FileState | None) -> Generator[tuple[FileState, Path]]:
+    """What a file is, content hash included, and where it can be read while the block lasts.
+
+    Raises:
+        UserError: it is not there any more, cannot be read, or changed in the block.
+    """
+    if isinstance(file, Path):
+        seen = look_at(file, known)
+        yield seen, file
+        if look_at(file, seen) != seen:
+            raise UserError(
+                f"{file}: the file changed while it was read, and nothing of it was taken: run "
+                "again when it is complete."
+            )
+        return
+    seen = look_at(file, known)
+    if "sha256" in seen:
+        yield seen, Path(file.name)  # known, and not opened
+        return
+    with copied(file) as copy:
+        yield {**seen, "sha256": sha256(copy)}, copy
 
 
 def _known_files(before: pa.Table | None, options: str) -> dict[str, dict[str, Any]]:
@@ -177,8 +223,10 @@ def _kept(before: pa.Table, name: str, state: dict[str, Any]) -> pa.Table:
     return before.filter(pc.field("source_file") == name).select(list(state["columns"]))
 
 
-def look_at(path: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
+def look_at(path: File, known: FileState | None) -> dict[str, Any]:
     """Size, time and content hash of a file; one of the same size and time is not opened.
+
+    No object is: its tag stands for its content, whose hash is there where it is known.
 
     Args:
         path: the file.
@@ -187,6 +235,11 @@ def look_at(path: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
     Raises:
         UserError: the file is not there any more, or cannot be read.
     """
+    if isinstance(path, StoredObject):
+        seen = {"size": path.size, "modified": path.modified, "tag": path.tag}
+        if known is not None and known.get("tag") == path.tag and "sha256" in known:
+            seen["sha256"] = known["sha256"]
+        return seen
     try:
         found = path.stat()
         size, modified = found.st_size, found.st_mtime_ns

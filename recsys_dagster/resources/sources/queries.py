@@ -1,4 +1,4 @@
-"""A table of a DuckDB or SQLite file, or a query."""
+"""A table of a database, or a query: DuckDB and SQLite files, PostgreSQL."""
 
 import re
 import sqlite3
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.resources.sources import postgres
 from recsys_dagster.resources.sources.databases import (
     connect_duckdb,
     connect_sqlite,
@@ -72,7 +73,8 @@ def read_query(
     database = database_file(settings, folder) if settings.database else None
     query = query_of(settings, database)
     watermark = settings.watermark
-    asked = digest(READER, query, str(database), watermark or "")
+    place = postgres.whereabouts(settings) if settings.postgres else str(database)
+    asked = digest(READER, query, place, watermark or "")
     before = previous() if watermark else None
     if watermark is not None and before is not None and state_of(before).get("query") == asked:
         rows, fetched = _appended(settings, folder, query, watermark, before)
@@ -93,12 +95,14 @@ def read_query(
 
 
 def query_digest(settings: SourceSettings, folder: Path) -> str:
-    """A fingerprint of what a query outside a database gives now; its rows stay in DuckDB.
+    """A fingerprint of what a query gives now, outside a file; its rows stay in the database.
 
     Raises:
         UserError: the query fails.
     """
     query = query_of(settings, None)
+    if settings.postgres:
+        return postgres.fingerprint(settings, query)
     counted = f"select count(*), sum(hash(rows)) from (\n{query}\n) as rows"
     return digest(str(_run(settings, folder, counted, ()).to_pylist()))
 
@@ -112,9 +116,11 @@ def query_of(settings: SourceSettings, database: Path | None) -> str:
     if settings.table is not None and database is not None:
         place = relation(settings.table, database, settings.database or "")
         return f"select * from {place}"
+    if settings.table is not None:
+        return f"select * from {postgres.relation(settings)}"
     query = without_end(expand_variables(settings.sql or ""))
-    of_sqlite = database is not None and is_sqlite(database)
-    fault = objection(query, duckdb_only=not of_sqlite)
+    is_foreign = settings.postgres is not None or (database is not None and is_sqlite(database))
+    fault = objection(query, duckdb_only=not is_foreign)
     if fault is not None:
         raise UserError(f"source {settings.described}: {fault}")
     return query
@@ -128,9 +134,12 @@ def _appended(
         last = _as_bound(last)
         kept = before.filter(pc.field(watermark) < last)
         # Without a value nothing says whether a row is new: all of those are fetched again.
+        column, value = quoted(watermark), "?"
+        if settings.postgres:  # where the sign of a parameter is doubled to be itself
+            query, column, value = query.replace("%", "%%"), column.replace("%", "%%"), "%s"
         later = (
-            f"select * from (\n{query}\n) "
-            f"where {quoted(watermark)} >= ? or {quoted(watermark)} is null"
+            f"select * from (\n{query}\n) as recsys_rows "
+            f"where {column} >= {value} or {column} is null"
         )
         new = _run(settings, folder, later, (last.as_py(),))
     else:
@@ -191,6 +200,8 @@ def _is_one_form_of_time(values: pa.ChunkedArray) -> bool:
 
 
 def _run(settings: SourceSettings, folder: Path, query: str, parameters: Sequence[Any]) -> pa.Table:
+    if settings.postgres:
+        return postgres.read_rows(settings, query, parameters)
     database = database_file(settings, folder) if settings.database else None
     if database is None or not is_sqlite(database):
         return run_duckdb(settings, folder, query, database=database, parameters=parameters)

@@ -4,17 +4,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.databases import database_file
 from recsys_dagster.resources.sources.file_queries import files_of_query
-from recsys_dagster.resources.sources.files import find_files, live_files, look_at
+from recsys_dagster.resources.sources.files import (
+    File,
+    FileState,
+    find_files,
+    live_files,
+    look_at,
+)
 from recsys_dagster.resources.sources.queries import query_digest
 from recsys_dagster.versions import digest
-
-FileState = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def observe_source(
     asset_version: str = "",
     landing: Path | None = None,
 ) -> Observation:
-    """Look at a source. A file of the same size and time as before is not opened.
+    """Look at a source. A file of the same size and time as before is not opened, no object is.
 
     Args:
         settings: the source as the catalog names it.
@@ -80,17 +83,18 @@ def _observe(
         database = database_file(settings, folder)
         log = database.with_name(f"{database.name}-wal")  # SQLite's newest rows are there
         files = {file.name: file for file in (database, log) if file.is_file()}
-    elif settings.sql is not None:
+    elif settings.sql is not None or settings.postgres is not None:
         return Observation(digest(asset_version, query_digest(settings, folder)), {})
     elif settings.is_asset_value or settings.function is not None:
         files = {}
     else:
         return Observation(digest(asset_version), {})
-    return observe_files(files | live_files(landing), known, settle_seconds, asset_version)
+    together = {**files, **live_files(landing)}
+    return observe_files(together, known, settle_seconds, asset_version)
 
 
 def observe_files(
-    files: Mapping[str, Path],
+    files: Mapping[str, File],
     known: Mapping[str, FileState],
     settle_seconds: float,
     asset_version: str = "",
@@ -103,8 +107,12 @@ def observe_files(
     """
     states: dict[str, FileState] = {}
     for name, file in files.items():
-        if time.time() - file.stat().st_mtime < settle_seconds:
-            return Observation("", {}, being_written=str(file))
+        if isinstance(file, Path):
+            if time.time() - file.stat().st_mtime < settle_seconds:
+                return Observation("", {}, being_written=str(file))
+        # An object is whole, but others of the same delivery may follow; clocks may differ.
+        elif 0 <= time.time() - file.modified / 1e9 < settle_seconds:
+            return Observation("", {}, being_written=file.address)
         states[name] = look_at(file, known.get(name))
-    contents = (f"{name} {state['sha256']}" for name, state in states.items())
+    contents = (f"{name} {state.get('tag') or state['sha256']}" for name, state in states.items())
     return Observation(digest(asset_version, *contents), states)
