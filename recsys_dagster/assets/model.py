@@ -107,6 +107,7 @@ def model(
         }
         | ({"learning_curve": learning_curve(curve)} if len(curve) else {})
         | ({"warm_start": about["warm_start"]} if about.get("warm_start") else {})
+        | _parted(about.get("learned", {}))
         | _competition(about.get("learned", {}))
         | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, {"fingerprint": list(strategy.columns)}),
@@ -135,6 +136,13 @@ def _last(warehouse: Warehouse, catalog: str) -> str | None:
         return None
     rows = warehouse.query(catalog, "select fingerprint from model")
     return rows[0][0] if rows else None
+
+
+def _parted(learned: Mapping[str, Any]) -> dict[str, str]:
+    """How many items were learned of densely, where that is not all of them."""
+    if "head" not in learned:
+        return {}
+    return {"learned_densely": f"{learned['head']:,} of {learned['learned']:,} items"}
 
 
 def _competition(learned: Mapping[str, Any]) -> dict[str, Any]:

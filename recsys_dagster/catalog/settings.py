@@ -31,6 +31,7 @@ from recsys_dagster.catalog.source import Source, expand_variables, known_keys
 from recsys_dagster.errors import did_you_mean
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.base import MAX_ROWS
+from recsys_dagster.steps.similarity.nearest import MAX_EXACT_PAIRS
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -233,7 +234,7 @@ class Catalog(Settings):
         default=50, description="neighbours an item keeps"
     )
     max_exact_pairs: Annotated[float, Field(ge=0)] = Field(
-        default=1e10,
+        default=MAX_EXACT_PAIRS,
         description="pairs of vectors up to which the nearest are found by comparing all; of more "
         "an index is asked that finds 99 % of them; `.inf` compares all, however many",
     )

@@ -189,3 +189,22 @@ def published_with(place, **settings):
     kept = {key: value for key, value in own.items() if key not in ("name", "folder")}
     place.write_catalog("tiny", kept | settings)
     return place
+
+
+def test_a_catalog_that_is_too_large_for_a_dense_fit_is_published_and_the_asset_says_so(
+    published, monkeypatch
+):
+    monkeypatch.setattr("recsys_dagster.steps.models.memory.MAX_DENSE", 3)
+    monkeypatch.setattr("recsys_dagster.steps.models.memory.MAX_HEAD", 3)
+    place = published(max_exact_pairs=0, models={"hybrid": {"regularisation": 10}})
+    result = place.run("tiny")
+    assert result.success
+    (made,) = [
+        event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key.path[-1] == "model"
+    ]
+    assert made["learned_densely"].value == "3 of 10 items"
+    snapshot = Snapshot.current(place.snapshots, "tiny")
+    assert {row.strategy for row in snapshot.recommend("user-zq-10", 5)} <= {"hybrid", "popular"}
+    assert snapshot.recommend("user-zq-10", 5)[0].strategy == "hybrid"

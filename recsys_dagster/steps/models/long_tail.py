@@ -37,7 +37,7 @@ from recsys_dagster.steps.models.pairs import (
     stored_values,
 )
 from recsys_dagster.steps.models.semantic_weights import SemanticFactors, weights_from_inverse
-from recsys_dagster.steps.similarity.nearest import Space, index_for, top_k
+from recsys_dagster.steps.similarity.nearest import MAX_EXACT_PAIRS, Space, index_for, top_k
 
 BLOCK = 256
 """Items whose weights are worked out together."""
@@ -45,7 +45,6 @@ MAX_TOGETHER = 256
 """Items of the tail that are asked about an item for the users in common: those with most."""
 NEIGHBOURS = 100
 """Items of the tail that are asked about an item for their texts."""
-MAX_EXACT_PAIRS = 1e10
 SAMPLE_COLUMNS = 4_096
 SIGNS = 20
 """How often it is said how far the tail is."""
@@ -125,7 +124,7 @@ class Autoencoder:
             dropout: p, see `regularised_gram_inverse`.
             semantic_weight: λ_E ≥ 0.
         """
-        self._parted, self._semantic_weight = parted, np.float32(semantic_weight)
+        self._parted = parted
         self._columns = positives.tocsc()
         self._head, self._tail = positives[:, parted.head], positives[:, parted.tail]
         self._inverse = regularised_gram_inverse(self._head, regularisation, dropout)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.similarity.nearest import Space, top_k
+from recsys_dagster.steps.similarity.nearest import MAX_EXACT_PAIRS, Space, index_for, top_k
 
 NEIGHBOURS = 100
 SHARPNESS = 3
@@ -16,9 +16,9 @@ def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> spars
     cold item has no neighbour of positive cosine.
     """
     space = Space.of(warm_vectors, "cosine", centre=False)
-    neighbours = top_k(
-        space.project(cold_vectors), space.project(warm_vectors), NEIGHBOURS, "cosine"
-    )
+    cold, warm = space.project(cold_vectors), space.project(warm_vectors)
+    index = index_for(cold, warm, NEIGHBOURS, "cosine", MAX_EXACT_PAIRS)
+    neighbours = top_k(cold, warm, NEIGHBOURS, "cosine", index=index)
     shares = np.maximum(neighbours.similarities, 0) ** SHARPNESS
     totals = shares.sum(axis=1, keepdims=True)
     shares = np.divide(shares, totals, out=np.zeros_like(shares), where=totals > 0)
