@@ -62,7 +62,7 @@ def head_size(learned: int, available: int | None) -> int:
     if available is not None:
         # In steps, so that a little memory more or less gives the same model.
         of_memory = math.isqrt(int(HEAD_SHARE * available) // 8) // HEAD_STEP * HEAD_STEP
-        most = max(MIN_HEAD, min(most, of_memory))
+        most = min(MAX_HEAD, max(MIN_HEAD, of_memory))
     return min(learned, most)
 
 
