@@ -233,10 +233,10 @@ class Catalog(Settings):
     neighbours: Annotated[int, Field(gt=0, le=MAX_ROWS)] = Field(
         default=50, description="neighbours an item keeps"
     )
-    max_exact_pairs: Annotated[float, Field(ge=0)] = Field(
+    max_exact_pairs: Annotated[float, Field(ge=0)] | None = Field(
         default=MAX_EXACT_PAIRS,
         description="pairs of vectors up to which the nearest are found by comparing all; of more "
-        "an index is asked that finds 99 % of them; `.inf` compares all, however many",
+        "an index is asked that finds 99 % of them; `null` compares all, however many",
     )
     strategy: Literal[STRATEGY_NAMES] = Field(  # ty: ignore[invalid-type-form]
         default="hybrid", description="what makes the lists"

@@ -123,7 +123,7 @@ def index_for(
     items: np.ndarray,
     k: int,
     similarity: Similarity,
-    max_exact_pairs: float,
+    max_exact_pairs: float | None,
     *,
     device: str = "cpu",
     doing: Callable[[str], None] = lambda _what: None,
@@ -135,12 +135,13 @@ def index_for(
         items: (n, d) float32, projected.
         k: how many neighbours most queries will want.
         similarity: as in `top_k`.
-        max_exact_pairs: up to so many pairs m × n are compared, every one.
+        max_exact_pairs: up to so many pairs m × n are compared, every one; None: always.
         device: on another than the CPU all are compared: it is quick at that.
         doing: called with what begins, in words.
     """
     fetch = k + _SPARE + 1
-    if device != "cpu" or len(queries) * len(items) <= max_exact_pairs or fetch >= len(items):
+    is_small = max_exact_pairs is None or len(queries) * len(items) <= max_exact_pairs
+    if device != "cpu" or is_small or fetch >= len(items):
         return None
     return approximate_index(queries, items, fetch, similarity == "euclidean", doing)
 

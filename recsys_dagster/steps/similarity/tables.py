@@ -54,7 +54,7 @@ def similarity_matrix(
     similarity: Similarity,
     progress: Progress = None,
     device: str = "cpu",
-    max_exact_pairs: float = np.inf,
+    max_exact_pairs: float | None = None,
 ) -> Entries:
     """For each user the nearest `width` + (items seen) items.
 
@@ -68,7 +68,7 @@ def similarity_matrix(
         similarity: of the space the vectors were projected into.
         progress: called with (users done, users).
         device: where vectors are compared, see `top_k`.
-        max_exact_pairs: of more pairs an index is asked, see `index_for`.
+        max_exact_pairs: of more pairs an index is asked, see `index_for`; None asks none.
     """
     needed = np.minimum(width + seen_counts, len(items)).astype(np.int64)
     # Users who need about as many items go together, so that nobody pays for the widest.
@@ -104,7 +104,7 @@ def item_neighbours(
     similarity: Similarity,
     progress: Progress = None,
     device: str = "cpu",
-    max_exact_pairs: float = np.inf,
+    max_exact_pairs: float | None = None,
 ) -> Entries:
     """For each item the nearest `count` other items.
 
@@ -114,7 +114,7 @@ def item_neighbours(
         similarity: of the space the vectors were projected into.
         progress: called with (items done, items).
         device: where vectors are compared, see `top_k`.
-        max_exact_pairs: of more pairs an index is asked, see `index_for`.
+        max_exact_pairs: of more pairs an index is asked, see `index_for`; None asks none.
     """
     positions = np.arange(len(items))
     index = index_for(items, items, count, similarity, max_exact_pairs, device=device)
