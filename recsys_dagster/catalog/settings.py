@@ -30,8 +30,7 @@ from recsys_dagster.catalog.rules import RuleSettings
 from recsys_dagster.catalog.source import Source, expand_variables, known_keys
 from recsys_dagster.errors import did_you_mean
 from recsys_dagster.steps.models import STRATEGIES
-from recsys_dagster.steps.models.base import MAX_ROWS
-from recsys_dagster.steps.similarity.nearest import MAX_EXACT_PAIRS
+from recsys_dagster.steps.models.base import MAX_EXACT_PAIRS, MAX_ROWS
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 

@@ -20,6 +20,8 @@ NOT_RANKED = np.float32(-np.inf)
 """The score of an item that a model has no opinion on; such items are filled from `popular`."""
 MAX_ROWS = 10_000
 """Of a list or of neighbours: more is a slip of the hand that takes all memory."""
+MAX_EXACT_PAIRS = 1e10
+"""Pairs of vectors up to which all are compared where nobody says another number."""
 MAX_DAYS = 36_500
 MAX_NUMBER = 1e9
 """Of a setting that any number may be: beyond it sums overflow."""

@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.models.base import Arrays, Evidence
+from recsys_dagster.steps.models.base import MAX_EXACT_PAIRS, Arrays, Evidence
 from recsys_dagster.steps.models.gram import regularised_gram_inverse
 from recsys_dagster.steps.models.item_weights import (
     Columns,
@@ -37,7 +37,7 @@ from recsys_dagster.steps.models.pairs import (
     stored_values,
 )
 from recsys_dagster.steps.models.semantic_weights import SemanticFactors, weights_from_inverse
-from recsys_dagster.steps.similarity.nearest import MAX_EXACT_PAIRS, Space, index_for, top_k
+from recsys_dagster.steps.similarity.nearest import Space, index_for, top_k
 
 BLOCK = 256
 """Items whose weights are worked out together."""

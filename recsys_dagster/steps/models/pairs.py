@@ -1,11 +1,14 @@
 """Values of single pairs of items: of sparse matrices, and of products too large to form."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
+
+
+PARTS = 8
+"""Of a product: more threads than that are no faster, memory is what they wait for."""
 
 
 def most_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matrix:
@@ -52,8 +55,7 @@ def pair_products(
 
 def product(left: sparse.csr_matrix, right: np.ndarray) -> np.ndarray:
     """A sparse times a dense matrix, float32, on all cores: SciPy takes one."""
-    threads = min(os.cpu_count() or 1, max(1, left.shape[0]))
-    edges = np.linspace(0, left.shape[0], threads + 1, dtype=int)
-    with ThreadPoolExecutor(threads) as pool:
+    edges = np.linspace(0, left.shape[0], PARTS + 1, dtype=int)
+    with ThreadPoolExecutor() as pool:
         parts = [left[start:end] for start, end in pairwise(edges)]
         return np.vstack(list(pool.map(lambda part: part @ right, parts)))

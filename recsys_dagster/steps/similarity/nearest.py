@@ -23,8 +23,6 @@ Similarity = Literal["cosine", "euclidean", "dot"]
 # Scores (b, fetch) float32 in descending order, larger is nearer, and their positions int64.
 Search = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-MAX_EXACT_PAIRS = 1e10
-"""Pairs of vectors up to which all are compared where nobody says another number."""
 # Candidates fetched beyond k: they cost nothing measurable and settle nearly all near ties at k.
 _SPARE = 8
 _QUERY_BLOCK = 4096
