@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-
 PARTS = 8
 """Of a product: more threads than that are no faster, memory is what they wait for."""
 
