@@ -18,6 +18,7 @@ from benchmarks import cli, dagster_overhead, encoding, l3ae, neighbours
 PARTS: dict[str, Callable[[], list[dict]]] = {
     "encode": lambda: encoding.measure(encoding.film_texts(), repeats=5),
     "topk": neighbours.measure,
+    "scoring": neighbours.measure_scoring,
     "l3ae": l3ae.measure,
     "dagster": dagster_overhead.measure,
     "cli": cli.measure,
@@ -52,6 +53,8 @@ def aims() -> dict[str, Aim]:
         "encode.min_cosine": Aim(0.999, at_least=True),
         "topk.vs_sklearn": Aim(10, at_least=True),
         "topk.vs_faiss": Aim(0.95, at_least=True),
+        "scoring.vs_gemm": Aim(0.9, at_least=True),
+        "scoring.masked_vs_gemm": Aim(0.75, at_least=True),
         "l3ae_fit.speedup": Aim(4, at_least=True),
         "l3ae_fit.max_error": Aim(1e-5, at_least=False),
         "second_run.share": Aim(0.1, at_least=False),

@@ -13,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
+from recsys_dagster.steps.lists.recommendations import BLOCK_CELLS, best_items
 from recsys_dagster.steps.similarity.nearest import top_k
+from recsys_dagster.steps.similarity.ranking import top_n
 
 _SKLEARN_BLOCK = 2_000
 # Scores, their negation and their order: what the matrix as a whole takes a cell.
@@ -62,6 +65,59 @@ def measure(
         {"name": "topk.vs_faiss", "value": statistics.median(faiss) / seconds, "unit": "x"},
         {"name": "topk.peak_mib", "value": _peak_mib(users, items, dimension, k), "unit": "MiB"},
         {"name": "topk.seconds", "value": seconds, "unit": "s"},
+    ]
+
+
+def measure_scoring(
+    users: int = 8_000,
+    items: int = 20_000,
+    dimension: int = 384,
+    n: int = 20,
+    seen: int = 60,
+    repeats: int = 3,
+) -> list[dict]:
+    """Time lists from scores beside the matrix product that the scores are.
+
+    Args:
+        users: rows of scores.
+        items: columns.
+        dimension: of the product.
+        n: places of a list.
+        seen: items that a user must not get, where lists are masked.
+        repeats: rounds of (product, lists, masked lists); medians are compared.
+
+    Returns:
+        Rows {"name", "value", "unit"}: `scoring.vs_gemm`, the seconds of the product alone over
+        those of product and ranking, and `scoring.masked_vs_gemm`, the same with what users have
+        seen taken out and lists filled up as those that are published.
+    """
+    queries, table = _unit_vectors(users, dimension, 1), _unit_vectors(items, dimension, 2).T.copy()
+    random = np.random.default_rng(0)
+    pairs = (np.repeat(np.arange(users), seen), random.integers(0, items, users * seen))
+    mask = sparse.csr_matrix((np.ones(users * seen, dtype=bool), pairs), shape=(users, items))
+    everything, popularity = np.ones(items, dtype=bool), random.random(items).astype(np.float32)
+    step = BLOCK_CELLS // items
+
+    def product() -> None:
+        for start in range(0, users, step):
+            queries[start : start + step] @ table
+
+    def ranked() -> None:
+        for start in range(0, users, step):
+            top_n(queries[start : start + step] @ table, n)
+
+    def masked() -> None:
+        for start in range(0, users, step):
+            block = slice(start, start + step)
+            best_items(queries[block] @ table, mask[block], everything, popularity, n)
+
+    seconds = np.array(
+        [[_seconds(work) for work in (product, ranked, masked)] for _ in range(repeats)]
+    )
+    alone, plain, with_mask = np.median(seconds, axis=0)
+    return [
+        {"name": "scoring.vs_gemm", "value": alone / plain, "unit": "x"},
+        {"name": "scoring.masked_vs_gemm", "value": alone / with_mask, "unit": "x"},
     ]
 
 
