@@ -187,6 +187,14 @@ class EncoderSettings(Settings):
         default=256, description="length of a tfidf vector; other encoders bring their own"
     )
 
+    @model_validator(mode="after")
+    def _tfidf_has_no_presets(self) -> "EncoderSettings":
+        if self.model == "tfidf" and self.preset != "exact":
+            raise ValueError(
+                f"preset {self.preset}: tfidf has none. Leave it out, or name another model"
+            )
+        return self
+
 
 def _encoder_by_name(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value

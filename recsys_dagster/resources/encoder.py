@@ -204,7 +204,7 @@ class SentenceEncoder:
 
         def vectors(asked: Number) -> np.ndarray:
             encoder = replace(self, asked_dtype=asked)
-            made = np.empty((len(texts), self.dimension), dtype=np.float32)
+            made = np.empty((len(texts), encoder.dimension), dtype=np.float32)
             for positions, part in encoder.encode(texts):
                 made[positions] = part
             return made

@@ -69,10 +69,9 @@ def kept_fidelity(name: str, measure: Callable[[], Fidelity]) -> Fidelity:
         measure: compares.
     """
     file = encoders_folder() / f"{name}-{version('torch')}.json"
-    try:
+    with suppress(OSError, ValueError, TypeError):
         return Fidelity(**json.loads(file.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        found = measure()
+    found = measure()
     # It is no loss where nothing can be kept: the next process measures again.
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)

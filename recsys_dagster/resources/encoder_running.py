@@ -137,7 +137,8 @@ def resolve_device(device: Device) -> str:
 
 def device_before_torch(device: Device) -> str:
     """The device to use, found without the seconds that torch takes where there is but one."""
-    if device == "auto" and sys.platform != "darwin" and not may_have_cuda():
+    is_elsewhere = sys.platform == "darwin" or may_have_cuda()
+    if device == "cpu" or (device == "auto" and not is_elsewhere):
         return "cpu"
     return resolve_device(device)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from scipy import sparse
 from tokenizers import Tokenizer
 
@@ -278,7 +278,7 @@ def _write(folder: Path, tokenizer: str, table: np.ndarray) -> None:
     try:
         hidden.mkdir(parents=True)
         (hidden / TOKENIZER).write_text(tokenizer, encoding="utf-8")
-        save_file({"vectors": table.astype(np.float16)}, hidden / TABLE)
+        (hidden / TABLE).write_bytes(save({"vectors": table.astype(np.float16)}))
         for name in (TOKENIZER, TABLE):
             with (hidden / name).open("rb") as written:
                 os.fsync(written.fileno())
