@@ -17,7 +17,7 @@ Each is there for every data set too, with its name in front. Where there is a C
 million parameters with random weights uses, `encode.gpu.texts_per_second` what the default model
 encodes.
 
-`python -m benchmarks.encode --data DIR --json FILE` writes rows of name, value and unit. The Chinese
+`python -m benchmarks.encode --data DIR --json FILE` writes rows of name, value and unit. Chinese
 courses need `RECSYS_MULTILINGUAL_MODEL`, the folder of a multilingual encoder.
 """
 
@@ -100,7 +100,7 @@ def measure(texts: list[str], repeats: int) -> list[dict[str, Any]]:
     """
     encoder = TextEncoder().load(MODEL, Path())
     plain = _plain(encoder)
-    ways = {"plain": lambda some: plain(some), "ours": lambda some: vectors_of(encoder, some)}
+    ways = {"plain": plain, "ours": lambda some: vectors_of(encoder, some)}
     seconds = in_turn(ways, texts, repeats)
     expected, vectors = plain(texts), vectors_of(encoder, texts)
     lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(vectors, axis=1)
