@@ -10,8 +10,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from recsys_dagster.resources.encoder_running import batches_on
 from recsys_dagster.resources.locks import Holder, hold
 from recsys_dagster.writing import unwritten
 
+STATIC = "-static-"
 VERSION = "1"
 """Raise it when another static model begins to be made from the same model."""
 DIMENSION = 256
@@ -83,7 +85,7 @@ class StaticEncoder:
             EncoderError: the model has no tokenizer that can be kept.
             UserError: the files cannot be written.
         """
-        folder = encoders_folder() / f"{self.files}-{self.dtype}-static-{VERSION}"
+        folder = encoders_folder() / f"{self.files}-{self.dtype}{STATIC}{VERSION}"
         if folder.is_dir():
             return folder
         log = dg.get_dagster_logger()
@@ -132,6 +134,20 @@ class StaticEncoder:
             found = tokenizer.encode_batch_fast(own, add_special_tokens=False)
             tokens = [encoding.ids[: self.max_length] for encoding in found]
             yield np.arange(start, start + len(own)), mean_vectors(tokens, table)
+
+
+def remove_static_models(used: Collection[Path], before: datetime) -> int:
+    """Delete static models that no catalog uses; how many they were.
+
+    Args:
+        used: folders of those that stay.
+        before: only models made before this time, with a zone, are deleted.
+    """
+    folders = {each for each in encoders_folder().glob(f"*{STATIC}*") if each.is_dir()}
+    old = [each for each in folders - set(used) if each.stat().st_mtime < before.timestamp()]
+    for folder in old:
+        shutil.rmtree(folder)
+    return len(old)
 
 
 def mean_vectors(tokens: Sequence[Sequence[int]], table: np.ndarray) -> np.ndarray:

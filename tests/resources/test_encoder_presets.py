@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,12 @@ from recsys_dagster.resources.encoder_batches import in_batches
 from recsys_dagster.resources.encoder_fidelity import Fidelity, fidelity_of, kept_fidelity
 from recsys_dagster.resources.encoder_models import EncoderError, EncoderOutOfMemoryError
 from recsys_dagster.resources.encoder_running import threads_of_torch, workers_and_threads
-from recsys_dagster.resources.encoder_static import StaticEncoder, mean_vectors, token_shares
+from recsys_dagster.resources.encoder_static import (
+    StaticEncoder,
+    mean_vectors,
+    remove_static_models,
+    token_shares,
+)
 from recsys_dagster.serving import encoding
 from recsys_dagster.snapshots.fold_in import query_encoder
 from recsys_dagster.steps.prepare.texts import hash_text
@@ -217,6 +223,13 @@ class TestTiny:
         other = shutil.copytree(model, tmp_path / "other")
         (other / "config_sentence_transformers.json").write_text("{}")
         assert load(other, "tiny").folder != cut.folder
+
+    def test_what_no_catalog_uses_is_removed_when_it_is_old(self, model):
+        own, now = load(model, "tiny").folder, datetime.now(UTC)
+        unused = shutil.copytree(own, own.with_name("other-static-1"))
+        assert remove_static_models({own}, now - timedelta(days=1)) == 0
+        assert remove_static_models({own}, now + timedelta(days=1)) == 1
+        assert (own.is_dir(), unused.exists()) == (True, False)
 
     def test_it_encodes_without_torch(self, model):
         folder = load(model, "tiny").folder
