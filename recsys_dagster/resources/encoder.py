@@ -133,11 +133,7 @@ class TextEncoder(dg.ConfigurableResource):
             batch_tokens=self.batch_tokens,
             preset=preset,
         )
-        if preset != "tiny":
-            return encoder
-        return StaticEncoder(
-            model, encoder.files, encoder.dtype, encoder.max_length, encoder.loaded
-        )
+        return StaticEncoder(encoder) if preset == "tiny" else encoder
 
 
 @dataclass(frozen=True)
@@ -203,13 +199,15 @@ class SentenceEncoder:
         texts = probe_texts()
 
         def vectors(asked: Number) -> np.ndarray:
-            encoder = replace(self, asked_dtype=asked)
+            # What is asked holds for both sides and every length.
+            encoder = replace(self, asked_dtype=asked, prompt="", max_length=None)
             made = np.empty((len(texts), encoder.dimension), dtype=np.float32)
             for positions, part in encoder.encode(texts):
                 made[positions] = part
             return made
 
         found = fidelity_of(vectors(number), vectors("float32"))
+        load_model.cache_clear()  # both need not stay in memory
         taken = number if found.is_enough else "float32"
         log.info(f"the encoder {self.name} runs in {taken}: in {number} it has {found}")
         return found

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from recsys_dagster.home import encoders_folder
 LEAST_COSINE = 0.999
 LEAST_OVERLAP = 0.98
 NEAREST = 10
+
+_known: dict[Path, "Fidelity"] = {}
+"""What this process knows, wherever nothing can be kept."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,19 @@ def kept_fidelity(name: str, measure: Callable[[], Fidelity]) -> Fidelity:
         measure: compares.
     """
     file = encoders_folder() / f"{name}-{version('torch')}.json"
-    with suppress(OSError, ValueError, TypeError):
+    if file not in _known:
+        _known[file] = _read(file) or _measured(file, measure)
+    return _known[file]
+
+
+def _read(file: Path) -> Fidelity | None:
+    try:
         return Fidelity(**json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _measured(file: Path, measure: Callable[[], Fidelity]) -> Fidelity:
     found = measure()
     # It is no loss where nothing can be kept: the next process measures again.
     with suppress(OSError):

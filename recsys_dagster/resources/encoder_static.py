@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import numpy as np
@@ -43,34 +43,50 @@ SECONDS_BETWEEN_WORDS = 10.0
 TABLE, TOKENIZER = "model.safetensors", "tokenizer.json"
 
 
+class Model(Protocol):
+    """What a static model is made of."""
+
+    @property
+    def name(self) -> str:
+        """What the catalog calls it."""
+        ...
+
+    @property
+    def files(self) -> str:
+        """Digest of its files."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Number format that it runs in."""
+        ...
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens kept of a text, None: all."""
+        ...
+
+    def loaded(self) -> Any:
+        """The SentenceTransformer."""
+        ...
+
+
 @dataclass(frozen=True)
 class StaticEncoder:
     """A static model with everything that decides its vectors.
 
     Attributes:
-        name: what the catalog calls the model that it is made of.
-        files: digest of that model's files.
-        dtype: number format that it runs in to be asked for its tokens.
-        max_length: tokens kept of a text, None: all.
-        load: gives that model.
+        model: what it is made of.
     """
 
-    name: str
-    files: str
-    dtype: str
-    max_length: int | None
-    load: Callable[[], Any]
+    model: Model
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """Sha256 (hex) of all that decides a vector: texts with the same one need no encoding."""
         table = files_digest(self.folder)
-        parts = {"preset": "tiny", "table": table, "max_length": self.max_length}
+        parts = {"preset": "tiny", "table": table, "max_length": self.model.max_length}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def fidelity(self) -> None:
-        """No half precision is used."""
 
     @property
     def dimension(self) -> int:
@@ -85,18 +101,18 @@ class StaticEncoder:
             EncoderError: the model has no tokenizer that can be kept.
             UserError: the files cannot be written.
         """
-        folder = encoders_folder() / f"{self.files}-{self.dtype}{STATIC}{VERSION}"
+        folder = encoders_folder() / f"{self.model.files}-{self.model.dtype}{STATIC}{VERSION}"
         if folder.is_dir():
             return folder
         log = dg.get_dagster_logger()
 
         def waiting(_other: Holder | None) -> None:
-            log.info(f"waiting for another process to make the static model of {self.name}")
+            log.info(f"waiting for another process to make the static model of {self.model.name}")
 
         lock = locks_folder() / "static" / f"{folder.name}.lock"
         with hold(lock, Holder.here("", "a static model"), waiting):
             if not folder.is_dir():
-                _write(folder, *distilled(self.name, self.load(), log.info))
+                _write(folder, *distilled(self.model.name, self.model.loaded(), log.info))
         return folder
 
     def encode(
@@ -119,7 +135,7 @@ class StaticEncoder:
         """
         if not texts:
             return
-        doing(f"encoding {len(texts):,} texts with the static model of {self.name}")
+        doing(f"encoding {len(texts):,} texts with the static model of {self.model.name}")
         tokenizer, table = _read(self.folder)
         chunks = self._chunks(texts, tokenizer, table)
         if progress is not None:
@@ -132,7 +148,7 @@ class StaticEncoder:
         for start in range(0, len(texts), CHUNK_TEXTS):
             own = list(texts[start : start + CHUNK_TEXTS])
             found = tokenizer.encode_batch_fast(own, add_special_tokens=False)
-            tokens = [encoding.ids[: self.max_length] for encoding in found]
+            tokens = [encoding.ids[: self.model.max_length] for encoding in found]
             yield np.arange(start, start + len(own)), mean_vectors(tokens, table)
 
 

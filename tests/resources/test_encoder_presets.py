@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -299,6 +300,7 @@ class TestHalfPrecision:
         assert len(asked) == 1
         (file,) = (home / "encoders").iterdir()
         file.write_text('{"cosine": ')
+        encoder_fidelity._known.clear()
         kept_fidelity("model-cpu-bfloat16", measure)
         assert len(asked) == 2
 
@@ -306,6 +308,7 @@ class TestHalfPrecision:
         home.mkdir()
         (home / "encoders").write_text("a file")
         assert kept_fidelity("model", lambda: Fidelity(1, 1)) == Fidelity(1, 1)
+        assert kept_fidelity("model", lambda: Fidelity(0, 0)) == Fidelity(1, 1)
 
     def test_neighbours_are_compared_and_not_only_vectors(self):
         near = 1 + 1e-4 * np.random.default_rng(0).standard_normal((40, 8))
@@ -393,6 +396,7 @@ def test_a_model_without_a_tokenizer_to_keep_says_what_to_take():
     class Bare:
         tokenizer = None
 
-    own = StaticEncoder("old", "digest", "float32", None, Bare)
+    old = SimpleNamespace(name="old", files="digest", dtype="float32", max_length=None, loaded=Bare)
+    own = StaticEncoder(old)
     with pytest.raises(EncoderError, match=r"preset tiny: the model old has no tokenizer.*fast"):
         _ = own.folder
