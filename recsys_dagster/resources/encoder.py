@@ -62,7 +62,8 @@ class TextEncoder(dg.ConfigurableResource):
     dtype: DType = Field(
         default="auto",
         description="number format of the transformer; auto: half precision where it is fast, on "
-        "CUDA and on CPUs with bfloat16 instructions. Pooling and normalising are always float32",
+        "CUDA and on CPUs with bfloat16 instructions, and its vectors are near those of float32. "
+        "Pooling and normalising are always float32",
     )
     batch_tokens: int = Field(
         default=0, ge=0, description="tokens of a batch, padding included; 0: the device's own"
