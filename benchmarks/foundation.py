@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks import cli, dagster_overhead, encoding, l3ae, neighbours
+from benchmarks import cli, dagster_overhead, encode, l3ae, neighbours
 
 PARTS: dict[str, Callable[[], list[dict]]] = {
-    "encode": lambda: encoding.measure(encoding.film_texts(), repeats=5),
+    "encode": lambda: encode.measure(encode.film_texts(), repeats=5),
     "topk": neighbours.measure,
     "scoring": neighbours.measure_scoring,
     "l3ae": l3ae.measure,

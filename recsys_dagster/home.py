@@ -61,6 +61,11 @@ def downloads_folder() -> Path:
     return recsys_home() / "downloads"
 
 
+def encoders_folder() -> Path:
+    """What is kept of encoders: how near half precision is to float32, static models."""
+    return recsys_home() / "encoders"
+
+
 def locks_folder() -> Path:
     """Which run is at which catalog, and who encodes."""
     return recsys_home() / "locks"

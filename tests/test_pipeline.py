@@ -156,7 +156,7 @@ class TestAgain:
         def no_model(*_):
             raise AssertionError("the model was loaded")
 
-        monkeypatch.setattr(encoder, "_load_model", no_model)
+        monkeypatch.setattr(encoder, "load_model", no_model)
         before = current(finished_copy, "movies")
         tables = {
             name: content(finished_copy, "movies", name) for name in REFRESHED - {"published"}

@@ -27,8 +27,9 @@ from recsys_dagster.resources.embedding_store import (
     vectors_from_arrow,
     vectors_to_arrow,
 )
-from recsys_dagster.resources.encoder import TextEncoder, load_encoder
+from recsys_dagster.resources.encoder import SentenceEncoder, TextEncoder, load_encoder
 from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
+from recsys_dagster.resources.encoder_static import StaticEncoder
 from recsys_dagster.resources.locks import Holder
 from recsys_dagster.resources.warehouse import Warehouse, with_comment
 from recsys_dagster.steps.embed.tfidf import TfidfEncoder
@@ -85,7 +86,7 @@ def item_embeddings(
     it. Only texts that this encoder never saw are encoded.
 
     `v_i = encoder(text_i)`, kept under `(fingerprint, text_hash)`; the fingerprint covers weights,
-    prompt, length, dimension and number format.
+    preset, prompt, length, dimension and number format.
     """
     encoded, metadata = encode_texts(
         context, catalog, recsys_encoder, recsys_warehouse, item_texts, item_texts, "document"
@@ -229,10 +230,23 @@ def encode_texts(
     return encoded, {
         ENCODER: dg.MetadataValue.text(settings.model),
         FINGERPRINT: dg.MetadataValue.text(encoder.fingerprint),
+        **_how_encoded(settings.preset, encoder),
         "texts_encoded": dg.MetadataValue.int(encoded.encoded),
         "texts_from_store": dg.MetadataValue.int(encoded.reused),
         "encoding_seconds": dg.MetadataValue.float(time.monotonic() - started),
     }
+
+
+def _how_encoded(
+    preset: str, encoder: TfidfEncoder | SentenceEncoder | StaticEncoder
+) -> dict[str, dg.MetadataValue]:
+    """The preset and, where half precision was an open question, the number format and why."""
+    said = {"preset": dg.MetadataValue.text(preset)}
+    if isinstance(encoder, SentenceEncoder):
+        said["dtype"] = dg.MetadataValue.text(encoder.dtype)
+        if encoder.fidelity is not None:
+            said["half_precision"] = dg.MetadataValue.text(str(encoder.fidelity))
+    return said
 
 
 def _origins_of_users(kind: UserVectors) -> dict[str, list[str]]:

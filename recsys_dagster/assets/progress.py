@@ -5,6 +5,7 @@ Nothing is said of time left before there is enough to go by: a wrong figure is 
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from logging import Logger
 from types import TracebackType
@@ -18,6 +19,8 @@ ENOUGH_SECONDS = 5.0
 ENOUGH_REPORTS = 3
 """From so much on the time left is told; the first report only starts the clock, because what
 comes before it is warming up."""
+RECENT_SECONDS = 60.0
+"""The time left goes by the pace of so long: other work on the machine comes and goes."""
 MINUTE, HOUR = 60, 3600
 
 
@@ -59,7 +62,7 @@ class Bar:
         """
         self._log, self._verb, self._noun = log, verb, noun
         self._began = self._last = time.monotonic()
-        self._first: tuple[float, float] | None = None
+        self._paced: deque[tuple[float, float]] = deque()
         self._reports = 0
 
     def __call__(self, done: int, total: int, share: float | None = None) -> None:
@@ -74,22 +77,25 @@ class Bar:
         if share is None or done >= total:
             share = done / total if total else 1.0
         self._reports += 1
-        if self._first is None:
-            self._first = now, share
+        if not self._paced:
+            self._paced.append((now, share))
         if now - self._last < SECONDS_BETWEEN_LINES and done < total:
             return
         self._last = now
         filled = round(share * WIDTH)
         bar = "█" * filled + "░" * (WIDTH - filled)
         if done < total:
-            tail = self._left(now, share, self._first)
+            tail = self._left(now, share)
+            self._paced.append((now, share))
         else:
             tail = f" in {spoken(now - self._began)}"
         # What people wait to read comes first: a narrow terminal cuts the end off.
         self._log.info(f"{bar} {share:4.0%}{tail}: {self._verb} {done:,} of {total:,} {self._noun}")
 
-    def _left(self, now: float, share: float, first: tuple[float, float]) -> str:
-        began, share_then = first
+    def _left(self, now: float, share: float) -> str:
+        while len(self._paced) > 1 and now - self._paced[1][0] >= RECENT_SECONDS:
+            self._paced.popleft()
+        began, share_then = self._paced[0]
         if self._reports < ENOUGH_REPORTS or now - began < ENOUGH_SECONDS or share <= share_then:
             return ""
         left = (now - began) * (1 - share) / (share - share_then)

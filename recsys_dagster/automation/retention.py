@@ -15,6 +15,7 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.home import downloads_folder
 from recsys_dagster.resources.embedding_store import remove_unused
 from recsys_dagster.resources.encoder import TextEncoder, load_encoder
+from recsys_dagster.resources.encoder_static import StaticEncoder, remove_static_models
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
@@ -71,6 +72,10 @@ def remove_what_is_old(
         remove(f"{name}: runs", partial(remove_runs, context.instance, name, before))
         vectors = partial(_remove_vectors, recsys_warehouse, catalog, recsys_encoder, old)
         remove(f"{name}: vectors of texts", vectors)
+    catalogs = list(recsys_catalogs.values())
+    days = max((catalog.keep.encoder_days for catalog in catalogs), default=0)
+    before = now - timedelta(days=days)
+    remove("static models", partial(_remove_static, catalogs, recsys_encoder, before))
     if faults:
         raise UserError("Not everything could be removed: " + "; ".join(faults))
 
@@ -79,6 +84,16 @@ def _remove_vectors(
     warehouse: Warehouse, catalog: Catalog, encoder: TextEncoder, before: datetime
 ) -> int:
     return remove_unused(warehouse, catalog.name, encoders_in_use(catalog, encoder), before)
+
+
+def _remove_static(catalogs: list[Catalog], encoder: TextEncoder, before: datetime) -> int:
+    loaded = (load_encoder(encoder, each, "document") for each in catalogs if _is_tiny(each))
+    used = {own.folder for own in loaded if isinstance(own, StaticEncoder)}
+    return remove_static_models(used, before)
+
+
+def _is_tiny(catalog: Catalog) -> bool:
+    return catalog.encoder.preset == "tiny"
 
 
 def _remove_models(

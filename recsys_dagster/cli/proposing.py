@@ -17,8 +17,8 @@ from recsys_dagster.onboarding.finding import DATABASES, Found
 from recsys_dagster.onboarding.proposal import propose, render
 from recsys_dagster.onboarding.proposal.machine import MULTILINGUAL, Machine, fitted_to
 from recsys_dagster.onboarding.proposal.rendering import Counts
-from recsys_dagster.resources.encoder import may_have_cuda
 from recsys_dagster.resources.encoder_models import is_here
+from recsys_dagster.resources.encoder_running import may_have_cuda
 from recsys_dagster.resources.machine import usable_cores
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.formats import READERS

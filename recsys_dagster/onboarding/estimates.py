@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.catalog.settings import FAST_TOKENS, Catalog
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.auto import AutoSettings
 from recsys_dagster.steps.models.fitting import settings_of
@@ -17,6 +17,8 @@ from recsys_dagster.steps.models.memory import GIB, head_size, is_dense, needed_
 MEASURED_CORES = 2
 TEXT_SECONDS, CHARACTER_SECONDS = 5e-4, 9e-6
 """Of all-MiniLM-L6-v2: 1,580 texts of 60 characters a second, 390 of 250, 110 of 1,000."""
+STATIC_SECONDS, STATIC_TEXT_SECONDS = 10.0, 3e-5
+"""Of the preset tiny: once of its model, and of a text."""
 MAX_LENGTH = 1_000
 """Characters: the model's 256 tokens, what follows is cut off."""
 CHARACTERS_A_TOKEN = 4
@@ -118,7 +120,7 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
     parts = []
     encoding = 0.0
     if catalog.encoder.model != "tfidf" and not gpu:
-        encoding = encoding_seconds(size, cores, catalog.encoder.max_length)
+        encoding = _encoding(catalog, size, cores)
         parts.append(f"encoding {size.texts:,} texts {_time(encoding)}")
     bound = _minutes(catalog, catalog.strategy)
     if bound is None:
@@ -138,6 +140,16 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
     parts.append(f"{catalog.strategy} over {over} {most}{_time(fitting)}")
     about = "about " * (encoding + fitting >= WORTH_SAYING)
     return f"On this machine: {about}{_time(encoding + fitting)}{memory}: {', '.join(parts)}."
+
+
+def _encoding(catalog: Catalog, size: Size, cores: int) -> float:
+    """Seconds of encoding without a GPU, with a catalog's preset."""
+    preset, limit = catalog.encoder.preset, catalog.encoder.max_length
+    if preset == "tiny":
+        return STATIC_SECONDS + STATIC_TEXT_SECONDS * size.texts
+    if preset == "fast":
+        limit = min(FAST_TOKENS, limit or FAST_TOKENS)
+    return encoding_seconds(size, cores, limit)
 
 
 def _minutes(catalog: Catalog, strategy: str) -> float | None:

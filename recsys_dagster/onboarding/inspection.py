@@ -12,8 +12,8 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError
 from recsys_dagster.onboarding.estimates import Size, estimate, size_of
-from recsys_dagster.resources.encoder import may_have_cuda
 from recsys_dagster.resources.encoder_models import resolve_model
+from recsys_dagster.resources.encoder_running import may_have_cuda
 from recsys_dagster.resources.machine import available_bytes, usable_cores
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.warehouse import to_pandas

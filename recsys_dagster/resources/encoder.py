@@ -1,4 +1,4 @@
-"""The text encoder: batches by tokens, the fastest safe number format, one load a process.
+"""The text encoder of a catalog: which model, in which preset, and what decides its vectors.
 
 torch and sentence-transformers are imported when the first text must be encoded and not before:
 the import alone takes 5 to 10 s, and a code location is loaded for every run.
@@ -7,30 +7,27 @@ the import alone takes 5 to 10 s, and a code location is loaded for every run.
 import functools
 import hashlib
 import json
-import shutil
-import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import dagster as dg
 import numpy as np
 from pydantic import Field
 
-from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.catalog.settings import FAST_TOKENS, Catalog, EncoderPreset
 from recsys_dagster.catalog.source import expand_variables
 from recsys_dagster.home import locks_folder
-from recsys_dagster.resources.encoder_batches import (
-    Batch,
-    EncodingProgress,
-    in_batches,
-    in_chunks,
-    reporting,
+from recsys_dagster.resources.encoder_batches import Batch, EncodingProgress, in_chunks, reporting
+from recsys_dagster.resources.encoder_fidelity import (
+    Fidelity,
+    fidelity_of,
+    kept_fidelity,
+    probe_texts,
 )
 from recsys_dagster.resources.encoder_models import (
-    EncoderError,
     Side,
     files_digest,
     read_dimension,
@@ -38,21 +35,24 @@ from recsys_dagster.resources.encoder_models import (
     read_prompt,
     resolve_model,
 )
+from recsys_dagster.resources.encoder_running import (
+    Device,
+    DType,
+    Number,
+    device_before_torch,
+    encoded,
+    load_model,
+    may_have_cuda,
+    resolve_device,
+    resolve_dtype,
+    token_counts,
+)
+from recsys_dagster.resources.encoder_static import StaticEncoder
 from recsys_dagster.resources.locks import Holder, hold
 from recsys_dagster.resources.run_locks import encoder_lock
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-DType = Literal["auto", "float32", "bfloat16", "float16"]
-
 PREPARATION_VERSION = "1"
-"""Raise it when the code below starts to make other vectors from the same model and text."""
-
-BATCH_TOKENS = {"cpu": 1_024, "cuda": 32_768, "mps": 8_192}
-"""Tokens of a batch, padding included. On a CPU 512 to 4,096 were measured alike and both ends
-slower (activations leave the cache); on a GPU the limit is memory, and the budget halves itself."""
-
-LENGTH_TEXTS = 4_096
-"""Texts tokenised at a time to learn their lengths: bounds the memory for token lists."""
+"""Raise it when other vectors begin to be made from the same model and text."""
 
 
 class TextEncoder(dg.ConfigurableResource):
@@ -62,7 +62,8 @@ class TextEncoder(dg.ConfigurableResource):
     dtype: DType = Field(
         default="auto",
         description="number format of the transformer; auto: half precision where it is fast, on "
-        "CUDA and on CPUs with bfloat16 instructions. Pooling and normalising are always float32",
+        "CUDA and on CPUs with bfloat16 instructions, and its vectors are near those of float32. "
+        "Pooling and normalising are always float32",
     )
     batch_tokens: int = Field(
         default=0, ge=0, description="tokens of a batch, padding included; 0: the device's own"
@@ -107,7 +108,8 @@ class TextEncoder(dg.ConfigurableResource):
         *,
         prompt: Side = "document",
         max_length: int | None = None,
-    ) -> "SentenceEncoder":
+        preset: EncoderPreset = "exact",
+    ) -> "SentenceEncoder | StaticEncoder":
         """Find a model; its weights are read when it first encodes.
 
         Args:
@@ -115,21 +117,24 @@ class TextEncoder(dg.ConfigurableResource):
             base_folder: what a relative folder is relative to.
             prompt: which side's prompt of the model goes before every text.
             max_length: tokens kept of a text; the model's own limit where None or smaller.
+            preset: exact, fast or tiny.
 
         Raises:
             EncoderError: no such model, or no such device.
         """
         folder = resolve_model(model, base_folder)
-        limits = [limit for limit in (max_length, read_max_length(folder)) if limit is not None]
-        return SentenceEncoder(
+        limits = [max_length, read_max_length(folder), FAST_TOKENS if preset == "fast" else None]
+        encoder = SentenceEncoder(
             name=model,
             folder=folder,
             prompt=read_prompt(folder, prompt),
-            max_length=min(limits, default=None),
+            max_length=min((limit for limit in limits if limit is not None), default=None),
             device=self.device,
-            dtype=resolve_dtype(self.device, self.dtype),
+            asked_dtype=self.dtype,
             batch_tokens=self.batch_tokens,
+            preset=preset,
         )
+        return StaticEncoder(encoder) if preset == "tiny" else encoder
 
 
 @dataclass(frozen=True)
@@ -142,8 +147,9 @@ class SentenceEncoder:
         prompt: text put before every text.
         max_length: tokens kept of a text, None: as many as the model takes.
         device: auto, cpu, cuda or mps.
-        dtype: number format of the transformer, never auto.
+        asked_dtype: number format that is asked for; `dtype` is the one that is used.
         batch_tokens: tokens of a batch; 0: the device's own number.
+        preset: what of the above is the catalog's choice.
     """
 
     name: str
@@ -151,33 +157,75 @@ class SentenceEncoder:
     prompt: str
     max_length: int | None
     device: Device
-    dtype: Literal["float32", "bfloat16", "float16"]
+    asked_dtype: DType
     batch_tokens: int
+    preset: EncoderPreset = "exact"
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """Sha256 (hex) of all that decides a vector: texts with the same one need no encoding."""
         parts = {
             "preparation": PREPARATION_VERSION,
-            "files": self._files_digest,
+            "files": self.files,
             "prompt": self.prompt,
             "max_length": self.max_length,
             "dtype": self.dtype,
             "dimension": self.dimension,
         }
+        if self.preset != "exact":  # which was there before presets were
+            parts["preset"] = self.preset
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @functools.cached_property
+    def dtype(self) -> Number:
+        """Number format of the transformer: float32 where another was left to us and is too far."""
+        number = resolve_dtype(self.device, self.asked_dtype)
+        if self.fidelity is None or self.fidelity.is_enough:
+            return number
+        return "float32"
+
+    @functools.cached_property
+    def fidelity(self) -> Fidelity | None:
+        """How near half precision is to float32; None where nobody need ask."""
+        number = resolve_dtype(self.device, self.asked_dtype)
+        if self.asked_dtype != "auto" or number == "float32":
+            return None
+        device = device_before_torch(self.device)
+        return kept_fidelity(f"{self.files}-{device}-{number}", self._measured_fidelity)
+
+    def _measured_fidelity(self) -> Fidelity:
+        number = resolve_dtype(self.device, self.asked_dtype)
+        log = dg.get_dagster_logger()
+        log.info(f"comparing the encoder {self.name} in {number} with float32, once")
+        texts = probe_texts()
+
+        def vectors(asked: Number) -> np.ndarray:
+            # What is asked holds for both sides and every length.
+            encoder = replace(self, asked_dtype=asked, prompt="", max_length=None)
+            made = np.empty((len(texts), encoder.dimension), dtype=np.float32)
+            for positions, part in encoder.encode(texts):
+                made[positions] = part
+            return made
+
+        found = fidelity_of(vectors(number), vectors("float32"))
+        load_model.cache_clear()  # both need not stay in memory
+        taken = number if found.is_enough else "float32"
+        log.info(f"the encoder {self.name} runs in {taken}: in {number} it has {found}")
+        return found
 
     @functools.cached_property
     def dimension(self) -> int:
         """Length of a vector."""
-        return read_dimension(self.folder) or self._model().get_embedding_dimension()
+        return read_dimension(self.folder) or self.loaded().get_embedding_dimension()
 
     @functools.cached_property
-    def _files_digest(self) -> str:
+    def files(self) -> str:
+        """Sha256 (hex) of the files that decide the model's vectors."""
         return files_digest(self.folder)
 
-    def _model(self) -> Any:
-        return _load_model(self.folder, self._files_digest, resolve_device(self.device), self.dtype)
+    def loaded(self) -> Any:
+        """The model, ready to run."""
+        return load_model(self.folder, self.files, resolve_device(self.device), self.dtype)
 
     def encode(
         self,
@@ -218,160 +266,24 @@ class SentenceEncoder:
     ) -> Iterator[Batch]:
         if not texts:
             return
-        device = _device_before_torch(self.device)
+        device = device_before_torch(self.device)
         doing(f"loading the encoder {self.name} in {self.dtype}, to run on {device}")
-        model = self._model()
-        batch_tokens = self.batch_tokens or BATCH_TOKENS[model.device.type]
-
-        def forward(positions: np.ndarray) -> np.ndarray:
-            batch = [texts[position] for position in positions]
-            return _vectors(model, batch, self.prompt, self.max_length)
-
+        model = self.loaded()
         doing(f"counting the tokens of {len(texts):,} texts")
-        lengths = _token_counts(model, texts, self.prompt, self.max_length)
-        tokens = int(lengths.sum())
-        doing(f"encoding {len(texts):,} texts, {tokens:,} tokens, on {model.device.type}")
-        batches = in_batches(lengths, batch_tokens, forward)
+        lengths = token_counts(model, texts, self.prompt, self.max_length)
+        doing(f"encoding {len(texts):,} texts, {lengths.sum():,} tokens, on {model.device.type}")
+        batches = encoded(model, texts, lengths, self.prompt, self.max_length, self.batch_tokens)
         if progress is not None:
-            batches = reporting(batches, lengths, progress)
+            # By what attention adds to a token of a long text, beside the rest of a layer.
+            work = lengths * (1 + lengths / (6 * self.dimension))
+            batches = reporting(batches, work, progress)
         yield from in_chunks(batches)
 
 
-def _token_counts(
-    model: Any, texts: Sequence[str], prompt: str, max_length: int | None
-) -> np.ndarray:
-    """Tokens of every text as the model will see it, int64 (n,), at least 1."""
-    if not callable(model.tokenizer):
-        # Static and bag-of-words models have no transformers tokenizer; near enough to sort by.
-        return np.array([1 + len(text) // 4 for text in texts])
-    counts: list[int] = []
-    for start in range(0, len(texts), LENGTH_TEXTS):
-        tokens = model.tokenizer(
-            [prompt + text for text in texts[start : start + LENGTH_TEXTS]],
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        counts += [max(1, len(ids)) for ids in tokens["input_ids"]]
-    return np.array(counts)
-
-
-def _vectors(model: Any, texts: list[str], prompt: str, max_length: int | None) -> np.ndarray:
-    """What `SentenceTransformer.encode` does with one batch: float32 (b × d)."""
-    import torch
-    from sentence_transformers.util import batch_to_device
-
-    limit = {} if max_length is None else {"max_length": max_length}
-    with torch.inference_mode():
-        features = batch_to_device(model.preprocess(texts, prompt=prompt, **limit), model.device)
-        vectors = model(features)["sentence_embedding"][:, : model.truncate_dim]
-        return vectors.float().cpu().numpy()
-
-
-@functools.lru_cache(maxsize=2)  # a catalog's model and one more: memory is finite
-def _load_model(folder: Path, files: str, device: str, dtype: str) -> Any:
-    """The loaded SentenceTransformer; `files` makes the cache forget a model that was replaced."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    number = getattr(torch, dtype)
-    with _no_progress_bar():
-        try:
-            model = SentenceTransformer(
-                str(folder), device=device, local_files_only=True, model_kwargs={"dtype": number}
-            )
-        except Exception as error:  # whatever is wrong with the files, it is the files
-            raise EncoderError(f"encoder: cannot load the model in {folder}: {error}") from error
-    first, *others = model
-    for module in others:
-        module.float()
-    if number is not torch.float32:
-        first.register_forward_hook(_to_float32)
-    return model.eval()
-
-
-def _to_float32(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
-    # Sums over tokens lose digits in half precision: pool and normalise in float32.
-    return {
-        name: value.float() if getattr(value, "is_floating_point", bool)() else value
-        for name, value in features.items()
-    }
-
-
-@contextmanager
-def _no_progress_bar() -> Generator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def resolve_device(device: Device) -> str:
-    """The device to use.
-
-    Raises:
-        EncoderError: torch does not see the one asked for.
-    """
-    import torch
-
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        return next(name for name, there in present.items() if there)
-    if not present[device]:
-        raise EncoderError(f"encoder: device {device}: torch sees none. Use auto or cpu.")
-    return device
-
-
-def _device_before_torch(device: Device) -> str:
-    """The device to use, found without the seconds that torch takes where there is but one."""
-    if device == "auto" and sys.platform != "darwin" and not may_have_cuda():
-        return "cpu"
-    return resolve_device(device)
-
-
-def resolve_dtype(device: Device, dtype: DType) -> Literal["float32", "bfloat16", "float16"]:
-    """The number format to use; imports torch only where there may be a CUDA device.
-
-    Raises:
-        EncoderError: cuda is asked for and torch does not see it.
-    """
-    if dtype != "auto":
-        return dtype
-    if device == "cuda" or (device == "auto" and may_have_cuda()):
-        import torch
-
-        if resolve_device(device) == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-            return "bfloat16" if native else "float16"
-    # Everywhere else bfloat16 is emulated and slower than float32.
-    return "bfloat16" if device in ("auto", "cpu") and _cpu_has_bfloat16() else "float32"
-
-
-def may_have_cuda() -> bool:
-    """Whether there seems to be a CUDA device, found without torch."""
-    return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
-
-
-@functools.cache
-def _cpu_has_bfloat16() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.is_file() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(
-        cpuinfo.read_text(encoding="utf-8", errors="replace").split()
-    )
-
-
-def load_encoder(resource: TextEncoder, catalog: Catalog, prompt: Side) -> SentenceEncoder:
-    """The sentence encoder of a catalog, for its items ("document") or its users ("query").
+def load_encoder(
+    resource: TextEncoder, catalog: Catalog, prompt: Side
+) -> SentenceEncoder | StaticEncoder:
+    """The encoder of a catalog, for its items ("document") or its users ("query").
 
     Raises:
         EncoderError: no such model, or no such device.
@@ -382,4 +294,5 @@ def load_encoder(resource: TextEncoder, catalog: Catalog, prompt: Side) -> Sente
         catalog.folder,
         prompt=prompt,
         max_length=settings.max_length,
+        preset=settings.preset,
     )

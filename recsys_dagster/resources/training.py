@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.encoder import may_have_cuda
+from recsys_dagster.resources.encoder_running import may_have_cuda
 from recsys_dagster.resources.machine import available_bytes
 from recsys_dagster.snapshots.model_files import read_arrays, read_manifest, write_model
 from recsys_dagster.steps.models.trainer import Trainer, Validation

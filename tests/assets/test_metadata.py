@@ -369,7 +369,11 @@ class TestRestsOn:
             "list_length",
             "rules",
         }
-        assert set(settings["encoder"]) == {"max_length", "dimension"}  # the model stands apart
+        assert set(settings["encoder"]) == {
+            "preset",
+            "max_length",
+            "dimension",
+        }  # the model stands apart
         assert {"allow", "deny"}.isdisjoint(settings["rules"])
         assert set(settings["users"]) == {
             "vectors",

@@ -86,6 +86,19 @@ class TestBar:
             clock.now += 10
         assert ", about 1 min left: " in said[-1]
 
+    def test_the_time_left_goes_by_the_last_minute(self, clock, lines):
+        """Other work kept the machine busy at first; nobody waits three hours for what is left."""
+        said, log = lines
+        bar = log_progress(log, "encoded", "texts")
+        for done in (0, 1, 2, 3):
+            bar(done, 1_000)
+            clock.now += 60
+        assert "left" in said[-1]
+        for done in range(10, 700, 10):
+            bar(done, 1_000)
+            clock.now += 2
+        assert ", about 1 min left: encoded 690 of" in said[-1]
+
     def test_the_end_is_said_with_what_it_took(self, clock, lines):
         said, log = lines
         bar = log_progress(log, "compared", "users")

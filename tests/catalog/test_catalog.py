@@ -84,6 +84,8 @@ def test_settings_do_not_change(tmp_path):
             r"models\.hybrid\.cold_bost: unknown key.*'cold_boost'",
         ),
         ("encoder: {modle: tfidf}", r"encoder\.modle: unknown key.*'model'"),
+        ("encoder: {preset: tinny}", r"encoder\.preset: .*'exact', 'fast' or 'tiny'"),
+        ("encoder: {model: tfidf, preset: tiny}", r"encoder: preset tiny: tfidf has none"),
         ("interactions: {}", r"interactions\.source: this field is required"),
         ("users: {half_life_position: 3}", r"unknown key.*'half_life_positions'"),
         ("interactions: {source: x, weight_scale: logs}", r"weight_scale: .*'log'"),

@@ -1,5 +1,7 @@
 """What a run takes on a machine, and what init proposes where the usual is too much for it."""
 
+from dataclasses import replace
+
 import pytest
 
 from recsys_dagster.catalog.settings import Catalog
@@ -79,6 +81,13 @@ class TestEstimate:
         assert estimate(catalog(encoder="tfidf"), SMALL, 2, None, gpu=False) == (
             "On this machine: under a minute and 0.1 GiB: hybrid over 900 items under a minute."
         )
+
+    def test_presets_of_the_encoder_take_less(self):
+        size = replace(SMALL, texts=20_000, text_length=1_000)
+        for preset, said in (("exact", "3 minutes"), ("fast", "under a minute"), ("tiny", "under")):
+            own = catalog(encoder={"preset": preset}, strategy="popular")
+            line = estimate(own, size, 2, None, gpu=False)
+            assert f"encoding 20,000 texts {said}" in line
 
     def test_what_is_trained_takes_no_longer_than_it_may(self):
         own = catalog(encoder="tfidf", strategy="neural", models={"neural": {"minutes": 5}})

