@@ -364,6 +364,7 @@ class TestRestsOn:
             "centre",
             "matrix_width",
             "neighbours",
+            "max_exact_pairs",
             "strategy",
             "models",
             "list_length",

@@ -192,14 +192,15 @@ def assert_same(found, expected):
         rel=1e-5,
     )
     twins = {row.item_id: row for row in expected}
+    largest = max((abs(row.score) for row in expected), default=0.0)
     for row in found:
         if row.item_id in twins:
             assert_same_order(
                 {(each.item_id, each.title): each.share for each in row.because},
                 {(each.item_id, each.title): each.share for each in twins[row.item_id].because},
                 rel=1e-4,
-                # A part may be a small difference of large ones, rounded as these are.
-                abs=2e-5,
+                # A part is rounded as the largest scores are that it is worked out beside.
+                abs=2e-5 * max(1.0, largest / max(abs(row.score), 1e-9)),
             )
 
 
