@@ -375,7 +375,8 @@ def plan(
         int | None, typer.Option(min=1, help="of a machine; this one's where left out")
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(help="that a run may take, such as 64GiB; as cores", metavar="SIZE")
+        str | None,
+        typer.Option(help="that a run may take, such as 64GiB; as cores", metavar="SIZE"),
     ] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="measure this machine first, a minute or two")

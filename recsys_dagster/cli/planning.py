@@ -5,8 +5,6 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
-
 from recsys_dagster.cli.terminal import console, error_console, plain, titled
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.onboarding.sizing.plan import (
@@ -30,9 +28,7 @@ from recsys_dagster.onboarding.sizing.workload import DIMENSIONS, Workload
 from recsys_dagster.steps.models import STRATEGIES
 
 
-def workload_of(
-    users: str, items: str, interactions: str, strategy: str, encoder: str
-) -> Workload:
+def workload_of(users: str, items: str, interactions: str, strategy: str, encoder: str) -> Workload:
     """What is planned, as it was typed.
 
     Raises:
@@ -87,39 +83,26 @@ def print_plan(work: Workload, machine: Machine, as_json: bool) -> None:
     for name in ("time", "memory", "storage"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("machines", overflow="fold")
-    for stage in stages:
-        _add(table, stage, stage.name == "publish")
+    for stage in stages[:-1]:
+        table.add_row(*_row(stage), end_section=stage is stages[-2])
     total = in_all(stages)
-    table.add_row(
-        "One refresh",
-        shown_seconds(total.seconds),
-        shown_bytes(total.memory),
-        shown_bytes(total.storage),
-        "",
-        style="bold",
-    )
+    sizes = (shown_bytes(total.memory), shown_bytes(total.storage))
+    table.add_row("One refresh", shown_seconds(total.seconds), *sizes, "", style="bold")
+    table.add_section()
+    table.add_row(*_row(stages[-1]))
     console.print(table)
     for line in remarks(machine, rates, stages):
         console.print(plain(line), highlight=False)
 
 
-def _add(table: Table, stage: StagePlan, last: bool) -> None:
+def _row(stage: StagePlan) -> tuple[str, ...]:
     machines = "1"
     if not stage.fits:
         machines = f"1 with {shown_bytes(stage.needed_memory)}"
-    elif stage.machines > 1:
-        machines = f"1, or {stage.machines:,}"
-    if not stage.fits and stage.machines > 1:
-        machines += f", and {stage.machines:,} workers"
+    if stage.machines > 1:
+        machines += f", {stage.machines:,} workers"
     storage = shown_bytes(stage.storage) if stage.storage else ""
-    table.add_row(
-        stage.title,
-        shown_seconds(stage.seconds),
-        shown_bytes(stage.memory),
-        storage,
-        machines,
-        end_section=last,
-    )
+    return stage.title, shown_seconds(stage.seconds), shown_bytes(stage.memory), storage, machines
 
 
 def remarks(machine: Machine, rates: Rates, stages: list[StagePlan]) -> list[str]:
@@ -128,9 +111,7 @@ def remarks(machine: Machine, rates: Rates, stages: list[StagePlan]) -> list[str
     device = "no GPU" if machine.device == CPU else DEVICES[machine.device].title
     lines = [f"A machine: {machine.cores} cores, {memory} for a run, {device}."]
     if any(stage.machines > 1 for stage in stages):
-        lines.append(
-            f"Machines: as many workers, where a stage can be shared, end it in {WANTED_HOURS} hours."
-        )
+        lines.append(f"Workers: so many end a stage that can be shared in {WANTED_HOURS} hours.")
     if any(not stage.fits for stage in stages):
         lines.append(
             "A stage that needs more memory than the machine has cannot run there: what stages "

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 from recsys_dagster.onboarding.sizing.drawn import NAME, draw
 
+MODULE = "recsys_dagster.onboarding.sizing.one_run"
 LOOKED_EVERY = 0.02
 """Seconds."""
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -100,7 +101,7 @@ def refresh(catalog: str, home: Path, catalogs: Path, log: Path | None = None) -
         "RECSYS_SNAPSHOTS": "",
     }
     done = subprocess.run(  # noqa: S603 (this very program)
-        [sys.executable, "-m", __spec__.name, catalog, str(answer)],
+        [sys.executable, "-m", MODULE, catalog, str(answer)],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -123,7 +124,7 @@ class Watched:
         self._stopped = threading.Event()
 
     @contextmanager
-    def looking(self) -> Iterator[None]:
+    def looking(self) -> Generator[None]:
         """Look every few milliseconds, from another thread."""
         thread = threading.Thread(target=self._look, daemon=True)
         thread.start()

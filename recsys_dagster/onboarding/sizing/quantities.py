@@ -5,9 +5,9 @@ import re
 
 from recsys_dagster.errors import UserError
 
-COUNT = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:e\+?\d+)?)\s*([kmbg]?)", re.IGNORECASE)
+COUNT = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:e\+?\d+)?)\s*([kmbg]?)", re.IGNORECASE | re.ASCII)
 MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)b?", re.IGNORECASE)
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)b?", re.IGNORECASE | re.ASCII)
 UNITS = {f"{letter}i": 2 ** (10 * power) for power, letter in enumerate("kmgt", 1)}
 UNITS |= {letter: 10 ** (3 * power) for power, letter in enumerate("kmgt", 1)}
 MOST = 10**15

@@ -177,7 +177,9 @@ def kept_weights(items: int) -> float:
 
 def _scored(work: Workload) -> Counts:
     """Multiplications of histories and weights: see `ItemWeightsModel.times`."""
-    weights = kept_weights(work.items) * (work.strategy in DENSE)
+    if work.strategy not in DENSE:
+        return {"scored": 0.0, "scored_sparsely": 0.0}
     if work.items**2 <= MAX_DENSE_CELLS:
         return {"scored": float(work.interactions) * work.items, "scored_sparsely": 0.0}
-    return {"scored": 0.0, "scored_sparsely": work.interactions * weights / work.items}
+    kept = kept_weights(work.items) / work.items
+    return {"scored": 0.0, "scored_sparsely": work.interactions * kept}
