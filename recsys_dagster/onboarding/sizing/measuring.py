@@ -162,16 +162,12 @@ def rates_of(samples: Sequence[Sample], alone: ByStage) -> Rates:
     for stage, tables in TABLES.items():
         steps = [_steps_of(sample.run, tables) for sample in samples]
         known = alone.get(stage, {})
-        took = [
-            sum(step.core_seconds for step in own) - _times(known, count)
-            for own, count in zip(steps, counts, strict=True)
-        ]
-        seconds[stage] = slopes(counts, took, SECONDS_BY[stage]) | dict(known)
-        peak = [
-            max(step.peak_bytes for step in own) + BASE_BYTES - memory_of(stage, count)
-            for own, count in zip(steps, counts, strict=True)
-        ]
-        memory[stage] = slopes(counts, peak, MEMORY_BY[stage])
+        took = [sum(step.core_seconds for step in own) for own in steps]
+        computed = [sum(known[name] * count[name] for name in known) for count in counts]
+        seconds[stage] = slopes(counts, took, SECONDS_BY[stage], computed) | dict(known)
+        peak = [max(step.peak_bytes for step in own) + BASE_BYTES for own in steps]
+        arrays = [memory_of(stage, count) for count in counts]
+        memory[stage] = slopes(counts, peak, MEMORY_BY[stage], arrays)
     storage: dict[str, dict[str, float]] = {stage: {} for stage in TABLES}
     for table, names in STORED_BY.items():
         stage = next(stage for stage, tables in TABLES.items() if table in tables)
@@ -191,7 +187,10 @@ def rates_of(samples: Sequence[Sample], alone: ByStage) -> Rates:
 
 
 def slopes(
-    counts: Sequence[Counts], took: Sequence[float], names: Iterable[str]
+    counts: Sequence[Counts],
+    took: Sequence[float],
+    names: Iterable[str],
+    known: Sequence[float] | None = None,
 ) -> dict[str, float]:
     """How much one of each takes, never less than nothing.
 
@@ -201,12 +200,14 @@ def slopes(
         counts: of each size.
         took: seconds or bytes of each size.
         names: what it grows with.
+        known: of each size, how much of it something else took.
     """
     names = tuple(names)
     matrix = np.array([[count[name] for name in names] for count in counts], dtype=np.float64)
-    weights = 1 / np.maximum(np.abs(took), 1e-9)
+    weights = 1 / np.maximum(np.asarray(took, dtype=np.float64), 1e-9)
+    left = np.asarray(took) - (0 if known is None else np.asarray(known))
     units = np.maximum(matrix.max(axis=0), 1e-300)
-    found, _ = nnls((matrix / units) * weights[:, None], np.asarray(took) * weights)
+    found, _ = nnls((matrix / units) * weights[:, None], left * weights)
     return dict(zip(names, (found / units).tolist(), strict=True))
 
 
@@ -342,10 +343,6 @@ def _steps_of(run: OneRun, tables: tuple[str, ...]) -> list[Step]:
         if made in tables:
             own.append(step)
     return own
-
-
-def _times(rates: Mapping[str, float], counts: Counts) -> float:
-    return sum(rate * counts[name] for name, rate in rates.items())
 
 
 def _add(to: dict[str, float], rates: Mapping[str, float]) -> None:
