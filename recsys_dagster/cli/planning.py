@@ -170,6 +170,9 @@ def measure_here() -> None:
             if not error_console.is_interactive:
                 error_console.print(f"measuring: {what}")
 
-        rates = measured_rates(say)
+        try:
+            rates = measured_rates(say)
+        except RuntimeError as error:
+            raise UserError(f"This machine could not be measured: {error}") from None
     file = write_rates(rates)
     error_console.print(f"Measured {plain(rates.machine)}; wrote {plain(str(file))}")

@@ -10,14 +10,27 @@ from hypothesis import strategies as st
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.onboarding.sizing import rates as rates_module
-from recsys_dagster.onboarding.sizing.measuring import SECONDS_BY, slopes
+from recsys_dagster.onboarding.sizing.measuring import (
+    PUBLISHED_BY,
+    SECONDS_BY,
+    SIZES,
+    STORED_BY,
+    TABLES,
+    Sample,
+    rates_of,
+    slopes,
+    steps_of,
+)
+from recsys_dagster.onboarding.sizing.one_run import OneRun, Step
 from recsys_dagster.onboarding.sizing.plan import (
+    BASE_BYTES,
     CPU,
     DEVICES,
     STAGES,
     WANTED_HOURS,
     Machine,
     in_all,
+    memory_of,
     plan,
 )
 from recsys_dagster.onboarding.sizing.quantities import (
@@ -28,6 +41,7 @@ from recsys_dagster.onboarding.sizing.quantities import (
 )
 from recsys_dagster.onboarding.sizing.rates import SHIPPED, known_rates, rates_file, write_rates
 from recsys_dagster.onboarding.sizing.workload import Workload, counts_of
+from recsys_dagster.schemas import TABLES as ALL_TABLES
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.memory import GIB, MAX_DENSE, MAX_HEAD, needed_bytes
 
@@ -250,3 +264,59 @@ class TestRates:
         monkeypatch.setenv("RECSYS_HOME", str(tmp_path))
         assert rates_module.rates_file().parent == tmp_path
         return tmp_path
+
+
+class TestMeasuring:
+    """What is found on a machine that takes exactly what is known."""
+
+    NOT_FITTED = ("evaluation_split", "tuning", "evaluation")
+
+    def took(self, users: int, items: int, interactions: int) -> Sample:
+        counts = counts_of(Workload(users, items, interactions, encoder="tfidf"), None)
+
+        def of(rates, stage) -> float:
+            return sum(rate * counts[name] for name, rate in rates.get(stage, {}).items())
+
+        steps = {}
+        for stage, tables in TABLES.items():
+            peak = memory_of(stage, counts) + of(SHIPPED.memory, stage) - BASE_BYTES
+            seconds = of(SHIPPED.seconds, stage)
+            steps[f"x__{tables[0]}"] = Step(9 * seconds, 0.75 * seconds, peak)
+            steps[f"x__{tables[0]}_{tables[0]}_sound"] = Step(9 * seconds, 0.25 * seconds, 0.0)
+        stored = {table: 7.0 * sum(counts[name] for name in by) for table, by in STORED_BY.items()}
+        files = {file: 3.0 * sum(counts[name] for name in by) for file, by in PUBLISHED_BY.items()}
+        return Sample(counts, OneRun(1.0, 1.0, 1.0, steps, stored, files))
+
+    def test_plans_are_those_of_the_machine(self):
+        alone = {
+            stage: {name: rate for name, rate in of.items() if name not in SECONDS_BY[stage]}
+            for stage, of in SHIPPED.seconds.items()
+            if stage in SECONDS_BY
+        }
+        found = rates_of([self.took(*size) for size in SIZES], alone)
+        work = Workload(30_000, 6_000, 700_000, encoder="tfidf")
+        for own, shipped in zip(plan(work, HERE, found), plan(work, HERE, SHIPPED), strict=True):
+            assert own.seconds == pytest.approx(shipped.seconds, rel=0.03), own.name
+            assert own.memory == pytest.approx(shipped.memory, rel=0.03), own.name
+        a_row = found.storage["similarity"]["matrix_rows"]
+        assert found.storage["similarity"]["matrix_rows"] * rows == pytest.approx(
+            7 * rows, rel=0.01
+        )
+
+    def test_every_table_of_a_refresh_is_of_one_stage(self):
+        known = [table for tables in TABLES.values() for table in tables]
+        assert len(known) == len(set(known))
+        assert set(known) - {"published"} == ALL_TABLES.keys() - set(self.NOT_FITTED)
+        assert STORED_BY.keys() <= ALL_TABLES.keys()
+
+    def test_a_step_is_of_the_table_that_it_makes_or_checks(self):
+        for key, stage in {
+            "x__items_items_accepted_share": "prepare",
+            "x__item_embeddings_one_vector_per_item": "encode",
+            "x__item_neighbours": "similarity",
+            "x__users_schema": "prepare",
+            "x__user_embeddings": "vectors",
+            "x__raw_items": "read",
+        }.items():
+            run = OneRun(1.0, 1.0, 1.0, {key: Step(1.0, 1.0, 1.0)}, {}, {})
+            assert [own for own, tables in TABLES.items() if steps_of(run, tables)] == [stage]

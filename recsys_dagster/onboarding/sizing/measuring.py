@@ -160,7 +160,7 @@ def rates_of(samples: Sequence[Sample], alone: ByStage) -> Rates:
     counts = [sample.counts for sample in samples]
     seconds, memory = {}, {}
     for stage, tables in TABLES.items():
-        steps = [_steps_of(sample.run, tables) for sample in samples]
+        steps = [steps_of(sample.run, tables) for sample in samples]
         known = alone.get(stage, {})
         took = [sum(step.core_seconds for step in own) for own in steps]
         computed = [sum(known[name] * count[name] for name in known) for count in counts]
@@ -332,9 +332,9 @@ def machine_in_words() -> str:
     return f"{usable_cores()} cores of {name}"
 
 
-def _steps_of(run: OneRun, tables: tuple[str, ...]) -> list[Step]:
+def steps_of(run: OneRun, tables: tuple[str, ...]) -> list[Step]:
     """Steps that make some tables, and their checks."""
-    # What is longest is the table: `items` is also how `items_schema` begins.
+    # A check's name begins with its table's, and some tables' with another's: the longest is it.
     every = sorted((name for of in TABLES.values() for name in of), key=len, reverse=True)
     own = []
     for key, step in run.steps.items():

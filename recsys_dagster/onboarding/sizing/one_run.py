@@ -98,7 +98,8 @@ def refresh(catalog: str, home: Path, catalogs: Path, log: Path | None = None) -
         "RECSYS_HOME": str(home),
         "DAGSTER_HOME": str(home / "dagster"),
         "RECSYS_CATALOGS": str(catalogs),
-        "RECSYS_SNAPSHOTS": "",
+        "RECSYS_SNAPSHOTS": "",  # at home
+        "RECSYS_COMPUTE": "local",
     }
     done = subprocess.run(  # noqa: S603 (this very program)
         [sys.executable, "-m", MODULE, catalog, str(answer)],
