@@ -298,10 +298,7 @@ class TestMeasuring:
         for own, shipped in zip(plan(work, HERE, found), plan(work, HERE, SHIPPED), strict=True):
             assert own.seconds == pytest.approx(shipped.seconds, rel=0.03), own.name
             assert own.memory == pytest.approx(shipped.memory, rel=0.03), own.name
-        a_row = found.storage["similarity"]["matrix_rows"]
-        assert found.storage["similarity"]["matrix_rows"] * rows == pytest.approx(
-            7 * rows, rel=0.01
-        )
+        assert found.storage["lists"] == pytest.approx({"list_rows": 7}, rel=0.01)
 
     def test_every_table_of_a_refresh_is_of_one_stage(self):
         known = [table for tables in TABLES.values() for table in tables]
