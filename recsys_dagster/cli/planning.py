@@ -99,8 +99,8 @@ def _row(stage: StagePlan) -> tuple[str, ...]:
     machines = "1"
     if not stage.fits:
         machines = f"1 with {shown_bytes(stage.needed_memory)}"
-    if stage.machines > 1:
-        machines += f", {stage.machines:,} workers"
+    if stage.is_worth_sharing:
+        machines += f", {stage.machines:,} worker{'s' * (stage.machines > 1)}"
     storage = shown_bytes(stage.storage) if stage.storage else ""
     return stage.title, shown_seconds(stage.seconds), shown_bytes(stage.memory), storage, machines
 
@@ -110,8 +110,10 @@ def remarks(machine: Machine, rates: Rates, stages: list[StagePlan]) -> list[str
     memory = "any memory" if machine.memory is None else shown_bytes(machine.memory)
     device = "no GPU" if machine.device == CPU else DEVICES[machine.device].title
     lines = [f"A machine: {machine.cores} cores, {memory} for a run, {device}."]
-    if any(stage.machines > 1 for stage in stages):
-        lines.append(f"Workers: so many end a stage that can be shared in {WANTED_HOURS} hours.")
+    if any(stage.is_worth_sharing for stage in stages):
+        lines.append(
+            f"Workers: so many such machines, a part a core, end a stage in {WANTED_HOURS} hours."
+        )
     if any(not stage.fits for stage in stages):
         lines.append(
             "A stage that needs more memory than the machine has cannot run there: what stages "

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -29,6 +31,10 @@ print(json.dumps([done.exit_code, done.output, sorted(sys.modules)]))
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("RECSYS_HOME", str(tmp_path))
     return tmp_path
+
+
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "scaling.md"
+WORKED = re.compile(r"<!-- recsys plan (.*?) -->\n```\n(.*?)```", re.DOTALL)
 
 
 def planned(*arguments: str) -> str:
@@ -116,3 +122,12 @@ def test_what_was_measured_here_is_used_and_said(monkeypatch, home):
     after = json.loads(planned(*SIZE, *MACHINE, "--json"))
     assert after["refresh"]["seconds"] == pytest.approx(2 * before["refresh"]["seconds"], rel=0.01)
     assert "2031-01-02" in planned(*SIZE)
+
+
+def test_the_worked_tables_are_what_is_printed(monkeypatch):
+    monkeypatch.setattr(planning.console, "width", 80)
+    tables = WORKED.findall(DOCUMENT.read_text(encoding="utf-8"))
+    assert len(tables) == 2
+    for arguments, table in tables:
+        printed = [line.rstrip() for line in planned(*arguments.split()).splitlines()]
+        assert table.splitlines() == printed, f"put what recsys plan {arguments} prints there"

@@ -124,6 +124,11 @@ class StagePlan:
         return STAGES[self.name]
 
     @property
+    def is_worth_sharing(self) -> bool:
+        """Whether workers can help with what takes long."""
+        return self.name in SHARED and self.seconds > WANTED_HOURS * 3600
+
+    @property
     def needed_memory(self) -> float:
         """Bytes that a machine should have, with some to spare."""
         return SPARE * self.memory
