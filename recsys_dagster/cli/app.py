@@ -368,8 +368,8 @@ def plan(
     ] = None,
     strategy: Annotated[str, typer.Option(help="what makes the lists")] = "hybrid",
     encoder: Annotated[
-        str, typer.Option(help="'language model', of the default's size, or tfidf")
-    ] = "language model",
+        str, typer.Option(help="exact, fast or tiny, of the default's size; or tfidf")
+    ] = "exact",
     device: Annotated[str, typer.Option(help="cpu, or a GPU: l4, a10, a100, h100")] = "cpu",
     cores: Annotated[
         int | None, typer.Option(min=1, help="of a machine; this one's where left out")

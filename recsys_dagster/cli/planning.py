@@ -37,7 +37,7 @@ def workload_of(users: str, items: str, interactions: str, strategy: str, encode
     if strategy not in STRATEGIES:
         raise UserError(f"{strategy!r} is no strategy.{did_you_mean(strategy, STRATEGIES)}")
     if encoder not in DIMENSIONS:
-        raise UserError(f"--encoder {encoder}: expected {' or '.join(DIMENSIONS)}.")
+        raise UserError(f"--encoder {encoder}: expected {', '.join(DIMENSIONS)}.")
     counts = {"--users": users, "--items": items, "--interactions": interactions}
     least = {"--items": 2}
     numbers = {name: count_of(own, name, least.get(name, 1)) for name, own in counts.items()}

@@ -21,8 +21,6 @@ from recsys_dagster.steps.models.auto import AutoSettings
 from recsys_dagster.steps.models.fitting import settings_of
 from recsys_dagster.steps.models.memory import GIB, is_dense, needed_bytes
 
-STATIC_SECONDS, STATIC_TEXT_SECONDS = 10.0, 3e-5
-"""Of the preset tiny: once of its model, and of a text."""
 WORTH_SAYING = 60.0
 MIN_SHOWN_GIB = 0.1
 """GiB."""
@@ -129,7 +127,8 @@ def _encoding(catalog: Catalog, size: Size, cores: int) -> float:
     """Seconds of encoding without a GPU, with a catalog's preset."""
     preset, limit = catalog.encoder.preset, catalog.encoder.max_length
     if preset == "tiny":
-        return STATIC_SECONDS + STATIC_TEXT_SECONDS * size.texts
+        rates = known_rates().seconds["encode"]
+        return rates["tiny_models"] + rates["tiny_texts"] * size.texts
     if preset == "fast":
         limit = min(FAST_TOKENS, limit or FAST_TOKENS)
     return encoding_seconds(size, cores, limit)

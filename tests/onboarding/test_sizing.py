@@ -54,7 +54,7 @@ sizes = st.builds(
     items=st.integers(2, 10**7),
     interactions=st.integers(1, 10**10),
     strategy=st.sampled_from(sorted(STRATEGIES)),
-    encoder=st.sampled_from(["language model", "tfidf"]),
+    encoder=st.sampled_from(["exact", "fast", "tiny", "tfidf"]),
 )
 machines = st.builds(
     Machine,

@@ -302,7 +302,11 @@ def _encoding() -> dict[str, float]:
     from recsys_dagster.resources.encoder import TextEncoder
     from recsys_dagster.resources.encoder_models import is_here
 
-    shipped = {name: SHIPPED.seconds["encode"][name] for name in ("texts", "characters")}
+    shipped = {
+        name: SHIPPED.seconds["encode"][name]
+        for name in SHIPPED.seconds["encode"]
+        if name not in SECONDS_BY["encode"]
+    }
     if not is_here(DEFAULT_ENCODER):
         return shipped
     encoder = TextEncoder(device="cpu", lock="").load(DEFAULT_ENCODER, Path())
@@ -317,7 +321,8 @@ def _encoding() -> dict[str, float]:
     encode(LENGTHS[0])  # loads the model
     short, long = (core_seconds(lambda own=length: encode(own)) / TEXTS for length in LENGTHS)
     a_character = max(0.0, (long - short) / (LENGTHS[1] - LENGTHS[0]))
-    return {"texts": max(0.0, short - LENGTHS[0] * a_character), "characters": a_character}
+    a_text = max(0.0, short - LENGTHS[0] * a_character)
+    return shipped | {"texts": a_text, "characters": a_character}
 
 
 def machine_in_words() -> str:

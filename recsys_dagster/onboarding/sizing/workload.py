@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from recsys_dagster.catalog.settings import FAST_TOKENS
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.item_weights import (
     MAX_DENSE_CELLS,
@@ -22,8 +23,8 @@ from recsys_dagster.steps.similarity.approximate import (
     SAMPLE_QUERIES,
 )
 
-Encoder = Literal["language model", "tfidf"]
-DIMENSIONS = {"language model": 384, "tfidf": 256}
+Encoder = Literal["exact", "fast", "tiny", "tfidf"]
+DIMENSIONS = {"exact": 384, "fast": 384, "tiny": 384, "tfidf": 256}
 FLOAT = 4
 """Bytes."""
 PROBES = 32
@@ -52,7 +53,7 @@ class Workload:
         items: of the catalogue; every one with a text and an interaction.
         interactions: pairs of a user and an item.
         strategy: what makes lists.
-        encoder: a language model of MiniLM's size, or TF-IDF.
+        encoder: a preset, with a language model of MiniLM's size; or tfidf.
         text_length: characters of a text, on average.
         matrix_width: as in the catalog.
         neighbours: as in the catalog.
@@ -64,7 +65,7 @@ class Workload:
     items: int
     interactions: int
     strategy: str = "hybrid"
-    encoder: Encoder = "language model"
+    encoder: Encoder = "exact"
     text_length: float = TEXT_LENGTH
     matrix_width: int = 100
     neighbours: int = 50
@@ -97,15 +98,11 @@ def counts_of(work: Workload, memory: int | None, searched_by_gpu: bool = False)
     users, items = work.users, work.items
     matrix_rows = users * min(work.matrix_width + work.history, items)
     list_rows = users * min(work.list_length, items)
-    by_model = work.encoder == "language model"
     return {
         "runs": 1,
         "users": users,
         "items": items,
         "interactions": work.interactions,
-        "texts": items * by_model,
-        "characters": items * min(work.text_length, TEXT_CHARACTERS) * by_model,
-        "words": items * (not by_model),
         "user_floats": users * work.dimension,
         "item_floats": items * work.dimension,
         "history_floats": work.interactions * work.dimension,
@@ -114,10 +111,23 @@ def counts_of(work: Workload, memory: int | None, searched_by_gpu: bool = False)
         "list_rows": list_rows,
         "list_cells": users * items,
         "reasons": list_rows * work.history,
+        **_encoded(work),
         **_searched(work, searched_by_gpu),
         **_fitted(work, memory),
         **_scored(work),
     }
+
+
+def _encoded(work: Workload) -> Counts:
+    """Texts and characters that an encoder reads."""
+    counts = dict.fromkeys(("texts", "characters", "tiny_models", "tiny_texts", "words"), 0.0)
+    if work.encoder == "tfidf":
+        return counts | {"words": work.items}
+    if work.encoder == "tiny":
+        return counts | {"tiny_models": 1, "tiny_texts": work.items}
+    most = TEXT_CHARACTERS if work.encoder == "exact" else FAST_TOKENS * CHARACTERS_A_TOKEN
+    read = min(work.text_length, most)
+    return counts | {"texts": work.items, "characters": work.items * read}
 
 
 def _searched(work: Workload, by_gpu: bool) -> Counts:
