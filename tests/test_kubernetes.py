@@ -141,8 +141,8 @@ def test_what_is_referred_to_is_there():
     assert {own["name"] for own in every(everything, "configMap")} <= maps
     assert {own["claimName"] for own in every(everything, "persistentVolumeClaim")} == claims
     ray = DOCUMENTS["raycluster.yaml/RayCluster/recsys-ray"]["metadata"]["name"]
-    told = [own["value"] for env in every(everything, "env") for own in env]
-    assert f"ray://{ray}-head-svc:10001" in told
+    for file in (FOLDER / "pipeline.yaml", VALUES):
+        assert f"ray://{ray}-head-svc:10001" in file.read_text(encoding="utf-8")
 
 
 def test_the_catalog_in_them_is_whole(tmp_path):
