@@ -163,8 +163,9 @@ def _as_dict(
 def measure_here() -> None:
     """Measure this machine, for every later plan."""
     from recsys_dagster.onboarding.sizing.measuring import measured_rates
-    from recsys_dagster.onboarding.sizing.rates import write_rates
+    from recsys_dagster.onboarding.sizing.rates import require_writable_rates, write_rates
 
+    require_writable_rates()
     with error_console.status("measuring") as status:
 
         def say(what: str) -> None:

@@ -124,6 +124,14 @@ def test_what_was_measured_here_is_used_and_said(monkeypatch, home):
     assert "2031-01-02" in planned(*SIZE)
 
 
+def test_nothing_is_measured_that_could_not_be_kept(monkeypatch, home):
+    (home / "file").touch()
+    monkeypatch.setenv("RECSYS_HOME", str(home / "file" / "home"))
+    monkeypatch.setattr("recsys_dagster.onboarding.sizing.measuring.measured_rates", None)
+    with pytest.raises(UserError, match="could not be written"):
+        planned("--measure")
+
+
 def test_the_worked_tables_are_what_is_printed(monkeypatch):
     monkeypatch.setattr(planning.console, "width", 80)
     tables = WORKED.findall(DOCUMENT.read_text(encoding="utf-8"))

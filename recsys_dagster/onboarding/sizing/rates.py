@@ -13,7 +13,7 @@ from typing import Any
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import recsys_home
-from recsys_dagster.writing import whole_file
+from recsys_dagster.writing import require_writable, unwritten, whole_file
 
 ByStage = Mapping[str, Mapping[str, float]]
 """Of each stage: of each of what is counted (`workload.py`), how much one of it takes."""
@@ -175,14 +175,28 @@ def _check(found: Mapping[str, Any], expected: ByStage) -> None:
                 raise ValueError(name)
 
 
+def require_writable_rates() -> None:
+    """See that rates can be kept, before minutes are spent on measuring them.
+
+    Raises:
+        UserError: they cannot.
+    """
+    file = rates_file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritten(file.parent, error) from None
+    require_writable(file)
+
+
 def write_rates(rates: Rates) -> Path:
     """Keep what was measured here.
 
     Raises:
         UserError: it could not be written; what was there before is as it was.
     """
+    require_writable_rates()
     file = rates_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as hidden:
         hidden.write_text(json.dumps(asdict(rates), indent=2) + "\n", encoding="utf-8")
     return file
