@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test test-objects test-postgres test-page test-api faults ui serve lint bench serving strangers live results published peers model-size reference setup clean
+.PHONY: demo test test-objects test-postgres test-page test-api test-kubernetes faults ui serve lint bench serving strangers live results published peers model-size reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -29,6 +29,10 @@ test-postgres: setup  ## PostgreSQL as a source, with the server that is install
 test-page: setup  ## the pages in a real browser, Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,page-tests]'
 	$(BIN)/pytest -m page tests/page
+
+test-kubernetes: setup  ## the manifests of docs/kubernetes against the schemas of Kubernetes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,kubernetes-tests]'
+	$(BIN)/pytest -m kubernetes tests/test_kubernetes.py
 
 # Two processes however many cores there are: each holds torch and a published catalog.
 test: setup  ## the whole test suite

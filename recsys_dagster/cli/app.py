@@ -360,6 +360,50 @@ def init(
 
 
 @app.command()
+def plan(
+    users: Annotated[str | None, typer.Option(help="such as 1e8 or 100M", metavar="N")] = None,
+    items: Annotated[str | None, typer.Option(help="as users", metavar="N")] = None,
+    interactions: Annotated[
+        str | None, typer.Option(help="pairs of a user and an item", metavar="N")
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="what makes the lists")] = "hybrid",
+    encoder: Annotated[
+        str, typer.Option(help="exact, fast or tiny, of the default's size; or tfidf")
+    ] = "exact",
+    device: Annotated[str, typer.Option(help="cpu, or a GPU: l4, a10, a100, h100")] = "cpu",
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="of a machine; this one's where left out")
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="that a run may take, such as 64GiB; as cores", metavar="SIZE"),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="measure this machine first, a minute or two")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What a catalog of some size would take: time, memory, storage, machines, stage by stage."""
+    from recsys_dagster.cli import planning
+
+    numbers = {"--users": users, "--items": items, "--interactions": interactions}
+    missing = [name for name, number in numbers.items() if number is None]
+    if missing and (not measure or len(missing) < len(numbers)):
+        raise UserError(
+            f"{', '.join(missing)}: how many? As in: recsys plan --users 1e8 --items 10M "
+            "--interactions 1e10"
+        )
+    asked = None
+    if users is not None and items is not None and interactions is not None:
+        work = planning.workload_of(users, items, interactions, strategy, encoder)
+        asked = work, planning.machine_of(device, cores, memory)
+    if measure:
+        planning.measure_here()
+    if asked is not None:
+        planning.print_plan(*asked, as_json)
+
+
+@app.command()
 def validate(
     file: Annotated[
         Path | None, typer.Argument(help="a catalog file; all catalogs if left out", metavar="FILE")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 NAME = "recsys"
-NAMED = re.compile(rf"\b{NAME}(?= (?:run|publish|recommend|tune|serve|key)\b)")
+NAMED = re.compile(rf"\b{NAME}(?= (?:run|publish|recommend|tune|serve|key|plan)\b)")
 """The program in a message, before a command that the library names."""
 
 

@@ -1,7 +1,7 @@
 """How long a run takes on this machine and how much memory, before it is started.
 
-The rates were measured on two cores of a shared x86 server with bfloat16 instructions; another
-machine is taken to be as fast a core. They tell minutes from hours, not one minute from two.
+Rates are those of plans (`sizing/rates.py`): where none were measured here, a core is taken to be
+as fast as the one of the shipped rates. They tell minutes from hours, not one minute from two.
 """
 
 from dataclasses import dataclass
@@ -9,33 +9,18 @@ from dataclasses import dataclass
 import pandas as pd
 
 from recsys_dagster.catalog.settings import FAST_TOKENS, Catalog
-from recsys_dagster.steps.models import STRATEGIES
+from recsys_dagster.onboarding.sizing.rates import known_rates
+from recsys_dagster.onboarding.sizing.workload import (
+    CHARACTERS_A_TOKEN,
+    DENSE,
+    FROM_POSITIVES,
+    TEXT_CHARACTERS,
+    dense_items,
+)
 from recsys_dagster.steps.models.auto import AutoSettings
 from recsys_dagster.steps.models.fitting import settings_of
-from recsys_dagster.steps.models.memory import GIB, head_size, is_dense, needed_bytes
+from recsys_dagster.steps.models.memory import GIB, is_dense, needed_bytes
 
-MEASURED_CORES = 2
-TEXT_SECONDS, CHARACTER_SECONDS = 5e-4, 9e-6
-"""Of all-MiniLM-L6-v2: 1,580 texts of 60 characters a second, 390 of 250, 110 of 1,000."""
-STATIC_SECONDS, STATIC_TEXT_SECONDS = 10.0, 3e-5
-"""Of the preset tiny: once of its model, and of a text."""
-MAX_LENGTH = 1_000
-"""Characters: the model's 256 tokens, what follows is cut off."""
-CHARACTERS_A_TOKEN = 4
-CUBE_SECONDS, LIKE_SECONDS, LENT_SECONDS = 1.2e-11, 1.7e-6, 1e-7
-"""Of hybrid and l3ae, by items³, likes, and items × cold items: 3.5 s for 5,000 items and 400,000
-likes, 9.6 s for 9,000, 14.1 s for these with 3 million likes; to lend the columns of 4,000 items
-to 2,000 cold ones 0.6 s, those of 2,000 to 3,000 0.3 s."""
-TAIL_SECONDS = 1e-7
-"""Of the same where weights are learned densely of a part of the items, by these × all items."""
-PAIR_SECONDS = 1e-8
-"""Of item_knn, by items²: 0.8 s for 9,000 items."""
-FROM_POSITIVES, DENSE = (
-    tuple(name for name, strategy in STRATEGIES.items() if strategy.dense_over in over)
-    for over in (("positives",), ("positives", "seen"))
-)
-"""Strategies whose memory is asked for before they are fitted, and those of them that learn of
-items with positives alone."""
 WORTH_SAYING = 60.0
 MIN_SHOWN_GIB = 0.1
 """GiB."""
@@ -76,9 +61,12 @@ def size_of(
 
 def encoding_seconds(size: Size, cores: int, max_length: int | None = None) -> float:
     """Of the default encoder without a GPU."""
-    longest = MAX_LENGTH if max_length is None else min(MAX_LENGTH, CHARACTERS_A_TOKEN * max_length)
-    a_text = TEXT_SECONDS + CHARACTER_SECONDS * min(size.text_length, longest)
-    return size.texts * a_text * MEASURED_CORES / cores
+    rates = known_rates().seconds["encode"]
+    longest = TEXT_CHARACTERS
+    if max_length is not None:
+        longest = min(longest, CHARACTERS_A_TOKEN * max_length)
+    a_text = rates["texts"] + rates["characters"] * min(size.text_length, longest)
+    return size.texts * a_text / cores
 
 
 def fitting_seconds(strategy: str, size: Size, cores: int, available: int | None = None) -> float:
@@ -90,21 +78,14 @@ def fitting_seconds(strategy: str, size: Size, cores: int, available: int | None
         cores: of the machine.
         available: bytes of memory, or None where the system does not tell.
     """
+    rates = known_rates().seconds["model"]
     if strategy in DENSE:
-        dense = dense_items(size, available)
-        cold = size.items - size.learned
-        arithmetic = CUBE_SECONDS * dense**3 + LENT_SECONDS * dense * cold
+        dense = dense_items(size.learned, size.items, available)
+        rest = rates["lent"] * dense * (size.items - size.learned)
         if not is_dense(size.learned, size.items, available):
-            arithmetic = CUBE_SECONDS * dense**3 + TAIL_SECONDS * dense * size.items
-        return arithmetic * MEASURED_CORES / cores + LIKE_SECONDS * size.likes
-    return PAIR_SECONDS * size.items**2 if strategy == "item_knn" else 0.0
-
-
-def dense_items(size: Size, available: int | None) -> int:
-    """How many items weights are learned of densely."""
-    if is_dense(size.learned, size.items, available):
-        return size.learned
-    return head_size(size.learned, available)
+            rest = rates["tail"] * dense * size.items
+        return (rates["cubes"] * dense**3 + rest) / cores + rates["likes"] * size.likes
+    return rates["pairs"] * size.items**2 if strategy == "item_knn" else 0.0
 
 
 def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gpu: bool) -> str:
@@ -131,7 +112,7 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
         most = "at most "
     over, memory = f"{size.learned:,} items", ""
     if catalog.strategy in DENSE:
-        dense = dense_items(size, available)
+        dense = dense_items(size.learned, size.items, available)
         if not is_dense(size.learned, size.items, available):
             over += f", densely over {dense:,},"
         needed = needed_bytes(size.learned, size.items, available) / GIB
@@ -146,7 +127,8 @@ def _encoding(catalog: Catalog, size: Size, cores: int) -> float:
     """Seconds of encoding without a GPU, with a catalog's preset."""
     preset, limit = catalog.encoder.preset, catalog.encoder.max_length
     if preset == "tiny":
-        return STATIC_SECONDS + STATIC_TEXT_SECONDS * size.texts
+        rates = known_rates().seconds["encode"]
+        return rates["tiny_models"] + rates["tiny_texts"] * size.texts
     if preset == "fast":
         limit = min(FAST_TOKENS, limit or FAST_TOKENS)
     return encoding_seconds(size, cores, limit)

@@ -15,6 +15,11 @@ SMALL = Size(items=1_000, learned=900, likes=20_000, texts=1_000, text_length=10
 LARGE = Size(items=190_000, learned=180_000, likes=900_000, texts=190_000, text_length=100)
 
 
+@pytest.fixture(autouse=True)
+def nothing_was_measured_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECSYS_HOME", str(tmp_path))
+
+
 def machine(models: tuple[str, ...] = (MINILM,), gpu: bool = False) -> Machine:
     return Machine(2, gpu, models)
 

@@ -52,8 +52,10 @@ def histories_table(
     recencies = np.ones(len(ordered))
     recencies[positive] = 1 / (1 + _later(ordered[positive]))
 
-    def lists(values: pa.Array) -> pa.ListArray:
-        return pa.ListArray.from_arrays(offsets, values)
+    def lists(values: pa.Array | pa.ChunkedArray) -> pa.ListArray:
+        # Text that was in order already is still in the chunks that it was read in.
+        whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        return pa.ListArray.from_arrays(offsets, whole)
 
     def times(name: str) -> pa.ListArray:
         return lists(pa.array(ordered[name], pa.timestamp("us"), from_pandas=True))
