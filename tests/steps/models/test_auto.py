@@ -81,12 +81,19 @@ def test_who_cannot_be_fitted_takes_no_part_and_why_is_said():
     )
     assert told["chosen"] == "popular"
     assert "learns from the order" in told["candidates"][1]["reason"]
-    poor = Trainer(available_bytes=lambda: 100)
+    no_order = evidence_of(recency_of(cycles(30), 12).sign())
+    with pytest.raises(UserError, match=r"none of its candidates: markov: .*learns from the order"):
+        AUTO.learn(no_order, settings_of("markov"))
+
+
+def test_a_candidate_learns_densely_of_what_there_is_memory_for(monkeypatch):
+    monkeypatch.setattr("recsys_dagster.steps.models.memory.MIN_HEAD", 5)
+    said = []
+    poor = Trainer(available_bytes=lambda: 100, say=said.append)
     evidence = replace(in_order(cycles(30), 12), trainer=poor)
     told = auto.about(AUTO.learn(evidence, settings_of("popular", "hybrid")))
-    assert "memory" in told["candidates"][1]["reason"]
-    with pytest.raises(UserError, match=r"none of its candidates: hybrid: .*memory"):
-        AUTO.learn(evidence, settings_of("hybrid"))
+    assert [row.get("reason") for row in told["candidates"]] == [None, None]
+    assert "learning densely of 5 of 12 items, then of the others" in said
 
 
 def test_it_ends_when_its_time_is_over():

@@ -1,6 +1,6 @@
 """Hybrid beside what is trained: as much as helps, and only where there is memory for it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,7 +16,6 @@ from recsys_dagster.steps.models.blend import (
     with_hybrid,
 )
 from recsys_dagster.steps.models.sequential import hold_back_last
-from recsys_dagster.steps.models.trainer import Trainer
 
 BLOCK = block_of(csr([[1, 0, 1], [0, 1, 0]]))
 
@@ -84,11 +83,3 @@ def test_what_knows_all_stays_alone(asked):
     evidence, known, hidden, _, learned = asked
     users = np.flatnonzero(np.diff(hidden.indptr))
     assert hybrid_beside(evidence, known, hidden, hidden[users].toarray(), learned) == {}
-
-
-def test_without_memory_for_it_there_is_none(asked):
-    evidence, *others = asked
-    said = []
-    poor = replace(evidence, trainer=Trainer(say=said.append, available_bytes=lambda: 100))
-    assert hybrid_beside(poor, *others) == {}
-    assert said == ["no memory for hybrid beside it"]
