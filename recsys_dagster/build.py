@@ -36,6 +36,7 @@ from recsys_dagster.automation.sensors import watch_sensor
 from recsys_dagster.catalog.files import Catalogs, catalogs_folder
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.home import locks_folder, models_folder, snapshots_address, warehouse_folder
+from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.run_locks import encoder_lock
@@ -77,8 +78,8 @@ def build_defs(
     Args:
         catalogs: what to build for; None reads the folder of catalog files.
         resources: replace the default ones of the same names: recsys_warehouse,
-            recsys_io_manager, recsys_encoder, recsys_models, recsys_snapshots; and add those that
-            catalogs name as a source's io_manager.
+            recsys_io_manager, recsys_compute, recsys_encoder, recsys_models, recsys_snapshots;
+            and add those that catalogs name as a source's io_manager.
         loggers: replace Dagster's loggers.
         in_process: execute what is materialised by hand in one process a run, too; False where
             the project has an executor of its own, of which Dagster takes one. Jobs of catalogs
@@ -103,6 +104,7 @@ def build_defs(
         "recsys_catalogs": catalogs,
         "recsys_warehouse": warehouse,
         IO_MANAGER: WarehouseIOManager(warehouse=warehouse),
+        "recsys_compute": ComputeResource.of_environment(),
         "recsys_encoder": TextEncoder(lock=str(encoder_lock(locks_folder()))),
         "recsys_models": ModelStore(folder=str(models_folder())),
         "recsys_snapshots": SnapshotStore(folder=snapshots_address()),

@@ -21,6 +21,7 @@ from recsys_dagster.assets.metadata import (
 )
 from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.embedding_store import (
     Encoded,
     encode_once,
@@ -78,6 +79,7 @@ def embeddings_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
 def item_embeddings(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
+    recsys_compute: ComputeResource,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
     item_texts: pd.DataFrame,
@@ -89,7 +91,14 @@ def item_embeddings(
     preset, prompt, length, dimension and number format.
     """
     encoded, metadata = encode_texts(
-        context, catalog, recsys_encoder, recsys_warehouse, item_texts, item_texts, "document"
+        context,
+        catalog,
+        recsys_compute,
+        recsys_encoder,
+        recsys_warehouse,
+        item_texts,
+        item_texts,
+        "document",
     )
     table = pa.table(
         {
@@ -123,6 +132,7 @@ def item_embeddings(
 def user_embeddings(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
+    recsys_compute: ComputeResource,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
     histories: pa.Table,
@@ -146,7 +156,14 @@ def user_embeddings(
     text_vectors = None
     if len(user_texts):
         encoded, metadata = encode_texts(
-            context, catalog, recsys_encoder, recsys_warehouse, user_texts, item_texts, "query"
+            context,
+            catalog,
+            recsys_compute,
+            recsys_encoder,
+            recsys_warehouse,
+            user_texts,
+            item_texts,
+            "query",
         )
         text_vectors = align(behaviour.user_ids, user_texts["user_id"], encoded.vectors)
     made = user_vectors(
@@ -181,6 +198,7 @@ def user_embeddings(
 def encode_texts(
     context: dg.AssetExecutionContext | dg.OpExecutionContext,
     catalog: Catalog,
+    compute: ComputeResource,
     resource: TextEncoder,
     warehouse: Warehouse,
     texts: pd.DataFrame,
@@ -194,6 +212,7 @@ def encode_texts(
     Args:
         context: of the running asset.
         catalog: whose texts they are.
+        compute: where they are encoded.
         resource: the encoder.
         warehouse: where vectors are stored.
         texts: columns text and text_hash.
@@ -212,7 +231,7 @@ def encode_texts(
             vectors = encoder.encode(texts["text"].tolist())
         encoded = Encoded(vectors, encoded=texts["text_hash"].nunique(), reused=0)
     else:
-        encoder = load_encoder(resource, catalog, prompt)
+        encoder = compute.encoder(load_encoder(resource, catalog, prompt))
         job = f"{catalog.name}, job {context.run.job_name}"
         try:
             with Narrator(context.log) as narrator:
@@ -234,6 +253,7 @@ def encode_texts(
         "texts_encoded": dg.MetadataValue.int(encoded.encoded),
         "texts_from_store": dg.MetadataValue.int(encoded.reused),
         "encoding_seconds": dg.MetadataValue.float(time.monotonic() - started),
+        "computed_on": dg.MetadataValue.text(compute.in_words),
     }
 
 

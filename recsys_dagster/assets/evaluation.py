@@ -19,6 +19,7 @@ from recsys_dagster.assets.metadata import (
 from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.model_store import FitRequest, ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
@@ -63,6 +64,7 @@ def evaluation(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
     config: EvaluationConfig,
+    recsys_compute: ComputeResource,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
@@ -91,13 +93,21 @@ def evaluation(
     if not (evaluation_split["part"] == "test").any():
         empty = pd.DataFrame({name: pd.Series(dtype=object) for name in EVALUATION.column_names})
         return dg.Output(empty, metadata={"not_measured": "nothing was held back to measure with"})
-    known = known_of(context, catalog, recsys_encoder, recsys_warehouse, evaluation_split, tables)
+    known = known_of(
+        context,
+        catalog,
+        recsys_compute,
+        recsys_encoder,
+        recsys_warehouse,
+        evaluation_split,
+        tables,
+    )
     versions = train_versions(catalog, evaluation_split, tables)
     fingerprints: dict[str, str] = {}
     with Narrator(context.log) as narrator:
 
         def learn(strategy: Strategy[Any], own: Settings, evidence: Evidence) -> Arrays:
-            request = FitRequest(catalog.name, strategy, own, evidence, versions)
+            request = FitRequest(catalog.name, strategy, own, evidence, versions, recsys_compute)
             fit = recsys_models.fit_once(request, context.run.run_id, narrator.doing)
             fingerprints[strategy.name] = fit.manifest["fingerprint"]
             return fit.model(strategy.name, own.model_dump(mode="json")).learned
@@ -112,6 +122,7 @@ def evaluation(
             tuned_of(tuning),
             narrator.doing,
             learn,
+            recsys_compute,
         )
     recsys_models.forget(
         catalog.name, _measured_before(recsys_warehouse, catalog.name) - set(fingerprints.values())
@@ -137,6 +148,7 @@ def evaluation(
     return dg.Output(
         table[EVALUATION.column_names],
         metadata=shown
+        | {"computed_on": recsys_compute.in_words}
         | {
             "over_runs": named_curves(
                 {catalog.strategy: over_runs}, f"{figure} over runs", "run", figure

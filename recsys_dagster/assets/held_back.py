@@ -14,6 +14,7 @@ from recsys_dagster.assets.embeddings import encode_texts
 from recsys_dagster.assets.metadata import bars
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import Warehouse
@@ -80,6 +81,7 @@ def evaluation_split(
 def known_of(
     context: dg.AssetExecutionContext | dg.OpExecutionContext,
     catalog: Catalog,
+    recsys_compute: ComputeResource,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
     evaluation_split: pd.DataFrame,
@@ -90,6 +92,7 @@ def known_of(
     Args:
         context: of what runs.
         catalog: whose.
+        recsys_compute: where they are encoded.
         recsys_encoder: encodes profile texts.
         recsys_warehouse: keeps what was encoded.
         evaluation_split: whose users there are.
@@ -109,6 +112,7 @@ def known_of(
         encoded, _ = encode_texts(
             context,
             catalog,
+            recsys_compute,
             recsys_encoder,
             recsys_warehouse,
             user_texts,

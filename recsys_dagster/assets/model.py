@@ -12,6 +12,7 @@ from recsys_dagster.assets.common import TABLE, data_version, table_assets
 from recsys_dagster.assets.metadata import column_lineage, learning_curve, preview, rests_on
 from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.model_store import FitRequest, ModelStore
 from recsys_dagster.resources.warehouse import Warehouse
@@ -52,6 +53,7 @@ def model_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
 def model(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
+    recsys_compute: ComputeResource,
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
     histories: pa.Table,
@@ -77,7 +79,12 @@ def model(
     evidence = evidence_of(catalog, histories, item_embeddings, item_neighbours)
     with Narrator(context.log) as narrator:
         request = FitRequest(
-            catalog.name, strategy, settings, evidence, versions | {"code": fit_version(catalog)}
+            catalog.name,
+            strategy,
+            settings,
+            evidence,
+            versions | {"code": fit_version(catalog)},
+            recsys_compute,
         )
         last = None
         if getattr(settings, "warm_start", False):
@@ -105,6 +112,7 @@ def model(
             "peak_memory_bytes": about["peak_memory_bytes"],
             "folder": dg.MetadataValue.path(str(fit.folder)),
         }
+        | {"computed_on": recsys_compute.in_words}
         | ({"learning_curve": learning_curve(curve)} if len(curve) else {})
         | ({"warm_start": about["warm_start"]} if about.get("warm_start") else {})
         | _parted(about.get("learned", {}))

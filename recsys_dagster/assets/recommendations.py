@@ -21,6 +21,7 @@ from recsys_dagster.assets.metadata import (
 from recsys_dagster.assets.progress import log_progress
 from recsys_dagster.catalog.item_lists import named_items, named_items_digest
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.lists import recommendations as step
@@ -108,6 +109,7 @@ def popular_items(
 def recommendations(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
+    recsys_compute: ComputeResource,
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
     histories: pa.Table,
@@ -149,6 +151,7 @@ def recommendations(
             catalog.list_length,
             log_progress(context.log, "recommended to", "users"),
             reranking,
+            recsys_compute,
         ),
         behaviour,
         kept.strategy,
@@ -158,6 +161,7 @@ def recommendations(
     return dg.Output(
         table,
         metadata=_described(table, popular_items, histories.num_rows)
+        | {"computed_on": recsys_compute.in_words}
         | rests_on(catalog, recsys_warehouse.comment(catalog.name, "item_embeddings"))
         | column_lineage(catalog.name, _origins(catalog)),
     )

@@ -17,6 +17,7 @@ from recsys_dagster.assets.metadata import (
 )
 from recsys_dagster.assets.progress import log_progress
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
@@ -39,6 +40,7 @@ def similarity_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
 def similarity_matrix(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
+    recsys_compute: ComputeResource,
     recsys_encoder: TextEncoder,
     user_embeddings: pa.Table,
     item_embeddings: pa.Table,
@@ -61,6 +63,7 @@ def similarity_matrix(
         log_progress(context.log, "compared", "users"),
         recsys_encoder.search_device,
         catalog.max_exact_pairs,
+        recsys_compute,
     )
     table = entries.table(
         _ids(user_embeddings, "user_id"), _ids(item_embeddings, "item_id"), ("user_id", "item_id")
@@ -68,6 +71,7 @@ def similarity_matrix(
     return dg.Output(
         table,
         metadata=_described(table, entries, catalog)
+        | {"computed_on": recsys_compute.in_words}
         | column_lineage(
             catalog.name,
             {
@@ -88,6 +92,7 @@ def similarity_matrix(
 def item_neighbours(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
+    recsys_compute: ComputeResource,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
     item_embeddings: pa.Table,
@@ -103,6 +108,7 @@ def item_neighbours(
         log_progress(context.log, "compared", "items"),
         recsys_encoder.search_device,
         catalog.max_exact_pairs,
+        recsys_compute,
     )
     ids = _ids(item_embeddings, "item_id")
     table = entries.table(ids, ids, ("item_id", "neighbour_item_id"))
@@ -119,6 +125,7 @@ def item_neighbours(
     return dg.Output(
         table,
         metadata=_described(table, entries, catalog)
+        | {"computed_on": recsys_compute.in_words}
         | column_lineage(
             catalog.name,
             {

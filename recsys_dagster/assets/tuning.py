@@ -31,6 +31,7 @@ from recsys_dagster.assets.progress import Narrator, spoken
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.model_store import FitRequest, ModelStore
 from recsys_dagster.resources.warehouse import (
@@ -60,6 +61,7 @@ def search(
     context: dg.OpExecutionContext,
     catalog: Catalog,
     config: TuningConfig,
+    recsys_compute: ComputeResource,
     recsys_encoder: TextEncoder,
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
@@ -90,11 +92,13 @@ def search(
             f"{in_words(trial.settings)}, in {spoken(trial.seconds)}"
         )
 
-    known = known_of(context, catalog, recsys_encoder, recsys_warehouse, split, tables)
+    known = known_of(
+        context, catalog, recsys_compute, recsys_encoder, recsys_warehouse, split, tables
+    )
     versions = train_versions(catalog, split, tables)
 
     def learn(strategy: Strategy[Any], settings: Settings, evidence: Evidence) -> Arrays:
-        request = FitRequest(catalog.name, strategy, settings, evidence, versions)
+        request = FitRequest(catalog.name, strategy, settings, evidence, versions, recsys_compute)
         return recsys_models.learned(request)
 
     with Narrator(context.log) as narrator:
@@ -109,6 +113,7 @@ def search(
             narrator.doing,
             time.monotonic,
             learn,
+            recsys_compute,
         )
     table = table.assign(settings=table["settings"].map(json.dumps))
     metric = table["metric"].iloc[0]
@@ -158,6 +163,7 @@ def tuning_job(
         context: dg.OpExecutionContext,
         config: TuningConfig,
         recsys_catalogs: dg.ResourceParam[Catalogs],
+        recsys_compute: ComputeResource,
         recsys_encoder: TextEncoder,
         recsys_warehouse: Warehouse,
         recsys_models: ModelStore,
@@ -181,6 +187,7 @@ def tuning_job(
                 context,
                 own,
                 config,
+                recsys_compute,
                 recsys_encoder,
                 recsys_warehouse,
                 recsys_models,

@@ -12,6 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.machine import available_bytes, peak_bytes
 from recsys_dagster.resources.training import Training, device
@@ -60,6 +61,7 @@ class FitRequest:
         evidence: what it learns from.
         versions: of the code and of all that `evidence` is made of: where they, the strategy and
             the settings that learning depends on are as before, so is what is learned.
+        compute: does what comes in blocks; what is learned does not depend on it.
     """
 
     catalog: str
@@ -67,6 +69,7 @@ class FitRequest:
     settings: Settings
     evidence: Evidence
     versions: Mapping[str, str]
+    compute: Compute = LOCAL
 
     @property
     def fingerprint(self) -> str:
@@ -88,7 +91,7 @@ class FitRequest:
         Raises:
             UserError: a package is missing.
         """
-        evidence = replace(self.evidence, trainer=trainer)
+        evidence = replace(self.evidence, trainer=replace(trainer, compute=self.compute))
         return self.strategy.learn(evidence, self.settings)
 
 

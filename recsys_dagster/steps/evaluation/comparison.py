@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.embed.user_vectors import user_vectors
 from recsys_dagster.steps.evaluation.intervals import Bootstrap
 from recsys_dagster.steps.evaluation.metrics import catalogue_metrics
@@ -90,7 +91,11 @@ class Question:
 
 
 def train_evidence(
-    catalog: Catalog, train: pd.DataFrame, known: Known, users: pd.Series
+    catalog: Catalog,
+    train: pd.DataFrame,
+    known: Known,
+    users: pd.Series,
+    compute: Compute = LOCAL,
 ) -> tuple[Evidence, sparse.csr_matrix]:
     """Evidence from train alone, and the similarity matrix with the rows of `users`, no others.
 
@@ -99,6 +104,7 @@ def train_evidence(
         train: rows of the table `evaluation_split`.
         known: texts as vectors.
         users: ids of those who will be ranked for.
+        compute: does the blocks of the similarity matrix.
     """
     settings = catalog.users
     histories = histories_table(
@@ -125,6 +131,7 @@ def train_evidence(
         catalog.matrix_width,
         catalog.similarity,
         max_exact_pairs=catalog.max_exact_pairs,
+        compute=compute,
     )
     similar = sparse.csr_matrix(
         (entries.similarities, (rows[entries.rows], catalogue[entries.columns])),
@@ -136,7 +143,13 @@ def train_evidence(
     return evidence, similar
 
 
-def asked_for(pairs: pd.DataFrame, catalog: Catalog, held_back: HeldBack, known: Known) -> Question:
+def asked_for(
+    pairs: pd.DataFrame,
+    catalog: Catalog,
+    held_back: HeldBack,
+    known: Known,
+    compute: Compute = LOCAL,
+) -> Question:
     """What models learn from, and what they are asked for.
 
     Args:
@@ -145,6 +158,7 @@ def asked_for(pairs: pd.DataFrame, catalog: Catalog, held_back: HeldBack, known:
         catalog: its settings.
         held_back: train, validation and test.
         known: texts as vectors.
+        compute: does the blocks of the similarity matrix.
 
     Raises:
         ValueError: a pair that was held back is in train too.
@@ -156,7 +170,7 @@ def asked_for(pairs: pd.DataFrame, catalog: Catalog, held_back: HeldBack, known:
         drawn = np.random.default_rng(0).choice(len(user_ids), most, replace=False)
         user_ids = user_ids.iloc[np.sort(drawn)]
         possible = possible[possible["user_id"].isin(user_ids)]
-    evidence, similarity_matrix = train_evidence(catalog, held_back.train, known, user_ids)
+    evidence, similarity_matrix = train_evidence(catalog, held_back.train, known, user_ids, compute)
     _refuse_leaks(evidence.behaviour, held_back)
     users = evidence.behaviour.user_ids.get_indexer(user_ids)
     return Question(evidence, similarity_matrix, users, _pairs(possible, evidence.behaviour)[users])
@@ -172,6 +186,7 @@ def compare(
     tuned: Tuned,
     doing: Callable[[str], None] = lambda _what: None,
     learn: Learn = learn,
+    compute: Compute = LOCAL,
 ) -> pd.DataFrame:
     """The table `evaluation`: every strategy in every metric and slice, with intervals.
 
@@ -188,6 +203,7 @@ def compare(
         tuned: settings found for strategies, by name.
         doing: called with what begins, in words, before anything that takes long.
         learn: learns, or knows what was learned from the same train part before.
+        compute: does the blocks of lists.
 
     Raises:
         UserError: a strategy cannot be fitted.
@@ -195,7 +211,7 @@ def compare(
     """
     names = list(dict.fromkeys([BASELINE, catalog.strategy, *strategies]))
     doing(f"putting together what was known before, from {len(held_back.train):,} interactions")
-    question = asked_for(held_back.test, catalog, held_back, known)
+    question = asked_for(held_back.test, catalog, held_back, known, compute)
     evidence, users, test = question.evidence, question.users, question.pairs
     behaviour, fits = evidence.behaviour, Fits(evidence, learn)
     masked = behaviour.seen
@@ -228,6 +244,7 @@ def compare(
             users,
             masked,
             max(ks),
+            compute=compute,
         )
         rankings = {name: rank()}
         if name == catalog.strategy and reranking is not None:

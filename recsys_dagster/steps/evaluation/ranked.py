@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.steps.lists.recommendations import BLOCK_CELLS, best_items
+from recsys_dagster.compute.blocks import LOCAL, Compute
+from recsys_dagster.steps.lists.recommendations import BLOCK_CELLS, Asking, Ranking, best_items
 from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models.base import NOT_RANKED, UserBlock
 from recsys_dagster.steps.models.behaviour import Behaviour
@@ -22,6 +23,7 @@ def rank_for_evaluation(
     k: int,
     block: int | None = None,
     reranking: Reranking | None = None,
+    compute: Compute = LOCAL,
 ) -> np.ndarray:
     """The best k items of each user among all of the catalogue: no sampled negatives.
 
@@ -41,23 +43,34 @@ def rank_for_evaluation(
         k: places of a list, at least 1.
         block: users at a time; where None, as many as keep their scores small.
         reranking: rules that order lists; None follows the scores.
+        compute: does the blocks.
 
     Returns:
         int64 (users × k), item positions, best first; -1 where the catalogue has no more.
     """
     items = behaviour_train.seen.shape[1]
     step = block or max(1, BLOCK_CELLS // max(1, items))
+    blocks = [users[start : start + step] for start in range(0, len(users), step)]
+    asking = (
+        Asking(own, UserBlock.of(behaviour_train, similarity_matrix, own), mask[own])
+        for own in blocks
+    )
+    ranking = Ranking(fitted, behaviour_train.in_catalogue, k, reranking)
     ranked = np.full((len(users), k), NO_ITEM, dtype=np.int64)
-    for start in range(0, len(users), step):
-        own = users[start : start + step]
-        items, best, _ = best_items(
-            fitted.score(UserBlock.of(behaviour_train, similarity_matrix, own)),
-            mask[own],
-            behaviour_train.in_catalogue,
-            fitted.popularity,
-            k,
-            reranking,
-        )
-        lists = np.where(best > NOT_RANKED, items, NO_ITEM)
-        ranked[start : start + step, : lists.shape[1]] = lists
+    done = 0
+    for lists in compute.map(_ranked_of, ranking, asking, "lists of users to test"):
+        ranked[done : done + len(lists), : lists.shape[1]] = lists
+        done += len(lists)
     return ranked
+
+
+def _ranked_of(ranking: Ranking, asking: Asking) -> np.ndarray:
+    items, best, _ = best_items(
+        ranking.fitted.score(asking.histories),
+        asking.seen,
+        ranking.candidates,
+        ranking.fitted.popularity,
+        ranking.n,
+        ranking.reranking,
+    )
+    return np.where(best > NOT_RANKED, items, NO_ITEM)

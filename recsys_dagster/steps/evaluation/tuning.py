@@ -8,6 +8,7 @@ import pandas as pd
 
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.evaluation.comparison import HeldBack, Known, asked_for
 from recsys_dagster.steps.evaluation.metrics import accuracy
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
@@ -145,6 +146,7 @@ def tune(
     doing: Callable[[str], None] = lambda _what: None,
     clock: Callable[[], float] = lambda: 0.0,
     learn: Learn = learn,
+    compute: Compute = LOCAL,
 ) -> pd.DataFrame:
     """The table `tuning`: all that was tried for each strategy, by NDCG on validation.
 
@@ -161,10 +163,11 @@ def tune(
         doing: called with what begins, in words, before anything that takes long.
         clock: tells seconds.
         learn: learns, or knows what was learned from the same train part before.
+        compute: does the blocks of lists.
     """
     metric = f"ndcg@{k}"
     doing(f"putting together what was known before, from {len(held_back.train):,} interactions")
-    question = asked_for(held_back.valid, catalog, held_back, known)
+    question = asked_for(held_back.valid, catalog, held_back, known, compute)
     evidence, users, valid = question.evidence, question.users, question.pairs
     behaviour, fits = evidence.behaviour, Fits(evidence, learn)
 
@@ -186,7 +189,13 @@ def tune(
             )
             fitted = fits.fit(strategy, own.model_copy(update=settings))
             ranked = rank_for_evaluation(
-                fitted, behaviour, question.similarity_matrix, users, behaviour.seen, k
+                fitted,
+                behaviour,
+                question.similarity_matrix,
+                users,
+                behaviour.seen,
+                k,
+                compute=compute,
             )
             return accuracy(ranked, valid, [k])[metric]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.lists.reranking import Reranking, fill, item_ages, rerank
 from recsys_dagster.steps.models.base import NOT_RANKED, Model, Strategy, UserBlock
 from recsys_dagster.steps.models.behaviour import Behaviour
@@ -61,6 +62,38 @@ class Lists:
     because: Reasons
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """What lists of all users are made with.
+
+    Attributes:
+        fitted: the strategy.
+        candidates: bool (items,), what anybody may get.
+        n: rows a user gets.
+        reranking: rules that order lists; None follows the scores.
+    """
+
+    fitted: Fitted
+    candidates: np.ndarray
+    n: int
+    reranking: Reranking | None
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Some users, and all that is known of them.
+
+    Attributes:
+        users: int64 (b,), their positions.
+        histories: theirs.
+        seen: bool csr (b × items), what each must not get.
+    """
+
+    users: np.ndarray
+    histories: UserBlock
+    seen: sparse.csr_matrix
+
+
 def recommend(
     fitted: Fitted,
     behaviour: Behaviour,
@@ -68,6 +101,7 @@ def recommend(
     n: int,
     progress: Callable[[int, int], None] | None = None,
     reranking: Reranking | None = None,
+    compute: Compute = LOCAL,
 ) -> Iterator[Lists]:
     """Lists for every user, block by block.
 
@@ -82,16 +116,35 @@ def recommend(
         n: rows a user gets.
         progress: called with (users done, users).
         reranking: rules that order lists; None follows the scores.
+        compute: does the blocks.
     """
     users, items = behaviour.seen.shape
+    blocks = _blocks(items + n * np.diff(behaviour.weights.indptr))
+    asking = (
+        Asking(own, UserBlock.of(behaviour, similarity_matrix, own), behaviour.seen[own])
+        for own in blocks
+    )
+    ranking = Ranking(fitted, behaviour.recommendable, n, reranking)
     done = 0
-    for positions in _blocks(items + n * np.diff(behaviour.weights.indptr)):
-        block = UserBlock.of(behaviour, similarity_matrix, positions)
-        seen = behaviour.seen[positions]
-        yield lists_of(fitted, block, positions, seen, behaviour.recommendable, n, reranking)
-        done += len(positions)
+    for own, lists in zip(
+        blocks, compute.map(_lists_of, ranking, asking, "lists of users"), strict=True
+    ):
+        yield lists
+        done += len(own)
         if progress:
             progress(done, users)
+
+
+def _lists_of(ranking: Ranking, asking: Asking) -> Lists:
+    return lists_of(
+        ranking.fitted,
+        asking.histories,
+        asking.users,
+        asking.seen,
+        ranking.candidates,
+        ranking.n,
+        ranking.reranking,
+    )
 
 
 def _blocks(cells: np.ndarray) -> list[np.ndarray]:

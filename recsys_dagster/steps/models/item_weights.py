@@ -164,17 +164,20 @@ def largest_of_items(
         W and rest with W + 1·restᵀ the weights, but for those left out: float32 csr (h × items)
         without zeros, and float32 (items,).
     """
+    histories = Histories(np.arange(len(weights)), counts)
     blocks = (
-        (
+        Largest.of(
             columns[start : start + COLUMNS],
             Columns(
                 np.ascontiguousarray(weights[:, start : start + COLUMNS].T),
                 sparse.csr_matrix((len(columns[start : start + COLUMNS]), 0), dtype=np.float32),
             ),
+            histories,
+            number,
         )
         for start in range(0, len(columns), COLUMNS)
     )
-    return largest_of_blocks(blocks, np.arange(len(weights)), items, number, counts)
+    return largest_of_blocks(blocks, len(weights), items)
 
 
 @dataclass(frozen=True)
@@ -224,48 +227,96 @@ def _largest(values: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
     return places, np.take_along_axis(values, places, axis=1)
 
 
+@dataclass(frozen=True)
+class Histories:
+    """The h + t history items that weights are of.
+
+    Attributes:
+        rows: int64 (h + t,), the row of the result that each place in `Columns` stands for.
+        counts: int64 (h + t,), how many histories have the item of each place.
+    """
+
+    rows: np.ndarray
+    counts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Largest:
+    """What is kept of the weights of some items.
+
+    Attributes:
+        items: int64 (c,), which.
+        values: float32 (k,), weights.
+        rows: int32 (k,), the rows of the result where they lie.
+        lengths: int64 (c,), how many of them are of each item; those of an item lie together.
+        rest: float32 (c,), the mean of the other weights of each item.
+    """
+
+    items: np.ndarray
+    values: np.ndarray
+    rows: np.ndarray
+    lengths: np.ndarray
+    rest: np.ndarray
+
+    @classmethod
+    def of(
+        cls, items: np.ndarray, weights: Columns, histories: Histories, number: int
+    ) -> "Largest":
+        """The largest weights of some items.
+
+        Args:
+            items: int64 (c,), which.
+            weights: theirs.
+            histories: what they are of.
+            number: how many weights of each item, at least 1.
+        """
+        counts = histories.counts
+        places, found = weights.kept(number)
+        there = np.isfinite(found)
+        of_kept = np.where(there, counts[places], 0)
+        said = weights.times(counts) - (np.where(there, found, 0) * of_kept).sum(axis=1)
+        others = counts.sum() - of_kept.sum(axis=1)
+        rest = np.divide(said, others, out=np.zeros(len(items)), where=others > 0)
+        rest = rest.astype(np.float32)
+        found = found - rest[:, None]
+        there &= found != 0
+        return cls(
+            items,
+            found[there],
+            histories.rows[places[there]].astype(np.int32),
+            there.sum(axis=1),
+            rest,
+        )
+
+
 def largest_of_blocks(
-    blocks: Iterable[tuple[np.ndarray, Columns]],
-    row_of_place: np.ndarray,
-    items: int,
-    number: int,
-    counts: np.ndarray,
+    blocks: Iterable[Largest], history_items: int, items: int
 ) -> tuple[sparse.csr_matrix, np.ndarray]:
     """`largest_of_items` of weights that come a few items at a time.
 
     Args:
-        blocks: items, int64 (c,), and their weights.
-        row_of_place: int64 (h + t,), the row of the result that each place in `Columns` stands
-            for.
+        blocks: what is kept of the weights of some items.
+        history_items: how many history items there are.
         items: how many items there are.
-        number: how many weights of each item, at least 1.
-        counts: int64 (h + t,), how many histories have the history item of each place.
     """
     values, rows, lengths, own = [], [], [], []
     rest = np.zeros(items, dtype=np.float32)
-    for columns, block in blocks:
-        places, found = block.kept(number)
-        there = np.isfinite(found)
-        of_kept = np.where(there, counts[places], 0)
-        said = block.times(counts) - (np.where(there, found, 0) * of_kept).sum(axis=1)
-        others = counts.sum() - of_kept.sum(axis=1)
-        rest[columns] = np.divide(said, others, out=np.zeros(len(columns)), where=others > 0)
-        found = found - rest[columns, None]
-        there &= found != 0
-        values.append(found[there])
-        rows.append(row_of_place[places[there]].astype(np.int32))
-        lengths.append(there.sum(axis=1))
-        own.append(columns)
+    for block in blocks:
+        rest[block.items] = block.rest
+        values.append(block.values)
+        rows.append(block.rows)
+        lengths.append(block.lengths)
+        own.append(block.items)
     if not values:
-        return sparse.csr_matrix((len(row_of_place), items), dtype=np.float32), rest
+        return sparse.csr_matrix((history_items, items), dtype=np.float32), rest
     # By columns as they came and then by rows: as coordinates it would take twice the memory.
     starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
     order = np.concatenate(own).astype(np.int32)
     parts = (_joined(values), _joined(rows), starts)
-    by_row = sparse.csc_matrix(parts, shape=(len(row_of_place), len(order))).tocsr()
+    by_row = sparse.csc_matrix(parts, shape=(history_items, len(order))).tocsr()
     del parts
     found = (by_row.data, order[by_row.indices], by_row.indptr)
-    weights = sparse.csr_matrix(found, shape=(len(row_of_place), items))
+    weights = sparse.csr_matrix(found, shape=(history_items, items))
     weights.sort_indices()
     return weights, rest
 

@@ -26,6 +26,8 @@ from recsys_dagster.steps.models.base import MAX_EXACT_PAIRS, Arrays, Evidence
 from recsys_dagster.steps.models.gram import regularised_gram_inverse
 from recsys_dagster.steps.models.item_weights import (
     Columns,
+    Histories,
+    Largest,
     kept_number,
     largest_of_blocks,
     weight_arrays,
@@ -287,12 +289,15 @@ def long_tail_arrays(
     parted, trainer, items = together.parted, evidence.trainer, evidence.items
     rows = np.concatenate([parted.head, parted.tail])
     counts = np.bincount(positives.indices, minlength=len(learned))[rows]
+    histories, number = Histories(rows, counts), kept_number(items, trainer.available_bytes())
 
-    def blocks() -> Iterator[tuple[np.ndarray, Columns]]:
+    def blocks() -> Iterator[Largest]:
         began, done, said = trainer.seconds(), 0, 0
-        for columns in blocks_of(np.arange(len(learned))):
-            yield learned[columns], together.of(columns)
-            done += len(columns)
+        kept = _Kept(together, learned, histories, number)
+        columns = blocks_of(np.arange(len(learned)))
+        for found in trainer.compute.map(_largest_of, kept, columns, "weights of items"):
+            yield found
+            done += len(found.items)
             if done * SIGNS // len(learned) > said:
                 said = done * SIGNS // len(learned)
                 left = (trainer.seconds() - began) * (len(learned) - done) / done
@@ -300,11 +305,33 @@ def long_tail_arrays(
                     f"weights of {done:,} of {len(learned):,} items, {len(parted.head):,} of them "
                     f"learned of densely: {left:.0f} s left"
                 )
-        yield from lent
+        for places, found in lent:
+            yield Largest.of(places, found, histories, number)
 
-    number = kept_number(items, trainer.available_bytes())
-    weights, rest = largest_of_blocks(blocks(), rows, items, number, counts)
+    weights, rest = largest_of_blocks(blocks(), len(rows), items)
     return weight_arrays(weights, learned, rest) | {HEAD: np.array([len(parted.head)])}
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the weights of all items are worked out from.
+
+    Attributes:
+        together: the models.
+        learned: int64 (n,), positions of the n items among all.
+        histories: what weights are of.
+        number: of the weights of an item that are kept.
+    """
+
+    together: Together
+    learned: np.ndarray
+    histories: Histories
+    number: int
+
+
+def _largest_of(kept: _Kept, columns: np.ndarray) -> Largest:
+    weights = kept.together.of(columns)
+    return Largest.of(kept.learned[columns], weights, kept.histories, kept.number)
 
 
 def about(arrays: Arrays) -> dict[str, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.models.prefixes import put_under, taken_from
 
 CURVE = "curve"
@@ -46,6 +47,7 @@ class Trainer:
         checkpoint: keeps what it is given, in the place of the last one.
         say: called with what begins, in words.
         available_bytes: memory that can be had; None where the system does not tell.
+        compute: does what comes in blocks.
     """
 
     device: Callable[[], str] = field(default=lambda: "cpu")
@@ -55,6 +57,7 @@ class Trainer:
     checkpoint: Callable[[Mapping[str, np.ndarray]], None] = _ignore
     say: Callable[[str], None] = _ignore
     available_bytes: Callable[[], int | None] = field(default=lambda: None)
+    compute: Compute = LOCAL
 
     def part(self, name: str, kept: Mapping[str, np.ndarray]) -> "Trainer":
         """The trainer of one of several trainings that a fit consists of, with a clock of its own.

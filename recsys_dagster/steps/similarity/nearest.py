@@ -10,12 +10,13 @@ Where an approximate index proposes, what it proposes is put in order in the sam
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, Self, get_args
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.similarity.approximate import ApproximateIndex, approximate_index
 from recsys_dagster.steps.similarity.ranking import top_n
 
@@ -154,6 +155,7 @@ def top_k(
     device: str = "cpu",
     index: ApproximateIndex | None = None,
     progress: Callable[[int, int], None] | None = None,
+    compute: Compute = LOCAL,
 ) -> Neighbours:
     """Find the k most similar items of every query, exactly unless an index is given.
 
@@ -168,6 +170,7 @@ def top_k(
         index: of `index_for`, which proposes candidates of the items; a query for which it finds
             too few is compared with all.
         progress: called with (queries done, queries in all) after each block.
+        compute: does the blocks, but for those of another device than the CPU.
 
     Returns:
         Neighbours of width min(k, n), or min(k, n − 1) with `exclude`. The order is exact, equal
@@ -192,37 +195,82 @@ def top_k(
 
     fetch = min(n, width + _SPARE + (exclude is not None))
     slack = _slack(queries, items, similarity)
-    if index is not None:
-        search: Search = partial(index.search, fetch=fetch)
-    elif device == "cpu":
-        search = _faiss_search(items, fetch, similarity)
-    else:
-        search = _torch_search(items, fetch, similarity, device)
-    table = None
-    for rows in _blocks(m, fetch, most=_QUERY_BLOCK):
-        block, left_out = queries[rows], None if exclude is None else exclude[rows]
-        scores, positions = search(block)
-        if left_out is not None:
-            scores, positions = _drop(scores, positions, left_out)
-        if index is None:
-            # Nothing else can reach place k if the last candidate is clearly below it.
-            below = scores[:, width - 1] - scores[:, -1]
-            open_rows = (below <= slack[rows]) & (fetch < n)
-        else:
-            open_rows = np.any(positions < 0, axis=1)
-        near = _near(scores, slack[rows], similarity) & ~open_rows[:, None]
-        scores, positions = _reorder(
-            scores, positions, near, queries=block, items=items, similarity=similarity
-        )
-        found.positions[rows], found.similarities[rows] = positions[:, :width], scores[:, :width]
-        if open_rows.any():
-            table = table or _Table.of(items)
-            left_out = None if left_out is None else left_out[open_rows]
-            settled = table.top_k(block[open_rows], width, similarity, left_out)
-            found.positions[rows][open_rows], found.similarities[rows][open_rows] = settled
+    rows = list(_blocks(m, fetch, most=_QUERY_BLOCK))
+    blocks = ((queries[own], slack[own], None if exclude is None else exclude[own]) for own in rows)
+    searched = _Searched(items, fetch, width, similarity, device, index)
+    chosen = compute if device == "cpu" else LOCAL
+    for own, (positions, similarities) in zip(
+        rows, chosen.map(_nearest, searched, blocks, "nearest items"), strict=True
+    ):
+        found.positions[own], found.similarities[own] = positions, similarities
         if progress is not None:
-            progress(rows.stop, m)
+            progress(own.stop, m)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Searched:
+    """Items that blocks of queries are compared with.
+
+    Attributes:
+        items: (n, d) float32.
+        fetch: candidates that are looked at.
+        width: those that are kept.
+        similarity: as in `top_k`.
+        device: as in `top_k`.
+        index: as in `top_k`.
+    """
+
+    items: np.ndarray
+    fetch: int
+    width: int
+    similarity: Similarity
+    device: str
+    index: ApproximateIndex | None
+
+    @cached_property
+    def search(self) -> Search:
+        if self.index is not None:
+            return partial(self.index.search, fetch=self.fetch)
+        if self.device == "cpu":
+            return _faiss_search(self.items, self.fetch, self.similarity)
+        return _torch_search(self.items, self.fetch, self.similarity, self.device)
+
+    @cached_property
+    def table(self) -> "_Table":
+        return _Table.of(self.items)
+
+
+def _nearest(
+    searched: _Searched, block: tuple[np.ndarray, np.ndarray, np.ndarray | None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions int64 and similarities float32 (b, width) of a block of queries.
+
+    Args:
+        searched: the items.
+        block: queries (b, d), their slack (b,), and which item each leaves out (b,).
+    """
+    queries, slack, left_out = block
+    items, width, similarity = searched.items, searched.width, searched.similarity
+    scores, positions = searched.search(queries)
+    if left_out is not None:
+        scores, positions = _drop(scores, positions, left_out)
+    if searched.index is None:
+        # Nothing else can reach place k if the last candidate is clearly below it.
+        below = scores[:, width - 1] - scores[:, -1]
+        open_rows = (below <= slack) & (searched.fetch < len(items))
+    else:
+        open_rows = np.any(positions < 0, axis=1)
+    near = _near(scores, slack, similarity) & ~open_rows[:, None]
+    scores, positions = _reorder(
+        scores, positions, near, queries=queries, items=items, similarity=similarity
+    )
+    scores, positions = scores[:, :width], positions[:, :width]
+    if open_rows.any():
+        left_out = None if left_out is None else left_out[open_rows]
+        settled = searched.table.top_k(queries[open_rows], width, similarity, left_out)
+        positions[open_rows], scores[open_rows] = settled
+    return positions, scores
 
 
 def pairwise(queries: np.ndarray, items: np.ndarray, similarity: Similarity) -> np.ndarray:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.similarity.nearest import Neighbours, Similarity, index_for, top_k
 
 EXACT = "exact"
@@ -55,6 +56,7 @@ def similarity_matrix(
     progress: Progress = None,
     device: str = "cpu",
     max_exact_pairs: float | None = None,
+    compute: Compute = LOCAL,
 ) -> Entries:
     """For each user the nearest `width` + (items seen) items.
 
@@ -69,6 +71,7 @@ def similarity_matrix(
         progress: called with (users done, users).
         device: where vectors are compared, see `top_k`.
         max_exact_pairs: of more pairs an index is asked, see `index_for`; None asks none.
+        compute: does the blocks.
     """
     needed = np.minimum(width + seen_counts, len(items)).astype(np.int64)
     # Users who need about as many items go together, so that nobody pays for the widest.
@@ -80,7 +83,15 @@ def similarity_matrix(
     for size in np.unique(classes):
         members = np.flatnonzero(classes == size)
         widest = max(1, int(needed[members].max()))  # 0 where there are no items
-        near = top_k(users[members], items, widest, similarity, device=device, index=index)
+        near = top_k(
+            users[members],
+            items,
+            widest,
+            similarity,
+            device=device,
+            index=index,
+            compute=compute,
+        )
         parts.append(_entries(members, near, needed[members]))
         done += len(members)
         if progress:
@@ -105,6 +116,7 @@ def item_neighbours(
     progress: Progress = None,
     device: str = "cpu",
     max_exact_pairs: float | None = None,
+    compute: Compute = LOCAL,
 ) -> Entries:
     """For each item the nearest `count` other items.
 
@@ -115,6 +127,7 @@ def item_neighbours(
         progress: called with (items done, items).
         device: where vectors are compared, see `top_k`.
         max_exact_pairs: of more pairs an index is asked, see `index_for`; None asks none.
+        compute: does the blocks.
     """
     positions = np.arange(len(items))
     index = index_for(items, items, count, similarity, max_exact_pairs, device=device)
@@ -127,6 +140,7 @@ def item_neighbours(
         device=device,
         index=index,
         progress=progress,
+        compute=compute,
     )
     entries = _entries(positions, near, np.full(len(items), near.positions.shape[1]))
     return entries if index is None else replace(entries, search=index.in_words)

@@ -1,0 +1,302 @@
+"""Blocks of work on Ray: its scheduler, its object store, its retries.
+
+Blocks are tasks. What encodes texts is loaded for long and may hold a GPU, so it is an actor.
+"""
+
+import hashlib
+import logging
+import os
+import pickle
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from itertools import chain, cycle, islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from recsys_dagster.compute.blocks import LOCAL, Block, Result, Shared
+from recsys_dagster.errors import UserError
+
+RETRIES = 3
+"""How often a block is done again whose worker died."""
+UNDER_WAY = 2
+"""Blocks a worker: one that is done and one that waits, so that nobody waits for the driver."""
+SECONDS_BETWEEN_WORDS = 60.0
+"""After so long without a block that came back, it is said what the cluster has."""
+
+_kept: dict[bytes, Any] = {}
+"""In a worker: what its blocks share, read from the object store once."""
+
+
+class RayCompute:
+    """On a Ray cluster, or on one that is started on this machine for as long as the process."""
+
+    def __init__(
+        self,
+        address: str | None,
+        cpus_per_block: float,
+        cores: int,
+        object_store_bytes: int | None,
+        say: Callable[[str], None],
+    ) -> None:
+        """Connect to nothing yet: that takes seconds.
+
+        Args:
+            address: ray://HOST:PORT; None is what `RAY_ADDRESS` names, else a Ray of our own.
+            cpus_per_block: of a worker that does a block.
+            cores: of a Ray of our own.
+            object_store_bytes: of a Ray of our own; None leaves it to Ray.
+            say: called with where blocks are done, in words.
+        """
+        self._address, self._cpus, self._say = address, cpus_per_block, say
+        self._of_our_own: dict[str, Any] = {
+            "include_dashboard": False,
+            "num_cpus": cores,
+            "object_store_memory": object_store_bytes,
+        }
+
+    @property
+    def place(self) -> str:
+        """Which Ray it is."""
+        address = self._address or os.environ.get("RAY_ADDRESS", "")
+        found = urlsplit(address if "//" in address else f"//{address}")
+        return f"Ray at {found.hostname}" if found.hostname else "Ray on this machine"
+
+    @property
+    def in_words(self) -> str:
+        """Which it is, and what it has; it is connected to for that."""
+        ray = self._connected()
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        cores = ray.cluster_resources().get("CPU", 0)
+        return f"{self.place}, {nodes} node{'' if nodes == 1 else 's'}, {cores:g} CPUs"
+
+    def map(
+        self,
+        function: Callable[[Shared, Block], Result],
+        shared: Shared,
+        blocks: Iterable[Block],
+        what: str,
+    ) -> Iterator[Result]:
+        """See `Compute`. A single block is done here: there is nothing to share out."""
+        blocks = iter(blocks)
+        first = list(islice(blocks, 2))
+        if len(first) < 2:
+            yield from LOCAL.map(function, shared, first, what)
+            return
+        ray = self._connected()
+        given = ray.put((function, shared))
+        task = ray.remote(_done).options(num_cpus=self._cpus, max_retries=RETRIES)
+        workers = max(1, int(ray.cluster_resources().get("CPU", 1) / max(self._cpus, 0.01)))
+
+        def submit(block: Block) -> Any:
+            # In a list, so that the worker asks for it, and once.
+            return task.remote(_package(), [given], block)
+
+        drop = partial(ray.cancel, force=True)
+        yield from self._in_order(submit, chain(first, blocks), workers, what, drop)
+
+    def map_by_actors(
+        self,
+        function: Callable[[Shared, Block], Result],
+        shared: Shared,
+        blocks: Iterable[Block],
+        what: str,
+        cpus: float | None,
+        gpus: float | None,
+    ) -> Iterator[Result]:
+        """As `map`, by workers that keep what they have loaded until all blocks are done.
+
+        Args:
+            function: as of `map`.
+            shared: as of `map`.
+            blocks: as of `map`.
+            what: as of `map`.
+            cpus: of a worker; None is as many as the smallest node has, or one beside a GPU.
+            gpus: of a worker, a part of one or several; None is one where there are any.
+        """
+        ray = self._connected()
+        given = ray.put((function, shared))
+        free = ray.available_resources()
+        if gpus is None:
+            gpus = min(1.0, free.get("GPU", 0))
+        if cpus is None:
+            of_nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+            cpus = 1.0 if gpus else min((own for own in of_nodes if own), default=1.0)
+        room = [
+            int(free.get(name, 0) / wanted)
+            for name, wanted in (("CPU", cpus), ("GPU", gpus))
+            if wanted
+        ]
+        actor = ray.remote(_Actor).options(
+            num_cpus=cpus, num_gpus=gpus, max_restarts=RETRIES, max_task_retries=RETRIES
+        )
+        actors = [actor.remote() for _ in range(max(1, min(room, default=1)))]
+        turns = cycle(actors)
+
+        def submit(block: Block) -> Any:
+            return next(turns).done.remote(_package(), [given], block)
+
+        try:
+            yield from self._in_order(submit, iter(blocks), len(actors), what)
+        finally:
+            for each in actors:
+                ray.kill(each)
+
+    def _in_order(
+        self,
+        submit: Callable[[Block], Any],
+        blocks: Iterator[Block],
+        workers: int,
+        what: str,
+        drop: Callable[[Any], None] = lambda _reference: None,
+    ) -> Iterator[Any]:
+        """What is made of blocks, a bounded number of them under way.
+
+        Args:
+            submit: begins a block, and says what it is known by.
+            blocks: all of them.
+            workers: how many there are.
+            what: is done, in words.
+            drop: is called with what nobody waits for any more.
+        """
+        waiting: deque[Any] = deque()
+        taken = 0
+        try:
+            while True:
+                more = islice(blocks, UNDER_WAY * workers - len(waiting))
+                waiting.extend(submit(block) for block in more)
+                if not waiting:
+                    return
+                made = self._made(waiting[0], f"{what}, block {taken + 1}")
+                waiting.popleft()
+                taken += 1
+                yield pickle.loads(made)  # noqa: S301, made by our own worker
+        finally:
+            for each in waiting:
+                drop(each)
+
+    def _made(self, reference: Any, what: str) -> bytes:
+        """What a worker made, as bytes: arrays in the object store would stay there.
+
+        Raises:
+            UserError: as the block raised it, or it was lost.
+        """
+        ray = self._connected()
+        errors = ray.exceptions
+        while not ray.wait([reference], timeout=SECONDS_BETWEEN_WORDS)[0]:
+            has, free = ray.cluster_resources(), ray.available_resources()
+            cores, gpus = (
+                f"{free.get(name, 0):g} of {has.get(name, 0):g} {name}s" for name in ("CPU", "GPU")
+            )
+            self._say(f"waiting for {what}: {cores} and {gpus} of {self.in_words} are free")
+        try:
+            return ray.get(reference)
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, errors.RayError):
+                raise _lost(what, error.cause) from error
+            error.cause.add_note(f"In {what}, on Ray.")
+            raise error.cause from error
+        except (
+            errors.WorkerCrashedError,
+            errors.ActorDiedError,
+            errors.ActorUnavailableError,
+            errors.OutOfMemoryError,
+            errors.NodeDiedError,
+            errors.ObjectLostError,
+            errors.OutOfDiskError,
+        ) as error:
+            raise _lost(what, error) from error
+
+    def _connected(self) -> Any:
+        """Ray, started or connected to where it is not yet.
+
+        Raises:
+            UserError: it is not installed, or nobody answers.
+        """
+        try:
+            import ray
+        except ImportError:
+            raise UserError(MISSING) from None
+        if ray.is_initialized():
+            return ray
+        there = self._address or os.environ.get("RAY_ADDRESS")
+        try:
+            with _signals_left_alone():
+                ray.init(
+                    address=there or "local",
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **({} if there else self._of_our_own),
+                )
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            raise UserError(f"{self.place}: {error}") from error
+        self._say(f"blocks of work are done on {self.in_words}")
+        return ray
+
+
+MISSING = (
+    "Blocks of work are to be done on Ray, which is not installed: "
+    "pip install 'recsys-dagster[ray]', or RECSYS_COMPUTE=local"
+)
+
+
+def _lost(what: str, error: Exception) -> UserError:
+    first = str(error).strip().partition("\n")[0]
+    return UserError(
+        f"{what} was lost {RETRIES + 1} times with the worker that did it: {first}. Often a worker "
+        "has too little memory: look at Ray's dashboard or logs."
+    )
+
+
+@contextmanager
+def _signals_left_alone() -> Generator[None]:
+    """Ray takes SIGTERM for itself; it is whose it was."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@cache
+def _package() -> str:
+    """A fingerprint of this package's code, which must be the same everywhere."""
+    files = sorted(Path(__file__).parent.parent.rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _given(package: str, reference: list[Any]) -> tuple[Callable[[Any, Any], Any], Any]:
+    """In a worker: the function, and what its blocks share."""
+    import ray
+
+    if package != _package():
+        raise UserError(
+            f"Ray's node {ray.util.get_node_ip_address()} has other code of recsys_dagster than "
+            "the process that hands out work: install the same version on all, or use one image."
+        )
+    (only,) = reference
+    name = only.binary()
+    if name not in _kept:
+        _kept.clear()
+        _kept[name] = ray.get(only)
+    return _kept[name]
+
+
+def _done(package: str, given: list[Any], block: Any) -> bytes:
+    """In a worker: a block, done."""
+    function, shared = _given(package, given)
+    return pickle.dumps(function(shared, block), protocol=5)
+
+
+class _Actor:
+    """A worker of its own, in which what was loaded stays."""
+
+    def done(self, package: str, given: list[Any], block: Any) -> bytes:
+        return _done(package, given, block)

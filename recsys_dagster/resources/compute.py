@@ -1,0 +1,106 @@
+"""Where blocks of work are done: in the run's own process, or on Ray."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import Self
+
+import dagster as dg
+from pydantic import Field, field_validator
+
+from recsys_dagster.compute.blocks import LOCAL, Block, Result, Shared
+from recsys_dagster.compute.on_ray import MISSING, RayCompute
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.embedding_store import Encoder
+from recsys_dagster.resources.machine import memory_limit, usable_cores
+from recsys_dagster.resources.ray_encoder import EncoderOfFiles, RayEncoder
+
+COMPUTE = "RECSYS_COMPUTE"
+LOCALLY, ON_RAY, RAY_ADDRESS = "local", "ray", "ray://"
+OBJECT_STORE_SHARE = 0.3
+"""Of the memory that a process of ours may take: what blocks share lies there."""
+
+
+class ComputeResource(dg.ConfigurableResource):
+    """Where blocks of work are done, by all assets of a run."""
+
+    where: str = Field(
+        default=LOCALLY,
+        description="local: in the run's own process. ray: on the cluster that RAY_ADDRESS names, "
+        "else on a Ray that is started on this machine. ray://HOST:PORT: on that cluster",
+    )
+    cpus_per_block: float = Field(
+        default=1.0,
+        gt=0,
+        description="CPUs that Ray gives to a block of lists, neighbours, weights",
+    )
+    cpus_per_encoder: float | None = Field(
+        default=None,
+        gt=0,
+        description="CPUs that Ray gives to an encoder; all of the smallest node where left out",
+    )
+    gpus_per_encoder: float | None = Field(
+        default=None,
+        ge=0,
+        description="GPUs that Ray gives to an encoder, .5 for two on each; one where left out "
+        "and there are any",
+    )
+
+    @field_validator("where")
+    @classmethod
+    def _known(cls, where: str) -> str:
+        if where in (LOCALLY, ON_RAY) or (where.startswith(RAY_ADDRESS) and where != RAY_ADDRESS):
+            return where
+        raise ValueError(f"{where!r} is neither {LOCALLY} nor {ON_RAY} nor {RAY_ADDRESS}HOST:PORT")
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """What `RECSYS_COMPUTE` says; local where it says nothing.
+
+        Raises:
+            UserError: it says something unknown, or Ray is not installed.
+        """
+        where = os.environ.get(COMPUTE, "").strip() or LOCALLY
+        try:
+            found = cls(where=where)
+        except ValueError:
+            raise UserError(
+                f"{COMPUTE} is {where!r}: expected {LOCALLY}, {ON_RAY} or {RAY_ADDRESS}HOST:PORT"
+            ) from None
+        if where != LOCALLY and importlib.util.find_spec("ray") is None:
+            raise UserError(MISSING)
+        return found
+
+    @property
+    def in_words(self) -> str:
+        """Where blocks are done, for metadata; nothing is started to say it."""
+        return LOCALLY if self.where == LOCALLY else self._ray.place
+
+    def map(
+        self,
+        function: Callable[[Shared, Block], Result],
+        shared: Shared,
+        blocks: Iterable[Block],
+        what: str,
+    ) -> Iterator[Result]:
+        """See `Compute`."""
+        executor = LOCAL if self.where == LOCALLY else self._ray
+        return executor.map(function, shared, blocks, what)
+
+    def encoder(self, encoder: EncoderOfFiles) -> Encoder:
+        """The encoder, encoding where blocks are done."""
+        if self.where == LOCALLY:
+            return encoder
+        return RayEncoder(encoder, self._ray, self.cpus_per_encoder, self.gpus_per_encoder)
+
+    @cached_property
+    def _ray(self) -> RayCompute:
+        limit = memory_limit()
+        return RayCompute(
+            None if self.where == ON_RAY else self.where,
+            self.cpus_per_block,
+            usable_cores(),
+            None if limit is None else int(OBJECT_STORE_SHARE * limit),
+            dg.get_dagster_logger().info,
+        )
