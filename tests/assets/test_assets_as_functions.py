@@ -17,6 +17,7 @@ from recsys_dagster.assets.similarity import item_map, item_neighbours
 from recsys_dagster.assets.texts import item_texts
 from recsys_dagster.assets.users import histories
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import SOURCE_NAMES
@@ -159,7 +160,7 @@ def test_item_texts_are_composed(context, films):
 def test_item_embeddings_of_tfidf_need_no_warehouse(context, films, tmp_path):
     texts = item_texts(context, films, ITEMS).value
     warehouse = Warehouse(folder=str(tmp_path / "warehouse"))
-    output = item_embeddings(context, films, TextEncoder(), warehouse, texts)
+    output = item_embeddings(context, films, ComputeResource(), TextEncoder(), warehouse, texts)
     assert output.value["item_id"].to_pylist() == ["1", "2"]
     assert output.value.schema.field("embedding").type == pa.list_(pa.float32(), 4)
     assert output.metadata["texts_encoded"].value == 2
@@ -206,7 +207,9 @@ def test_what_is_not_available_has_no_rank(context, films):
 def test_the_map_has_a_place_for_every_item(context, films, tmp_path):
     warehouse = Warehouse(folder=str(tmp_path / "warehouse"))
     texts = item_texts(context, films, ITEMS).value
-    vectors = item_embeddings(context, films, TextEncoder(), warehouse, texts).value
+    vectors = item_embeddings(
+        context, films, ComputeResource(), TextEncoder(), warehouse, texts
+    ).value
     output = item_map(context, films, warehouse, vectors)
     assert output.value["item_id"].to_pylist() == ["1", "2"]
     assert sorted(output.value["x"].to_pylist()) == pytest.approx([-1, 1])
@@ -228,7 +231,9 @@ def test_neighbours_are_searched_where_texts_are_encoded(
     monkeypatch.setattr(TextEncoder, "search_device", encodes_on)
     warehouse = Warehouse(folder=str(tmp_path / "warehouse"))
     texts = item_texts(context, films, ITEMS).value
-    vectors = item_embeddings(context, films, TextEncoder(), warehouse, texts).value
-    output = item_neighbours(context, films, TextEncoder(), warehouse, vectors)
+    vectors = item_embeddings(
+        context, films, ComputeResource(), TextEncoder(), warehouse, texts
+    ).value
+    output = item_neighbours(context, films, ComputeResource(), TextEncoder(), warehouse, vectors)
     assert output.value.num_rows == 2
     assert searched_on == [encodes_on]
