@@ -1,0 +1,80 @@
+"""Blocks of work: the same results wherever they are done, and settings that say where."""
+
+import pickle
+
+import cloudpickle
+import pytest
+from work import LIGHT, WORK, assert_same
+
+from recsys_dagster.compute.blocks import LOCAL
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources import compute as resource
+from recsys_dagster.resources.compute import ComputeResource
+
+
+class Shipped:
+    """As if every block went to another process: what arrives is a copy that cannot be written."""
+
+    def map(self, function, shared, blocks, what):
+        function, shared = shipped((function, shared))
+        for block in blocks:
+            yield pickle.loads(pickle.dumps(function(shared, shipped(block)), protocol=5))
+
+
+def shipped(value):
+    buffers = []
+    pickled = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    return pickle.loads(pickled, buffers=[bytes(each.raw()) for each in buffers])
+
+
+def test_blocks_are_done_one_after_the_other_and_none_before_it_is_asked_for():
+    taken = []
+
+    def blocks():
+        for number in range(3):
+            taken.append(number)
+            yield number
+
+    found = LOCAL.map(pow, 2, blocks(), "powers")
+    assert taken == []
+    assert next(found) == 1
+    assert taken == [0]
+    assert list(found) == [2, 4]
+
+
+@pytest.mark.parametrize("work", LIGHT)
+def test_a_block_needs_nothing_but_what_it_is_given_and_changes_none_of_it(work):
+    do, _ = WORK[work]
+    assert_same(do(Shipped()), do(LOCAL), 0)
+
+
+@pytest.mark.parametrize("where", ["local", "", " local "])
+def test_work_is_done_here_where_nothing_else_is_said(where, monkeypatch):
+    monkeypatch.setenv("RECSYS_COMPUTE", where)
+    compute = ComputeResource.of_environment()
+    assert compute.in_words == "local"
+    assert list(compute.map(pow, 2, [3, 4], "powers")) == [8, 16]
+    encoder = object()
+    assert compute.encoder(encoder) is encoder
+
+
+@pytest.mark.parametrize("where", ["spark", "ray://", "Ray", "http://head:10001"])
+def test_an_unknown_place_is_said_with_the_known_ones(where, monkeypatch):
+    monkeypatch.setenv("RECSYS_COMPUTE", where)
+    with pytest.raises(UserError, match=r"RECSYS_COMPUTE is .*expected local, ray or ray://"):
+        ComputeResource.of_environment()
+
+
+def test_ray_that_is_not_installed_is_said_with_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setenv("RECSYS_COMPUTE", "ray")
+    monkeypatch.setattr(resource.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(UserError, match=r"pip install 'recsys-dagster\[ray\]'"):
+        ComputeResource.of_environment()
+
+
+def test_where_work_is_done_is_said_without_starting_anything(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert ComputeResource(where="ray").in_words == "Ray on this machine"
+    assert ComputeResource(where="ray://head:10001").in_words == "Ray at head"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
+    assert ComputeResource(where="ray").in_words == "Ray at 10.0.0.7"
