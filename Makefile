@@ -5,7 +5,7 @@ BIN := .venv/bin
 export RECSYS_HOME ?= $(CURDIR)/.recsys
 export DAGSTER_HOME ?= $(RECSYS_HOME)/dagster
 
-.PHONY: demo test test-objects test-postgres test-page test-api test-kubernetes faults ui serve lint bench serving strangers live results published peers model-size reference setup clean
+.PHONY: demo test test-objects test-postgres test-page test-api test-kubernetes test-ray faults ui serve lint bench serving strangers live results published peers model-size reference setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## run the demo catalog and print recommendations
@@ -25,6 +25,10 @@ test-objects: setup  ## sources and snapshots on object storage, with a local se
 test-postgres: setup  ## PostgreSQL as a source, with the server that is installed here
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,postgres]'
 	$(BIN)/pytest -m postgres tests/postgres
+
+test-ray: setup  ## blocks of work on Ray: on this machine, and as a cluster of three nodes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,ray]'
+	$(BIN)/pytest -m ray tests/compute
 
 test-page: setup  ## the pages in a real browser, Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,page-tests]'

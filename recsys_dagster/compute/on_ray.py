@@ -218,7 +218,7 @@ class RayCompute:
             UserError: it is not installed, or nobody answers.
         """
         try:
-            import ray
+            import ray  # ty: ignore[import-not-found]
         except ImportError:
             raise UserError(MISSING) from None
         if ray.is_initialized():
@@ -274,7 +274,7 @@ def _package() -> str:
 
 def _given(package: str, reference: list[Any]) -> tuple[Callable[[Any, Any], Any], Any]:
     """In a worker: the function, and what its blocks share."""
-    import ray
+    import ray  # ty: ignore[import-not-found]
 
     if package != _package():
         raise UserError(

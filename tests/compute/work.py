@@ -1,6 +1,7 @@
 """Work that is handed out in blocks, small, and the same wherever it is done."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from unittest import mock
 
@@ -12,7 +13,7 @@ from recsys_dagster.compute.blocks import Compute
 from recsys_dagster.steps.evaluation.ranked import rank_for_evaluation
 from recsys_dagster.steps.lists import recommendations
 from recsys_dagster.steps.lists.reranking import Reranking
-from recsys_dagster.steps.models import STRATEGIES, long_tail, memory
+from recsys_dagster.steps.models import STRATEGIES, gram, long_tail, memory
 from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.fitted import Fitted
@@ -179,15 +180,19 @@ def long_tail_weights(name: str, compute: Compute) -> Arrays:
         mock.patch.object(memory, "MAX_HEAD", 30),
         mock.patch.object(long_tail, "BLOCK", 16),
     ):
-        own = Evidence(
-            evidence.behaviour,
-            evidence.item_vectors,
-            evidence.space,
-            evidence.item_neighbours,
-            Trainer(compute=compute),
-        )
+        own = replace(evidence, trainer=Trainer(compute=compute))
         learned = strategy.learn(own, strategy.settings())
     assert long_tail.HEAD in learned
+    return [learned[each] for each in sorted(learned)]
+
+
+def dense_weights(name: str, compute: Compute) -> Arrays:
+    """What is learned of all items densely, 16 rows of XᵀX a block."""
+    evidence, _ = world()
+    strategy = STRATEGIES[name]
+    with mock.patch.object(gram, "GRAM_ROWS", 16):
+        own = replace(evidence, trainer=Trainer(compute=compute))
+        learned = strategy.learn(own, strategy.settings())
     return [learned[each] for each in sorted(learned)]
 
 
@@ -210,6 +215,10 @@ WORK: dict[str, tuple[Callable[[Compute], Arrays], float]] = {
         )
         for name in ("ease", "l3ae", "gfcf", "hybrid")
     },
+    **{
+        f"weights of {name}": (lambda compute, name=name: dense_weights(name, compute), ROUNDED)
+        for name in ("ease", "l3ae", "gfcf", "hybrid")
+    },
 }
 """What is done, and how far its numbers may be from those of one process."""
 
@@ -221,6 +230,7 @@ LIGHT = [
     "nearest by cosine",
     "nearest by an index",
     "long tail of l3ae",
+    "weights of l3ae",
 ]
 """Of each kind, what takes least."""
 

@@ -59,7 +59,7 @@ def learn(evidence: Evidence, settings: EaseSettings) -> Arrays:
 
     Items without a positive pair have no weights, whatever λ: they are left out of the inverse.
     """
-    positives = evidence.behaviour.positives
+    positives, compute = evidence.behaviour.positives, evidence.trainer.compute
     items = positives.shape[1]
     liked = np.flatnonzero(np.bincount(positives.indices, minlength=items))
     X = positives[:, liked]
@@ -67,9 +67,11 @@ def learn(evidence: Evidence, settings: EaseSettings) -> Arrays:
     if head is not None:
         parted = Parted.of(X, head)
         no_texts = SemanticFactors.of(np.empty((len(liked), 0), dtype=np.float32), 1.0)
-        model = Autoencoder(X, no_texts, parted, settings.regularisation, settings.dropout, 0.0)
+        model = Autoencoder(
+            X, no_texts, parted, settings.regularisation, settings.dropout, 0.0, compute
+        )
         return long_tail_arrays(Together(X, parted, [(1.0, model)]), X, liked, evidence)
-    inverse = regularised_gram_inverse(X, settings.regularisation, settings.dropout)
+    inverse = regularised_gram_inverse(X, settings.regularisation, settings.dropout, compute)
     inverse /= -np.diag(inverse).copy()
     np.fill_diagonal(inverse, 0)
     return kept_arrays(inverse, liked, items, liked, X)

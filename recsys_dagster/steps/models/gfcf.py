@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.models.base import (
     ORDER,
     POSITIVES,
@@ -45,7 +46,7 @@ def learn(evidence: Evidence, _: GfcfSettings) -> Arrays:
 
     All weights are kept: the many small ones are what a smooth filter says.
     """
-    positives = evidence.behaviour.positives
+    positives, compute = evidence.behaviour.positives, evidence.trainer.compute
     items = positives.shape[1]
     liked = np.flatnonzero(np.bincount(positives.indices, minlength=items))
     head = head_of(evidence, len(liked))
@@ -54,7 +55,7 @@ def learn(evidence: Evidence, _: GfcfSettings) -> Arrays:
         parted = Parted.of(X, head)
         together = Together(X, parted, [(1.0, GraphFilter(X, parted))])
         return long_tail_arrays(together, X, liked, evidence)
-    return weight_arrays(whole(gfcf_weights(positives[:, liked]), liked, items), liked)
+    return weight_arrays(whole(gfcf_weights(positives[:, liked], compute), liked, items), liked)
 
 
 def load(arrays: Arrays, settings: GfcfSettings) -> ItemWeightsModel:
@@ -62,7 +63,7 @@ def load(arrays: Arrays, settings: GfcfSettings) -> ItemWeightsModel:
     return model_of(arrays, settings.recency_power)
 
 
-def gfcf_weights(positives: sparse.csr_matrix) -> np.ndarray:
+def gfcf_weights(positives: sparse.csr_matrix, compute: Compute = LOCAL) -> np.ndarray:
     """W = RᵀR + a·D_I^-½ V Vᵀ D_I^½ with R = D_U^-½ X D_I^-½ and a = .3, zero diagonal.
 
     D_U and D_I hold the numbers of pairs of users and items, and V is the top right singular
@@ -71,6 +72,7 @@ def gfcf_weights(positives: sparse.csr_matrix) -> np.ndarray:
 
     Args:
         positives: X, csr (users × items).
+        compute: does the blocks of RᵀR.
 
     Returns:
         float32 (items × items).
@@ -78,7 +80,7 @@ def gfcf_weights(positives: sparse.csr_matrix) -> np.ndarray:
     # Late: a code location is loaded for every run.
     from sklearn.utils.extmath import randomized_svd
 
-    W = gram(_normalised(positives))
+    W = gram(_normalised(positives), compute)
     if not len(W):
         return W
     _, _, V = randomized_svd(W, min(LOW_PASS_RANK, len(W)), n_iter=POWER_ITERATIONS, random_state=0)

@@ -8,6 +8,7 @@ from pydantic import Field
 from scipy import sparse
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.models.base import (
     MAX_NUMBER,
     ORDER,
@@ -90,7 +91,11 @@ def learn(evidence: Evidence, settings: HybridSettings) -> Arrays:
     if head is not None:
         return long_tail(evidence, settings, known, head)
     weights, warm = hybrid_weights(
-        behaviour.positives, evidence.item_vectors, behaviour.cold, settings
+        behaviour.positives,
+        evidence.item_vectors,
+        behaviour.cold,
+        settings,
+        evidence.trainer.compute,
     )
     items = np.arange(len(behaviour.cold))
     X = behaviour.positives[:, warm]
@@ -104,6 +109,7 @@ def hybrid_weights(
     item_vectors: np.ndarray,
     cold: np.ndarray,
     settings: HybridSettings,
+    compute: Compute = LOCAL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """B = B_l3ae + w·(σ / σ')·W_gfcf, σ and σ' the standard deviations of the scores of both.
 
@@ -117,26 +123,27 @@ def hybrid_weights(
         item_vectors: float32 (items × d), as the encoder gave them; zero rows have no text.
         cold: bool (items,), items that no interaction says anything of.
         settings: of the strategy.
+        compute: does the blocks of XᵀX.
 
     Returns:
         B, float32 (warm × items), and the warm items, int64.
     """
     warm = np.flatnonzero(~cold)
     X = positives[:, warm]
-    learned = l3ae_weights(X, item_vectors[warm], **parameters_of(settings))
+    learned = l3ae_weights(X, item_vectors[warm], **parameters_of(settings, compute))
     weights = np.zeros((len(warm), len(cold)), dtype=np.float32)
     weights[:, warm] = learned
     if settings.gfcf_weight and X.nnz:
         deviation = score_deviation(X, learned)
         del learned  # two such matrices are all there ever is
-        learned = blend_in_gfcf(weights, warm, X, settings.gfcf_weight, deviation)
+        learned = blend_in_gfcf(weights, warm, X, settings.gfcf_weight, deviation, compute)
     if cold.any() and len(warm):
         shares = transfer_shares(item_vectors[cold], item_vectors[warm])
         transfer_to_cold(weights, learned, shares, np.flatnonzero(cold), settings.cold_boost)
     return weights, warm
 
 
-def parameters_of(settings: HybridSettings) -> Parameters:
+def parameters_of(settings: HybridSettings, compute: Compute) -> Parameters:
     """Those of L3AE."""
     return Parameters(
         regularisation=settings.regularisation,
@@ -145,6 +152,7 @@ def parameters_of(settings: HybridSettings) -> Parameters:
         dropout=settings.dropout,
         user_weighting=settings.user_weighting,
         item_weighting=settings.item_weighting,
+        compute=compute,
     )
 
 
@@ -162,9 +170,9 @@ def long_tail(evidence: Evidence, settings: HybridSettings, warm: np.ndarray, he
     positives = evidence.behaviour.positives
     X, F = positives[:, warm], evidence.item_vectors[warm]
     parted = Parted.of(X, head)
-    learned = autoencoder_of(X, F, parted, **parameters_of(settings))
+    learned = autoencoder_of(X, F, parted, **parameters_of(settings, evidence.trainer.compute))
     graph = GraphFilter(X, parted)
-    together = Together(X, parted, [(1.0, learned)], F)
+    together = Together(X, parted, [(1.0, learned)], F, evidence.trainer.compute)
     users = X[sample_of(X)]
     scale, other = (deviation(each, users, together) for each in (learned, graph))
     scale = scale / other if other >= ROUNDING else 1.0
@@ -217,7 +225,12 @@ def load(arrays: Arrays, settings: HybridSettings) -> ItemWeightsModel:
 
 
 def blend_in_gfcf(
-    weights: np.ndarray, warm: np.ndarray, positives: sparse.csr_matrix, share: float, scale: float
+    weights: np.ndarray,
+    warm: np.ndarray,
+    positives: sparse.csr_matrix,
+    share: float,
+    scale: float,
+    compute: Compute = LOCAL,
 ) -> np.ndarray:
     """Add GF-CF, brought to the scale of the others' scores, to the warm columns in place.
 
@@ -227,12 +240,13 @@ def blend_in_gfcf(
         positives: X, csr (users × warm).
         share: weight of GF-CF.
         scale: the standard deviation of scores x·B.
+        compute: does the blocks of RᵀR.
 
     Returns:
         What was added, before its weight: float32 (warm × warm). B's own warm columns where GF-CF
         knows of no two items that go together, and nothing is added.
     """
-    others = gfcf_weights(positives)
+    others = gfcf_weights(positives, compute)
     deviation = score_deviation(positives, others)
     if deviation < ROUNDING:
         return weights[:, warm]

@@ -3,13 +3,14 @@
 Moon, Park, Lee: LLM-Enhanced Linear Autoencoders for Recommendation, CIKM 2025.
 """
 
-from typing import Annotated, TypedDict, Unpack
+from typing import Annotated, NotRequired, TypedDict, Unpack
 
 import numpy as np
 from pydantic import Field
 from scipy import sparse
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.models.base import (
     MAX_NUMBER,
     ORDER,
@@ -75,6 +76,7 @@ class Parameters(TypedDict):
     dropout: float
     user_weighting: float
     item_weighting: float
+    compute: NotRequired[Compute]
 
 
 def learn(evidence: Evidence, settings: L3aeSettings) -> Arrays:
@@ -89,12 +91,15 @@ def learn(evidence: Evidence, settings: L3aeSettings) -> Arrays:
         dropout=settings.dropout,
         user_weighting=settings.user_weighting,
         item_weighting=settings.item_weighting,
+        compute=evidence.trainer.compute,
     )
     head = head_of(evidence, len(warm))
     if head is not None:
         parted = Parted.of(X, head)
         model = autoencoder_of(X, F, parted, **parameters)
-        return long_tail_arrays(Together(X, parted, [(1.0, model)], F), X, warm, evidence)
+        return long_tail_arrays(
+            Together(X, parted, [(1.0, model)], F, evidence.trainer.compute), X, warm, evidence
+        )
     learned = l3ae_weights(X, F, **parameters)
     return kept_arrays(learned, warm, len(behaviour.cold), warm, X)
 
@@ -114,6 +119,7 @@ def l3ae_weights(
     dropout: float = 0.0,
     user_weighting: float = 0.0,
     item_weighting: float = 0.0,
+    compute: Compute = LOCAL,
 ) -> np.ndarray:
     """Item-item weights B, zero diagonal, that predict X from X·B and stay near the texts' C.
 
@@ -135,13 +141,14 @@ def l3ae_weights(
         dropout: p, see `regularised_gram_inverse`.
         user_weighting: a, see `weighted`.
         item_weighting: b, see `weighted`.
+        compute: does the blocks of XᵀX.
 
     Returns:
         B, float32 (items × items).
     """
     texts = SemanticFactors.of(item_vectors, semantic_regularisation)
     X = weighted(positives, user_weighting, item_weighting)
-    P = regularised_gram_inverse(X, regularisation, dropout)
+    P = regularised_gram_inverse(X, regularisation, dropout, compute)
     return weights_from_inverse(P, texts, semantic_weight)
 
 
@@ -168,6 +175,7 @@ def autoencoder_of(
         parameters["regularisation"],
         parameters["dropout"],
         parameters["semantic_weight"],
+        parameters.get("compute", LOCAL),
     )
 
 

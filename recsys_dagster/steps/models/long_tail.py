@@ -22,6 +22,7 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.models.base import MAX_EXACT_PAIRS, Arrays, Evidence
 from recsys_dagster.steps.models.gram import regularised_gram_inverse
 from recsys_dagster.steps.models.item_weights import (
@@ -115,6 +116,7 @@ class Autoencoder:
         regularisation: float,
         dropout: float,
         semantic_weight: float,
+        compute: Compute = LOCAL,
     ) -> None:
         """Learn the head.
 
@@ -125,11 +127,12 @@ class Autoencoder:
             regularisation: λ > 0.
             dropout: p, see `regularised_gram_inverse`.
             semantic_weight: λ_E ≥ 0.
+            compute: does the blocks of XᵀX.
         """
         self._parted = parted
         self._columns = positives.tocsc()
         self._head, self._tail = positives[:, parted.head], positives[:, parted.tail]
-        self._inverse = regularised_gram_inverse(self._head, regularisation, dropout)
+        self._inverse = regularised_gram_inverse(self._head, regularisation, dropout, compute)
         of_head = texts.some(parted.head)
         self._within = weights_from_inverse(self._inverse, of_head, semantic_weight)
         self._place = np.full(positives.shape[1], -1)
@@ -173,6 +176,7 @@ class Together:
         parted: Parted,
         shares: Sequence[tuple[float, Linear]],
         item_vectors: np.ndarray | None = None,
+        compute: Compute = LOCAL,
     ) -> None:
         """Find the neighbours by text.
 
@@ -181,6 +185,7 @@ class Together:
             parted: head and tail.
             shares: of each model, and the model.
             item_vectors: float32 (n × d); None where texts say nothing.
+            compute: does the blocks of neighbours.
         """
         self._columns, self._tail = positives.tocsc(), positives[:, parted.tail]
         self.parted, self.shares = parted, shares
@@ -189,7 +194,8 @@ class Together:
             space = Space.of(item_vectors, "cosine", centre=False)
             queries, items = space.project(item_vectors), space.project(item_vectors[parted.tail])
             index = index_for(queries, items, NEIGHBOURS, "cosine", MAX_EXACT_PAIRS)
-            self._near = top_k(queries, items, NEIGHBOURS, "cosine", index=index).positions
+            near = top_k(queries, items, NEIGHBOURS, "cosine", index=index, compute=compute)
+            self._near = near.positions
 
     @property
     def items(self) -> int:
