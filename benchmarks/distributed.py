@@ -84,7 +84,7 @@ def evidence_of(X: sparse.csr_matrix, compute: Compute = LOCAL) -> Evidence:
         recommendable=everywhere,
         cold=np.bincount(X.indices, minlength=items) == 0,
         first_seen=np.full(items, np.datetime64("NaT", "us")),
-        newest=pd.Timestamp(0),
+        newest=pd.NaT,  # ty: ignore[invalid-argument-type]
     )
     nothing = sparse.csr_matrix((items, items), dtype=np.float32)
     vectors = np.zeros((items, 1), dtype=np.float32)

@@ -90,7 +90,10 @@ class RayCompute:
         ray = self._connected()
         given = ray.put((function, shared))
         task = ray.remote(_done).options(num_cpus=self._cpus, max_retries=RETRIES)
-        workers = max(1, int(ray.cluster_resources().get("CPU", 1) / max(self._cpus, 0.01)))
+
+        def workers() -> int:
+            # Asked again and again: a cluster grows by what waits.
+            return max(1, int(ray.cluster_resources().get("CPU", 1) / self._cpus))
 
         def submit(block: Block) -> Any:
             # In a list, so that the worker asks for it, and once.
@@ -141,7 +144,7 @@ class RayCompute:
             return next(turns).done.remote(_package(), [given], block)
 
         try:
-            yield from self._in_order(submit, iter(blocks), len(actors), what)
+            yield from self._in_order(submit, iter(blocks), lambda: len(actors), what)
         finally:
             for each in actors:
                 ray.kill(each)
@@ -150,7 +153,7 @@ class RayCompute:
         self,
         submit: Callable[[Block], Any],
         blocks: Iterator[Block],
-        workers: int,
+        workers: Callable[[], int],
         what: str,
         drop: Callable[[Any], None] = lambda _reference: None,
     ) -> Iterator[Any]:
@@ -159,7 +162,7 @@ class RayCompute:
         Args:
             submit: begins a block, and says what it is known by.
             blocks: all of them.
-            workers: how many there are.
+            workers: tells how many there are.
             what: is done, in words.
             drop: is called with what nobody waits for any more.
         """
@@ -167,7 +170,7 @@ class RayCompute:
         taken = 0
         try:
             while True:
-                more = islice(blocks, UNDER_WAY * workers - len(waiting))
+                more = islice(blocks, max(0, UNDER_WAY * workers() - len(waiting)))
                 waiting.extend(submit(block) for block in more)
                 if not waiting:
                     return
@@ -200,15 +203,7 @@ class RayCompute:
                 raise _lost(what, error.cause) from error
             error.cause.add_note(f"In {what}, on Ray.")
             raise error.cause from error
-        except (
-            errors.WorkerCrashedError,
-            errors.ActorDiedError,
-            errors.ActorUnavailableError,
-            errors.OutOfMemoryError,
-            errors.NodeDiedError,
-            errors.ObjectLostError,
-            errors.OutOfDiskError,
-        ) as error:
+        except (errors.RayError, ConnectionError) as error:
             raise _lost(what, error) from error
 
     def _connected(self) -> Any:
@@ -247,8 +242,8 @@ MISSING = (
 def _lost(what: str, error: Exception) -> UserError:
     first = str(error).strip().partition("\n")[0]
     return UserError(
-        f"{what} was lost {RETRIES + 1} times with the worker that did it: {first}. Often a worker "
-        "has too little memory: look at Ray's dashboard or logs."
+        f"{what} was lost on Ray, which does a block again {RETRIES} times: {first} Often a worker "
+        "has too little memory: Ray's dashboard and logs say why it died."
     )
 
 

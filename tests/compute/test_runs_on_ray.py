@@ -35,7 +35,6 @@ def tables(place):
     }
 
 
-
 def test_tables_are_those_of_one_process(finished, finished_copy, run_facts):
     with finished_copy.warehouse.connect("movies") as connection:
         for (table,) in connection.execute("from (show tables) select name").fetchall():
