@@ -129,22 +129,22 @@ class RayCompute:
         if cpus is None:
             of_nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
             cpus = 1.0 if gpus else min((own for own in of_nodes if own), default=1.0)
-        room = [
-            int(free.get(name, 0) / wanted)
-            for name, wanted in (("CPU", cpus), ("GPU", gpus))
-            if wanted
-        ]
+        wanted = {name: number for name, number in (("CPU", cpus), ("GPU", gpus)) if number}
+        room = max(1, min(int(free.get(name, 0) / number) for name, number in wanted.items()))
         actor = ray.remote(_Actor).options(
             num_cpus=cpus, num_gpus=gpus, max_restarts=RETRIES, max_task_retries=RETRIES
         )
-        actors = [actor.remote() for _ in range(max(1, min(room, default=1)))]
-        turns = cycle(actors)
+        actors: list[Any] = []
+        turns = cycle(range(room))
 
         def submit(block: Block) -> Any:
-            return next(turns).done.remote(_package(), [given], block)
+            turn = next(turns)
+            if turn == len(actors):
+                actors.append(actor.remote())
+            return actors[turn].done.remote(_package(), [given], block)
 
         try:
-            yield from self._in_order(submit, iter(blocks), lambda: len(actors), what)
+            yield from self._in_order(submit, iter(blocks), lambda: room, what)
         finally:
             for each in actors:
                 ray.kill(each)

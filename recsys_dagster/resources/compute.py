@@ -33,8 +33,8 @@ class ComputeResource(dg.ConfigurableResource):
     cpus_per_block: float = Field(
         default=1.0,
         gt=0,
-        description="CPUs that Ray gives to a worker that does blocks; the more, the fewer workers a "
-        "node has, of which each may hold weights between items, half a GiB at most",
+        description="CPUs that Ray gives to a worker that does blocks; the more, the fewer workers "
+        "a node has, of which each may hold weights between items, half a GiB at most",
     )
     cpus_per_encoder: float | None = Field(
         default=None,
