@@ -144,7 +144,7 @@ class RayCompute:
             return actors[turn].done.remote(_package(), [given], block)
 
         try:
-            yield from self._in_order(submit, iter(blocks), lambda: room, what)
+            yield from self._in_order(submit, iter(blocks), lambda: room, what, ray.cancel)
         finally:
             for each in actors:
                 ray.kill(each)
@@ -155,7 +155,7 @@ class RayCompute:
         blocks: Iterator[Block],
         workers: Callable[[], int],
         what: str,
-        drop: Callable[[Any], None] = lambda _reference: None,
+        drop: Callable[[Any], None],
     ) -> Iterator[Any]:
         """What is made of blocks, a bounded number of them under way.
 
