@@ -231,13 +231,13 @@ def encode_texts(
             vectors = encoder.encode(texts["text"].tolist())
         encoded = Encoded(vectors, encoded=texts["text_hash"].nunique(), reused=0)
     else:
-        encoder = compute.encoder(load_encoder(resource, catalog, prompt))
+        encoder = load_encoder(resource, catalog, prompt)
         job = f"{catalog.name}, job {context.run.job_name}"
         try:
             with Narrator(context.log) as narrator:
                 encoded = encode_once(
                     texts,
-                    encoder,
+                    compute.encoder(encoder),
                     warehouse,
                     catalog.name,
                     narrator.bar("encoded", "texts"),

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, cycle, islice
 from pathlib import Path
@@ -30,6 +31,21 @@ SECONDS_BETWEEN_WORDS = 60.0
 
 _kept: dict[bytes, Any] = {}
 """In a worker: what its blocks share, read from the object store once."""
+
+
+@dataclass(frozen=True)
+class Actors:
+    """Workers that keep what they have loaded.
+
+    Attributes:
+        number: how many; None is as many as have room when the first block begins.
+        cpus: of each; None is as many as the smallest node has, or one beside a GPU.
+        gpus: of each, a part of one or several; None is one where there are any.
+    """
+
+    number: int | None
+    cpus: float | None
+    gpus: float | None
 
 
 class RayCompute:
@@ -108,8 +124,7 @@ class RayCompute:
         shared: Shared,
         blocks: Iterable[Block],
         what: str,
-        cpus: float | None,
-        gpus: float | None,
+        actors: Actors,
     ) -> Iterator[Result]:
         """As `map`, by workers that keep what they have loaded until all blocks are done.
 
@@ -118,35 +133,36 @@ class RayCompute:
             shared: as of `map`.
             blocks: as of `map`.
             what: as of `map`.
-            cpus: of a worker; None is as many as the smallest node has, or one beside a GPU.
-            gpus: of a worker, a part of one or several; None is one where there are any.
+            actors: the workers.
         """
         ray = self._connected()
         given = ray.put((function, shared))
         free = ray.available_resources()
+        cpus, gpus = actors.cpus, actors.gpus
         if gpus is None:
             gpus = min(1.0, free.get("GPU", 0))
         if cpus is None:
             of_nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
             cpus = 1.0 if gpus else min((own for own in of_nodes if own), default=1.0)
         wanted = {name: number for name, number in (("CPU", cpus), ("GPU", gpus)) if number}
-        room = max(1, min(int(free.get(name, 0) / number) for name, number in wanted.items()))
+        room = min(int(free.get(name, 0) / number) for name, number in wanted.items())
+        most = actors.number or max(1, room)
         actor = ray.remote(_Actor).options(
             num_cpus=cpus, num_gpus=gpus, max_restarts=RETRIES, max_task_retries=RETRIES
         )
-        actors: list[Any] = []
-        turns = cycle(range(room))
+        begun: list[Any] = []
+        turns = cycle(range(most))
 
         def submit(block: Block) -> Any:
             turn = next(turns)
-            if turn == len(actors):
-                actors.append(actor.remote())
-            return actors[turn].done.remote(_package(), [given], block)
+            if turn == len(begun):
+                begun.append(actor.remote())
+            return begun[turn].done.remote(_package(), [given], block)
 
         try:
-            yield from self._in_order(submit, iter(blocks), lambda: room, what, ray.cancel)
+            yield from self._in_order(submit, iter(blocks), lambda: most, what, ray.cancel)
         finally:
-            for each in actors:
+            for each in begun:
                 ray.kill(each)
 
     def _in_order(

@@ -10,11 +10,13 @@ import dagster as dg
 from pydantic import Field, field_validator
 
 from recsys_dagster.compute.blocks import LOCAL, Block, Result, Shared
-from recsys_dagster.compute.on_ray import MISSING, RayCompute
+from recsys_dagster.compute.on_ray import MISSING, Actors, RayCompute
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import Encoder
+from recsys_dagster.resources.encoder import SentenceEncoder
+from recsys_dagster.resources.encoder_static import StaticEncoder
 from recsys_dagster.resources.machine import memory_limit, usable_cores
-from recsys_dagster.resources.ray_encoder import EncoderOfFiles, RayEncoder
+from recsys_dagster.resources.ray_encoder import RayEncoder
 
 COMPUTE = "RECSYS_COMPUTE"
 LOCALLY, ON_RAY, RAY_ADDRESS = "local", "ray", "ray://"
@@ -35,6 +37,12 @@ class ComputeResource(dg.ConfigurableResource):
         gt=0,
         description="CPUs that Ray gives to a worker that does blocks; the more, the fewer workers "
         "a node has, of which each may hold weights between items, half a GiB at most",
+    )
+    encoders: int | None = Field(
+        default=None,
+        gt=0,
+        description="encoders at a time; as many as have room when the first text is encoded where "
+        "left out: to be said where a cluster grows with its work",
     )
     cpus_per_encoder: float | None = Field(
         default=None,
@@ -89,11 +97,12 @@ class ComputeResource(dg.ConfigurableResource):
         executor = LOCAL if self.where == LOCALLY else self._ray
         return executor.map(function, shared, blocks, what)
 
-    def encoder(self, encoder: EncoderOfFiles) -> Encoder:
-        """The encoder, encoding where blocks are done."""
-        if self.where == LOCALLY:
+    def encoder(self, encoder: SentenceEncoder | StaticEncoder) -> Encoder:
+        """The encoder, encoding where blocks are done; a static model is quicker where it is."""
+        if self.where == LOCALLY or isinstance(encoder, StaticEncoder):
             return encoder
-        return RayEncoder(encoder, self._ray, self.cpus_per_encoder, self.gpus_per_encoder)
+        actors = Actors(self.encoders, self.cpus_per_encoder, self.gpus_per_encoder)
+        return RayEncoder(encoder, self._ray, actors)
 
     @cached_property
     def _ray(self) -> RayCompute:

@@ -3,32 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from recsys_dagster.compute.on_ray import RayCompute
-from recsys_dagster.resources.embedding_store import Encoder
+from recsys_dagster.compute.on_ray import Actors, RayCompute
+from recsys_dagster.resources.encoder import SentenceEncoder
 from recsys_dagster.resources.encoder_batches import Batch, EncodingProgress
 from recsys_dagster.resources.encoder_models import EncoderError, files_digest
 
 BLOCKS = 64
 MIN_CHARACTERS, MAX_CHARACTERS = 16_384, 262_144
 """Of a block: seconds of a core, so that all have something to do and little is lost."""
-
-
-class EncoderOfFiles(Encoder, Protocol):
-    """An encoder whose vectors are decided by files."""
-
-    @property
-    def name(self) -> str:
-        """What the catalog calls it."""
-        ...
-
-    @property
-    def folder(self) -> Path:
-        """Where they lie."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -38,14 +23,12 @@ class RayEncoder:
     Attributes:
         encoder: what encodes, on each node by files of its own.
         compute: Ray.
-        cpus: of an actor; None is as many as the smallest node has: an encoder uses all.
-        gpus: of an actor; None is one where there are any.
+        actors: how many encode, and what each has.
     """
 
-    encoder: EncoderOfFiles
+    encoder: SentenceEncoder
     compute: RayCompute
-    cpus: float | None
-    gpus: float | None
+    actors: Actors
 
     @property
     def fingerprint(self) -> str:
@@ -82,7 +65,7 @@ class RayEncoder:
         )
         texts_done, done = 0, 0
         for positions, vectors in self.compute.map_by_actors(
-            encode_block, shared, blocks, "encoding", self.cpus, self.gpus
+            encode_block, shared, blocks, "encoding", self.actors
         ):
             texts_done, done = texts_done + len(positions), done + int(lengths[positions].sum())
             if progress is not None:
@@ -104,7 +87,7 @@ def blocks_of(lengths: np.ndarray) -> list[np.ndarray]:
 
 
 def encode_block(
-    shared: tuple[EncoderOfFiles, str, str], block: tuple[np.ndarray, list[str]]
+    shared: tuple[SentenceEncoder, str, str], block: tuple[np.ndarray, list[str]]
 ) -> Batch:
     """Encode some texts.
 
@@ -128,12 +111,12 @@ _seen: set[tuple[Path, str]] = set()
 """Files that were looked at in this process: they are read whole for it."""
 
 
-def _require_files(encoder: EncoderOfFiles, files: str) -> None:
+def _require_files(encoder: SentenceEncoder, files: str) -> None:
     if (encoder.folder, files) in _seen:
         return
     if not encoder.folder.is_dir() or files_digest(encoder.folder) != files:
         raise EncoderError(
-            f"encoder: {encoder.name} lies at {encoder.folder}, and a node of Ray has nothing or "
+            f"encoder: its files lie at {encoder.folder}, and a node of Ray has nothing or "
             "something else there. Give all nodes the same image, or a folder that they share."
         )
     _seen.add((encoder.folder, files))
