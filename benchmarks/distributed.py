@@ -27,8 +27,6 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table as RichTable
 from scipy import sparse
 
 from recsys_dagster.compute.blocks import LOCAL, Compute
@@ -49,8 +47,8 @@ BLOCKS = 200
 LENGTH, NEIGHBOURS, DIMENSION, HEAD = 20, 50, 128, 1_000
 SIZES = {
     "lists": (2_000, 10_000, 40_000),
-    "nearest items": (5_000, 15_000, 40_000),
-    "weights of a long tail": (2_000, 4_000, 8_000),
+    "nearest items": (5_000, 15_000, 30_000),
+    "weights of a long tail": (1_500, 3_000, 6_000),
 }
 UNITS = {"lists": "users", "nearest items": "items", "weights of a long tail": "items"}
 LIST_ITEMS, LIKES = 3_000, 30
@@ -195,15 +193,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     os.environ.pop("RAY_ADDRESS", None)
-    rows = list(run(options.rounds))
-    table = RichTable("work", "size", "workers", "figure", "value")
-    for each in rows:
-        named = (each["work"], f"{each['size']:,}", str(each["workers"]), each["name"])
-        table.add_row(*named, f"{each['value']:.3g}")
-    console = Console(width=120)
-    console.print(table)
+    rows = []
+    for each in run(options.rounds):
+        rows.append(each)
+        print(
+            f"{each['work']}, {each['size']:,}, workers {each['workers']}: "
+            f"{each['name']} {each['value']:.3g}",
+            flush=True,
+        )
     for sentence in pays(rows):
-        console.print(sentence)
+        print(sentence)
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

@@ -10,6 +10,7 @@ from recsys_dagster.compute.blocks import LOCAL
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources import compute as resource
 from recsys_dagster.resources.compute import ComputeResource
+from recsys_dagster.resources.encoder_static import StaticEncoder
 
 
 class Shipped:
@@ -70,6 +71,11 @@ def test_ray_that_is_not_installed_is_said_with_the_line_that_installs_it(monkey
     monkeypatch.setattr(resource.importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(UserError, match=r"pip install 'recsys-dagster\[ray\]'"):
         ComputeResource.of_environment()
+
+
+def test_a_static_model_encodes_here_whatever_is_said():
+    static = StaticEncoder(None)
+    assert ComputeResource(where="ray").encoder(static) is static
 
 
 def test_where_work_is_done_is_said_without_starting_anything(monkeypatch):
