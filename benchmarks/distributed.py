@@ -21,6 +21,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from statistics import median
 from unittest.mock import patch
@@ -179,10 +180,10 @@ def pays(rows: list[dict]) -> Iterator[str]:
             for each in rows
             if each["work"] == work and each["workers"] == most
         }
-        paying = [size for size in sizes if of_size[size] < 1]
+        paying = list(takewhile(lambda size, of=of_size: of[size] < 1, reversed(sizes)))
         yield (
-            f"{work}: pays from {min(paying):,} {UNITS[work]} on"
-            if paying and paying == list(sizes[-len(paying) :])
+            f"{work}: pays from {paying[-1]:,} {UNITS[work]} on"
+            if paying
             else f"{work}: does not pay on this machine up to {max(sizes):,} {UNITS[work]}"
         )
 
