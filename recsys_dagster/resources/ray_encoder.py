@@ -58,7 +58,7 @@ class RayEncoder:
         lengths = np.array([1 + len(text) for text in texts])
         doing(f"encoding {len(texts):,} texts on {self.compute.in_words}")
         # The digest is asked for first: it is kept with the encoder, and goes with it.
-        shared = (self.encoder, self.encoder.fingerprint, files_digest(self.encoder.folder))
+        shared = (self.encoder, self.encoder.fingerprint, self.encoder.files)
         blocks = (
             (positions, [texts[position] for position in positions])
             for positions in blocks_of(lengths)

@@ -55,6 +55,20 @@ def bucket(environment: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
+def downloaded(monkeypatch):
+    """The addresses of the objects that were fetched, as they are."""
+    addresses = []
+    original = objects.download
+
+    def noted(stored, path):
+        addresses.append(stored.address)
+        original(stored, path)
+
+    monkeypatch.setattr(objects, "download", noted)
+    return addresses
+
+
+@pytest.fixture
 def put(bucket: str):
     """`put(name, content)`: an object in the bucket."""
 

@@ -39,20 +39,6 @@ def parquet(**columns) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture
-def downloaded(monkeypatch):
-    """The addresses of the objects that were fetched, as they are."""
-    addresses = []
-    original = objects.download
-
-    def noted(stored, path):
-        addresses.append(stored.address)
-        original(stored, path)
-
-    monkeypatch.setattr(objects, "download", noted)
-    return addresses
-
-
 @pytest.mark.parametrize(
     ("name", "content", "settings"),
     [

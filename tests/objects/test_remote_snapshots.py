@@ -81,20 +81,6 @@ def machine(bucket, tmp_path):
     return lambda: RemoteFolder(f"{bucket}/snapshots", tmp_path / f"machine{next(numbers)}")
 
 
-@pytest.fixture
-def downloaded(monkeypatch):
-    """The addresses of the objects that were fetched, as they are."""
-    addresses = []
-    original = objects.download
-
-    def noted(stored, path):
-        addresses.append(stored.address)
-        original(stored, path)
-
-    monkeypatch.setattr(objects, "download", noted)
-    return addresses
-
-
 def there(machine):
     """The objects of the folder, without its address."""
     folder = machine()
