@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -69,10 +70,12 @@ def require_writable(path: Path) -> None:
 def whole_file(path: Path) -> Generator[Path]:
     """A hidden file beside `path`, to be written in the block, that takes its place at the end.
 
+    Of several who write at once each has a hidden file of its own, and the last one's stays.
+
     Raises:
         UserError: it could not be written; what was there before is as it was.
     """
-    hidden = path.with_name(f".{path.name}.part")
+    hidden = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         yield hidden
         hidden.replace(path)

@@ -4,7 +4,6 @@ Asked once for a model, a device and a release of torch; the answer is kept in `
 """
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from recsys_dagster.errors import UserError
 from recsys_dagster.home import encoders_folder
+from recsys_dagster.writing import whole_file
 
 LEAST_COSINE = 0.999
 LEAST_OVERLAP = 0.98
@@ -88,11 +89,10 @@ def _read(file: Path) -> Fidelity | None:
 def _measured(file: Path, measure: Callable[[], Fidelity]) -> Fidelity:
     found = measure()
     # It is no loss where nothing can be kept: the next process measures again.
-    with suppress(OSError):
+    with suppress(OSError, UserError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        hidden = file.with_name(f".{file.name}-{os.getpid()}")
-        hidden.write_text(json.dumps(asdict(found)), encoding="utf-8")
-        hidden.replace(file)
+        with whole_file(file) as hidden:
+            hidden.write_text(json.dumps(asdict(found)), encoding="utf-8")
     return found
 
 

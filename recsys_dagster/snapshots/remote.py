@@ -5,7 +5,6 @@ Object storage renames nothing: a folder is whole when its last object is there,
 small file names it, which is written only if nobody else wrote it meanwhile.
 """
 
-import os
 import shutil
 import tempfile
 import time
@@ -15,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from recsys_dagster import objects
-from recsys_dagster.writing import unwritten
+from recsys_dagster.writing import unwritten, whole_file
 
 COPIES = 3
 """Of the folders beside each other so many are kept here; somebody may still read the last one."""
@@ -65,12 +64,10 @@ class RemoteFolder:
             if copy.is_file() and copy.read_bytes() == content:
                 return
             copy.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, hidden = tempfile.mkstemp(prefix=f".{copy.name}-", dir=copy.parent)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(hidden).replace(copy)
         except OSError as error:
             raise unwritten(copy, error) from None
+        with whole_file(copy) as hidden:
+            hidden.write_bytes(content)
 
     def names_in(self, name: str = "") -> list[str]:
         """The files and folders in a folder, by their last part, sorted.
