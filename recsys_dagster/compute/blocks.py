@@ -1,7 +1,13 @@
 """Blocks of work: one pure function of a block and of what all blocks share, wherever it runs."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import chain, islice
 from typing import Protocol, TypeVar
+
+from threadpoolctl import threadpool_limits
 
 Shared = TypeVar("Shared")
 Block = TypeVar("Block")
@@ -37,7 +43,15 @@ class Compute(Protocol):
 
 
 class LocalCompute:
-    """In this process, one block after the other."""
+    """In this process, by one thread or by several."""
+
+    def __init__(self, threads: int = 1) -> None:
+        """Begin no thread yet.
+
+        Args:
+            threads: how many do blocks at a time, each on one core, BLAS included.
+        """
+        self._threads = threads
 
     def map(
         self,
@@ -46,8 +60,38 @@ class LocalCompute:
         blocks: Iterable[Block],
         what: str,
     ) -> Iterator[Result]:
-        """See `Compute`."""
-        return (function(shared, block) for block in blocks)
+        """See `Compute`. A single block has all cores: it is done as if by one thread."""
+        blocks = iter(blocks)
+        if self._threads > 1 and len(first := list(islice(blocks, 2))) > 1:
+            yield from self._by_threads(function, shared, chain(first, blocks))
+            return
+        # Asked one at a time: none is taken before it is about to be done.
+        for block in blocks if self._threads < 2 else first:
+            yield function(shared, block)
+
+    def _by_threads(
+        self,
+        function: Callable[[Shared, Block], Result],
+        shared: Shared,
+        blocks: Iterator[Block],
+    ) -> Iterator[Result]:
+        # Limits of OpenMP are a thread's own, that of BLAS is everybody's: each sets it, we alone
+        # put it back.
+        one_core = partial(threadpool_limits, 1)
+        with one_core(), ThreadPoolExecutor(self._threads, "block", one_core) as pool:
+            waiting: deque[Future[Result]] = deque()
+            try:
+                # Alone, so that what all blocks need is worked out once.
+                yield function(shared, next(blocks))
+                while True:
+                    for block in islice(blocks, self._threads + 1 - len(waiting)):
+                        waiting.append(pool.submit(function, shared, block))
+                    if not waiting:
+                        return
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
 
 
 LOCAL = LocalCompute()

@@ -9,19 +9,21 @@ from typing import Self
 import dagster as dg
 from pydantic import Field, field_validator
 
-from recsys_dagster.compute.blocks import LOCAL, Block, Result, Shared
+from recsys_dagster.compute.blocks import Block, LocalCompute, Result, Shared
 from recsys_dagster.compute.on_ray import MISSING, Actors, RayCompute
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import Encoder
 from recsys_dagster.resources.encoder import SentenceEncoder
 from recsys_dagster.resources.encoder_static import StaticEncoder
-from recsys_dagster.resources.machine import memory_limit, usable_cores
+from recsys_dagster.resources.machine import available_bytes, memory_limit, usable_cores
 from recsys_dagster.resources.ray_encoder import RayEncoder
 
 COMPUTE = "RECSYS_COMPUTE"
 LOCALLY, ON_RAY, RAY_ADDRESS = "local", "ray", "ray://"
 OBJECT_STORE_SHARE = 0.3
 """Of the memory that a process of ours may take: what blocks share lies there."""
+BYTES_OF_THREAD = 2**30
+"""That must be free for each that does blocks here: several times what the largest take."""
 
 
 class ComputeResource(dg.ConfigurableResource):
@@ -94,7 +96,7 @@ class ComputeResource(dg.ConfigurableResource):
         what: str,
     ) -> Iterator[Result]:
         """See `Compute`."""
-        executor = LOCAL if self.where == LOCALLY else self._ray
+        executor = LocalCompute(_threads()) if self.where == LOCALLY else self._ray
         return executor.map(function, shared, blocks, what)
 
     def encoder(self, encoder: SentenceEncoder | StaticEncoder) -> Encoder:
@@ -114,3 +116,10 @@ class ComputeResource(dg.ConfigurableResource):
             None if limit is None else int(OBJECT_STORE_SHARE * limit),
             dg.get_dagster_logger().info,
         )
+
+
+def _threads() -> int:
+    """How many do blocks in this process: one a core, where memory lasts."""
+    free = available_bytes()
+    of_memory = usable_cores() if free is None else free // BYTES_OF_THREAD
+    return max(1, min(usable_cores(), of_memory))

@@ -4,9 +4,12 @@ import pickle
 
 import cloudpickle
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 from work import LIGHT, WORK, assert_same
 
-from recsys_dagster.compute.blocks import LOCAL
+from recsys_dagster.compute.blocks import LOCAL, LocalCompute
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources import compute as resource
 from recsys_dagster.resources.compute import ComputeResource
@@ -41,6 +44,50 @@ def test_blocks_are_done_one_after_the_other_and_none_before_it_is_asked_for():
     assert next(found) == 1
     assert taken == [0]
     assert list(found) == [2, 4]
+
+
+@given(threads=st.integers(1, 5), number=st.integers(0, 12))
+@settings(max_examples=30, deadline=None)
+def test_threads_give_results_in_order_and_take_few_blocks_ahead(threads, number):
+    taken = []
+
+    def blocks():
+        for block in range(number):
+            taken.append(block)
+            yield block
+
+    for place, found in enumerate(LocalCompute(threads).map(pow, 2, blocks(), "powers")):
+        assert found == 2**place
+        assert len(taken) <= place + threads + 2
+    assert len(taken) == number
+
+
+@pytest.mark.parametrize("work", LIGHT)
+def test_threads_make_what_one_makes(work):
+    do, tolerance = WORK[work]
+    assert_same(do(LocalCompute(3)), do(LOCAL), tolerance)
+
+
+def test_threads_have_a_core_each_and_blas_its_own_back_whatever_happens():
+    before = of_blas()
+    seen = list(LocalCompute(2).map(cores_of, 2, range(4), "cores"))
+    assert seen == [1] * 4
+    assert of_blas() == before
+    with pytest.raises(ZeroDivisionError):
+        list(LocalCompute(2).map(divmod, 1, [1, 1, 0, 1, 1, 1], "quotients"))
+    left = LocalCompute(2).map(cores_of, 2, range(9), "cores")
+    next(left)
+    left.close()
+    assert of_blas() == before
+
+
+def of_blas() -> list[int]:
+    """Threads of each BLAS that is loaded."""
+    return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+
+def cores_of(_shared: object, _block: object) -> int:
+    return max(of_blas())
 
 
 @pytest.mark.parametrize("work", LIGHT)

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
 
 from recsys_dagster.steps.models.base import NOT_RANKED, Arrays, UserBlock
+from recsys_dagster.steps.models.pairs import stored_values
 
 Weights = np.ndarray | sparse.csr_matrix
 SMALL_CELLS = 1 << 24
@@ -31,6 +33,8 @@ KEPT_SHARE = 0.7
 """Of the memory that is left when the head is learned."""
 MIN_BATCH = 32
 """Users from whom on it pays to have it dense."""
+WEIGHTS_OF_BLOCK = 1 << 19
+"""That are added up together, but for those of one user: 4 MiB stay in a cache."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,10 @@ class ItemWeightsModel:
         if histories.shape[0] >= MIN_BATCH and np.prod(self.weights.shape) <= MAX_DENSE_CELLS:
             # Sparse times dense is the faster product, and adds up in the same order.
             return histories @ self._dense
-        products = histories @ self.weights
-        if not isinstance(products, np.ndarray):
-            products = products.toarray()
+        if isinstance(histories, np.ndarray) or isinstance(self.weights, np.ndarray):
+            products = histories @ self.weights
+        else:
+            products = _added_up(histories, self.weights)
         if self.rest is not None:
             products += np.asarray(histories.sum(axis=1), np.float32).reshape(-1, 1) * self.rest
         return products
@@ -114,10 +119,32 @@ class ItemWeightsModel:
         """Single weights, float32 (e,): those at rows int64 (e,) and columns int64 (e,), e > 0."""
         if isinstance(self.weights, np.ndarray):
             return self.weights[rows, columns]
-        # SciPy goes through all of a matrix before it picks from it: for one history, its own rows.
-        own, place = np.unique(rows, return_inverse=True)
-        found = np.asarray(self.weights[own][place, columns]).ravel()
+        found = stored_values(self.weights, rows, columns)
         return found if self.rest is None else found + self.rest[columns]
+
+
+def _added_up(histories: sparse.csr_matrix, weights: sparse.csr_matrix) -> np.ndarray:
+    """x·W, float32 (b × items).
+
+    A sparse product of SciPy looks up for each weight whether its item has a sum already, twice.
+    Here each is added to the sum of its item, in the same order, so the sums are the same: all
+    users' sums are one vector, and what a history item says is a column that adds to it.
+    """
+    users, items = histories.shape[0], weights.shape[1]
+    lengths = np.diff(weights.indptr).astype(np.int64)[histories.indices]
+    ends = np.append(0, np.cumsum(lengths))[histories.indptr]
+    products = np.empty((users, items), dtype=np.float32)
+    cuts = np.flatnonzero(np.diff(ends[1:] // WEIGHTS_OF_BLOCK)) + 1
+    for some in np.split(np.arange(users), cuts):
+        own = histories[some]
+        said = weights[own.indices]
+        for place, (start, end) in enumerate(pairwise(said.indptr[own.indptr])):
+            said.indices[start:end] += place * items
+        columns = sparse.csc_matrix(
+            (said.data, said.indices, said.indptr), shape=(len(some) * items, own.nnz)
+        )
+        products[some] = (columns @ own.data).reshape(-1, items)
+    return products
 
 
 def kept_arrays(

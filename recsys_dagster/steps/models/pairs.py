@@ -25,11 +25,27 @@ def most_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matrix:
 
 
 def stored_values(matrix: sparse.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The values at places of a sparse matrix, float32 (p,), 0 where nothing is stored."""
-    if not len(rows):
-        return np.empty(0, dtype=np.float32)
+    """The values at places of a sparse matrix, float32 (p,), 0 where nothing is stored.
+
+    By bisection of the rows of all places at once: SciPy goes through the whole matrix first.
+
+    Args:
+        matrix: csr without duplicates; its indices are put in order where they are not.
+        rows: int64 (p,).
+        columns: int64 (p,).
+    """
     matrix.sort_indices()
-    return np.asarray(matrix[rows, columns], dtype=np.float32).ravel()
+    low, ends = matrix.indptr[rows], matrix.indptr[rows + 1]
+    high, last = ends, len(matrix.indices) - 1
+    if last < 0 or not len(rows):
+        return np.zeros(len(rows), dtype=np.float32)
+    for _ in range(int((high - low).max()).bit_length()):
+        middle = (low + high) // 2
+        before = (low < high) & (matrix.indices[np.minimum(middle, last)] < columns)
+        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    place = np.minimum(low, last)
+    there = (low < ends) & (matrix.indices[place] == columns)
+    return np.where(there, matrix.data[place], 0).astype(np.float32, copy=False)
 
 
 def pair_products(

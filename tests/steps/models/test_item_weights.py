@@ -1,5 +1,7 @@
 """What strategies of the form x·B share."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from making import block_of, contributions, csr
 from scipy import sparse
 
+from recsys_dagster.steps.models import item_weights
 from recsys_dagster.steps.models.base import NOT_RANKED, UserBlock
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel, largest_of_items
 
@@ -53,6 +56,22 @@ def test_contributions_are_the_same_of_dense_and_of_sparse_weights(seed, users, 
         for weights in (dense[known], sparse.csr_matrix(dense[known]))
     ]
     np.testing.assert_array_equal(*found)
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    users=st.integers(0, 9),
+    items=st.integers(1, 12),
+    together=st.sampled_from([1, 7, 1_000]),
+)
+def test_sums_of_sparse_weights_are_those_of_the_product(seed, users, items, together):
+    random = np.random.default_rng(seed)
+    dense = random.normal(size=(items, items)).astype(np.float32)
+    weights = sparse.csr_matrix(np.where(random.random(dense.shape) < 0.6, 0, dense))
+    histories = sparse.random(users, items, 0.5, "csr", np.float32, rng=random)
+    with mock.patch.object(item_weights, "WEIGHTS_OF_BLOCK", together):
+        found = ItemWeightsModel(weights, np.arange(items)).times(histories)
+    np.testing.assert_array_equal(found, (histories @ weights).toarray())
 
 
 def test_the_largest_weights_of_each_item_are_kept_with_their_signs():
