@@ -1,8 +1,9 @@
 """What a refresh takes as catalogs grow: from Parquet to published, through Dagster.
 
-A catalog of nobody's is drawn at three sizes, each half as large as the next in users and items
-alike, and once more with only its users and only its items halved. Strategies are not measured:
-that comes after what is published. Each run is a process of its own.
+A catalog of nobody's is drawn whole, with a half and a quarter of its users, who have as many
+interactions each, and with a half and a quarter of its items, among which as many interactions
+are. Strategies are not measured: that comes after what is published. Each run is a process of its
+own.
 
 | figure | what it is |
 | --- | --- |
@@ -11,8 +12,9 @@ that comes after what is published. Each run is a process of its own.
 | `scale.users.exponent` | power of the users that the time goes with, items as they are |
 | `scale.items.exponent` | the same of the items, users as they are |
 
-`python -m benchmarks.scale --json FILE` writes them, and the seconds of each step, as rows of name,
-value and unit. `--full` runs 1 M users and 20 M interactions once, and no other size.
+`python -m benchmarks.scale --json FILE` writes them as rows of name, value and unit, and of each
+step its seconds and the largest memory of the process meanwhile, without what it began with.
+`--full` runs 1 M users and 20 M interactions once, and no other size.
 """
 
 import argparse
@@ -39,13 +41,16 @@ CONSOLE = Console(stderr=True)
 
 
 def measure(users: int, items: int, interactions: int, log: Path | None = None) -> dict:
-    """Draw a catalog and refresh it in a process of its own: seconds, of each step, and GiB.
+    """Draw a catalog and refresh it in a process of its own: seconds and GiB, of each step too.
 
     Raises:
         RuntimeError: the run failed.
     """
     took = refresh_drawn(users, items, interactions, log)
-    steps = {key: step.seconds for key, step in took.steps.items()}
+    steps = {
+        key.removeprefix(f"{NAME}__"): (step.seconds, step.peak_bytes / 2**30)
+        for key, step in took.steps.items()
+    }
     return {"seconds": took.seconds, "steps": steps, "peak_gib": took.peak_bytes / 2**30}
 
 
@@ -66,12 +71,10 @@ def rows_of(runs: dict[tuple[int, int], dict], largest: tuple[int, int]) -> list
         if len(own) > 1:
             slope = exponent([size[place] for size in own], [runs[size]["seconds"] for size in own])
             rows.append({"name": f"scale.{name}.exponent", "value": slope, "unit": "power"})
-    steps = sorted(found["steps"].items(), key=lambda step: -step[1])
-    rows += [
-        {"name": f"scale.{step.removeprefix(NAME + '__')}.seconds", "value": took, "unit": "s"}
-        for step, took in steps
-        if took >= 1
-    ]
+    for step, (seconds, gib) in sorted(found["steps"].items(), key=lambda each: -each[1][0]):
+        if seconds >= 1:
+            rows.append({"name": f"scale.{step}.seconds", "value": seconds, "unit": "s"})
+            rows.append({"name": f"scale.{step}.gib", "value": gib, "unit": "GiB"})
     return rows
 
 
@@ -97,7 +100,9 @@ def main() -> None:
         CONSOLE.print(f"{size[0]:,} users, {size[1]:,} items, {of_users:,} interactions …")
         runs[size] = found = measure(*size, of_users, options.log)
         numbers = (f"{size[0]:,}", f"{size[1]:,}", f"{of_users:,}")
-        table.add_row(*numbers, f"{found['seconds'] / 60:.1f}", f"{found['peak_gib']:.1f}")
+        row = (*numbers, f"{found['seconds'] / 60:.1f}", f"{found['peak_gib']:.1f}")
+        CONSOLE.print(f"  {row[-2]} minutes, {row[-1]} GiB")
+        table.add_row(*row)
     rows = rows_of(runs, sizes[0])
     console = Console()
     console.print(table)

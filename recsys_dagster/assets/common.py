@@ -21,9 +21,9 @@ from recsys_dagster.assets.gate import require_passed
 from recsys_dagster.assets.metadata import STAGE
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.warehouse import (
-    ARROW,
     DATA_VERSION,
-    FRAME,
+    STORED,
+    StoredTable,
     Warehouse,
     comment_of,
     kept_open,
@@ -83,15 +83,16 @@ def table_assets(
     Args:
         catalog: whose.
         function: takes the context, the catalog, and by name: tables of the catalog, typed as
-            pandas or Arrow; resources, whose names begin with `recsys_`; `config`. Where it takes
-            `**tables`, embeddings and neighbours come as Arrow.
+            pandas, as Arrow or as `StoredTable`, of which it reads what it needs; resources, whose
+            names begin with `recsys_`; `config`. Where it takes `**tables`, embeddings and
+            neighbours come as Arrow.
         stage: what the UI tags the assets with.
         tables: table → what the UI says of it, where the function yields several; the first one
             names the step. Else the table is named as the function, and described by it.
         inputs: tables that the function takes in this catalog beside those that it names without
             a default: by a parameter with one, or by `**tables`.
-        also_made_with: what decides the tables beside code, settings and inputs, as text; of what
-            the function is given by name.
+        also_made_with: what decides the tables beside code, settings and inputs, as text; of the
+            resources and the config that the function is given.
         kinds: what the UI shows the assets to be.
         group: of the assets; the catalog's where it is left out.
         guarded_by: tables beside the inputs whose checks must not have failed.
@@ -114,7 +115,7 @@ def table_assets(
             )
             comments = [warehouse.comment(catalog.name, table) for table in described]
         versions = {each: data_version(table) for each, table in sorted(given.items())}
-        arguments = given | {each: getattr(context.resources, each) for each in resources}
+        arguments = {each: getattr(context.resources, each) for each in resources}
         if config is not None:
             arguments["config"] = config(**context.op_execution_context.op_config)
         codes = {table: code_version(table, catalog) for table in sorted(described)}
@@ -128,6 +129,8 @@ def table_assets(
             for table, comment in zip(described, comments, strict=True):
                 yield unchanged(context, dg.AssetKey([catalog.name, table]), comment[DATA_VERSION])
             return
+        with kept_open():
+            arguments |= {each: _as_asked(table, hints.get(each)) for each, table in given.items()}
         with let_go():
             made = function(context, catalog, **arguments)
         if isinstance(made, dg.Output):
@@ -153,9 +156,7 @@ def table_assets(
             for table, description in described.items()
         },
         ins={
-            each: dg.AssetIn(
-                dg.AssetKey([catalog.name, each]), dagster_type=_dagster_type(each, hints)
-            )
+            each: dg.AssetIn(dg.AssetKey([catalog.name, each]), dagster_type=STORED)
             for each in given_tables
         },
         required_resource_keys={"recsys_warehouse", *resources},
@@ -171,12 +172,13 @@ def _next(outputs: Iterator[dg.Output]) -> dg.Output | None:
         return next(outputs, None)
 
 
-def _dagster_type(table: str, hints: Mapping[str, Any]) -> dg.DagsterType:
-    """Arrow or pandas, as a parameter asks for it; `X | None` asks for X."""
-    hint = hints.get(table)
-    if hint is None:
-        return ARROW if table in AS_ARROW else FRAME
-    return ARROW if pa.Table in (hint, *get_args(hint)) else FRAME
+def _as_asked(table: StoredTable, hint: Any) -> pd.DataFrame | pa.Table | StoredTable:
+    """A table as a parameter is typed; `X | None` asks for X."""
+    asked = (hint, *get_args(hint))
+    if StoredTable in asked:
+        return table
+    is_arrow = table.name in AS_ARROW if hint is None else pa.Table in asked
+    return table.arrow() if is_arrow else table.frame()
 
 
 def readable_items(warehouse: Warehouse, catalog: str) -> pd.DataFrame:
@@ -247,8 +249,10 @@ def unchanged(
     )
 
 
-def data_version(table: pd.DataFrame | pa.Table) -> str:
+def data_version(table: pd.DataFrame | pa.Table | StoredTable) -> str:
     """The version that a table was stored with, or a fingerprint of its content."""
+    if isinstance(table, StoredTable):
+        return table.version or content_digest(table.arrow())
     if isinstance(table, pd.DataFrame):
         return table.attrs.get(DATA_VERSION) or content_digest(to_arrow(table))
     return comment_of(table).get(DATA_VERSION) or content_digest(table)

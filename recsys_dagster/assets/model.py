@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
+from scipy import sparse
 
 from recsys_dagster.assets.common import TABLE, data_version, table_assets
 from recsys_dagster.assets.metadata import column_lineage, learning_curve, preview, rests_on
@@ -15,7 +17,7 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.model_store import FitRequest, ModelStore
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import StoredTable, Warehouse
 from recsys_dagster.schemas import MODEL
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.base import Evidence
@@ -58,7 +60,7 @@ def model(
     recsys_models: ModelStore,
     histories: pa.Table,
     item_embeddings: pa.Table,
-    item_neighbours: pa.Table,
+    item_neighbours: StoredTable,
     tuning: pd.DataFrame,
 ) -> dg.Output[pd.DataFrame]:
     """The catalog's strategy, fitted, in a row; its arrays lie under its fingerprint in
@@ -123,18 +125,24 @@ def model(
 
 
 def evidence_of(
-    catalog: Catalog, histories: pa.Table, item_embeddings: pa.Table, item_neighbours: pa.Table
+    catalog: Catalog, histories: pa.Table, item_embeddings: pa.Table, item_neighbours: StoredTable
 ) -> Evidence:
     """What the catalog's strategy may learn from."""
     item_ids = item_embeddings["item_id"].to_pandas()
     behaviour = Behaviour.of(histories, item_ids)
     vectors = vectors_from_arrow(item_embeddings["embedding"])
     ids = pa.array(behaviour.item_ids, pa.string())
+    names = ("item_id", "neighbour_item_id")
+
+    @cache
+    def neighbours() -> sparse.csr_matrix:
+        return to_sparse(item_neighbours.arrow((*names, "similarity")), ids, ids, names)
+
     return Evidence(
         behaviour,
         align(behaviour.item_ids, item_ids, vectors),
         Space.of(vectors, catalog.similarity, catalog.centre),
-        lambda: to_sparse(item_neighbours, ids, ids, ("item_id", "neighbour_item_id")),
+        neighbours,
     )
 
 

@@ -27,7 +27,13 @@ from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.model_store import ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
-from recsys_dagster.resources.warehouse import ARROW, DATA_VERSION, Warehouse, to_pandas
+from recsys_dagster.resources.warehouse import (
+    DATA_VERSION,
+    STORED,
+    StoredTable,
+    Warehouse,
+    to_pandas,
+)
 from recsys_dagster.snapshots.reader import History, current_manifest
 from recsys_dagster.snapshots.remote import Folder
 from recsys_dagster.snapshots.writer import publish
@@ -71,7 +77,7 @@ def published_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     """The asset published of a catalog."""
     name = catalog.name
 
-    def compute(context: dg.AssetExecutionContext, **tables: pa.Table) -> dg.MaterializeResult:
+    def compute(context: dg.AssetExecutionContext, **tables: StoredTable) -> dg.MaterializeResult:
         resources = {each: getattr(context.resources, each) for each in RESOURCES}
         return published(context, catalog, **resources, **tables)
 
@@ -81,7 +87,8 @@ def published_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
         group_name=name,
         description=inspect.getdoc(published),
         ins={
-            table: dg.AssetIn(dg.AssetKey([name, table]), dagster_type=ARROW) for table in PUBLISHED
+            table: dg.AssetIn(dg.AssetKey([name, table]), dagster_type=STORED)
+            for table in PUBLISHED
         },
         required_resource_keys=set(RESOURCES),
         kinds={"parquet", "file"},
@@ -99,13 +106,13 @@ def published(
     recsys_snapshots: SnapshotStore,
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
-    histories: pa.Table,
-    item_texts: pa.Table,
-    item_neighbours: pa.Table,
-    item_map: pa.Table,
-    model: pa.Table,
-    popular_items: pa.Table,
-    recommendations: pa.Table,
+    histories: StoredTable,
+    item_texts: StoredTable,
+    item_neighbours: StoredTable,
+    item_map: StoredTable,
+    model: StoredTable,
+    popular_items: StoredTable,
+    recommendations: StoredTable,
 ) -> dg.MaterializeResult:
     """A snapshot folder of lists, histories, neighbours, the map of items, popular items, titles,
     texts and the model that made the lists, with a manifest of run, counts and checksums, written
@@ -125,19 +132,19 @@ def published(
     if found and reason is None:
         raise refusal(catalog.name, "published", found)
     gate = verdict(found, reason)
-    tables = {
-        "recommendations": recommendations,
-        "histories": histories.select(HISTORY),
-        "item_neighbours": item_neighbours,
-        "item_map": item_map,
-        "popular_items": popular_items.filter(popular_items["rank"].is_valid()),
-        "items": _readable(popular_items, item_texts),
-    }
-    made_of = tables | {"item_texts": item_texts, "model": model}
+    made_of = (
+        recommendations,
+        histories,
+        item_neighbours,
+        item_map,
+        popular_items,
+        item_texts,
+        model,
+    )
     counts = _counts(recsys_warehouse, catalog.name)
     made_from = digest(
         code_version("published", catalog),
-        *(f"{name} {data_version(table)}" for name, table in made_of.items()),
+        *(f"{table.name} {data_version(table)}" for table in made_of),
         # The manifest says them, and the next run's checks go by what it says.
         *(f"{name} {count}" for name, count in counts.items()),
         json.dumps(gate),
@@ -147,7 +154,17 @@ def published(
         context.log.info("the current snapshot is kept: nothing in it has changed")
         return unchanged(context, context.asset_key, made_from)
     vectors = recsys_warehouse.comment(catalog.name, "item_embeddings")
-    (fitted,) = model.to_pylist()
+    (fitted,) = model.arrow().to_pylist()
+    ranked = popular_items.arrow()
+    lists = recommendations.arrow()
+    tables = {
+        "recommendations": lists,
+        "histories": histories.arrow(HISTORY),
+        "item_neighbours": item_neighbours.arrow(),
+        "item_map": item_map.arrow(),
+        "popular_items": ranked.filter(ranked["rank"].is_valid()),
+        "items": _readable(ranked, item_texts.arrow(("item_id", "text"))),
+    }
     context.log.info(
         "writing a snapshot: "
         + ", ".join(f"{table.num_rows:,} rows of {name}" for name, table in tables.items())
@@ -176,10 +193,10 @@ def published(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made_from),
         metadata={
-            "first_list": first_list(recommendations, to_pandas(popular_items)),
+            "first_list": first_list(lists, to_pandas(ranked)),
             **counts,
             "snapshot": dg.MetadataValue.path(_shown(folder, path)),
-            "dagster/row_count": recommendations.num_rows,
+            "dagster/row_count": lists.num_rows,
             "size_bytes": size,
             "passed": gate["passed"],
             **({} if gate["passed"] else {"forced_past": dg.MetadataValue.json(gate)}),

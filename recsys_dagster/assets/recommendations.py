@@ -7,6 +7,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy import sparse
 
 from recsys_dagster.assets.common import TABLE, table_assets
 from recsys_dagster.assets.metadata import (
@@ -23,12 +24,12 @@ from recsys_dagster.catalog.item_lists import named_items, named_items_digest
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.model_store import ModelStore
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import StoredTable, Warehouse
 from recsys_dagster.steps.lists import recommendations as step
 from recsys_dagster.steps.lists.candidates import candidates
 from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models import STRATEGIES
-from recsys_dagster.steps.models.base import POSITIVES
+from recsys_dagster.steps.models.base import POSITIVES, SIMILARITIES, Strategy
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.similarity.tables import to_sparse
@@ -113,7 +114,7 @@ def recommendations(
     recsys_warehouse: Warehouse,
     recsys_models: ModelStore,
     histories: pa.Table,
-    similarity_matrix: pa.Table,
+    similarity_matrix: StoredTable,
     model: pd.DataFrame,
     popular_items: pd.DataFrame,
 ) -> dg.Output[pa.Table]:
@@ -141,13 +142,12 @@ def recommendations(
         context.log.warning(
             "rules.freshness_boost lifts no item: none has a created_at or a timed interaction"
         )
-    user_ids = pa.array(behaviour.user_ids, pa.string())
-    item_ids = pa.array(behaviour.item_ids, pa.string())
+    similar = _similar(similarity_matrix, behaviour, kept.strategy)
     table = step.recommendations_table(
         step.recommend(
             kept.fitted,
             behaviour,
-            to_sparse(similarity_matrix, user_ids, item_ids, ("user_id", "item_id")),
+            similar,
             catalog.list_length,
             log_progress(context.log, "recommended to", "users"),
             reranking,
@@ -167,11 +167,29 @@ def recommendations(
     )
 
 
+def _similar(
+    matrix: StoredTable, behaviour: Behaviour, strategy: Strategy[Any]
+) -> sparse.csr_matrix:
+    """The rows of the similarity matrix that lists need, float32 csr (users × items).
+
+    All, or those of users without a history, who are ranked by their texts: of many users the whole
+    matrix is the largest table that there is.
+    """
+    user_ids = pa.array(behaviour.user_ids, pa.string())
+    item_ids = pa.array(behaviour.item_ids, pa.string())
+    only = None
+    if SIMILARITIES not in strategy.columns:
+        is_new = np.diff(behaviour.weights.indptr) == 0
+        only = ("user_id", user_ids.filter(pa.array(is_new & strategy.needs_history)))
+    rows = matrix.arrow(("user_id", "item_id", "similarity"), only)
+    return to_sparse(rows, user_ids, item_ids, ("user_id", "item_id"))
+
+
 def _origins(catalog: Catalog) -> dict[str, list[str]]:
     """The columns that each column of the lists is made of."""
     # Users without a history may be ranked by the matrix, whatever the strategy.
     strategy = STRATEGIES[catalog.strategy]
-    profiles = ["similarity_matrix.similarity"] if strategy.needs_history else []
+    profiles = [SIMILARITIES] if strategy.needs_history else []
     histories = [column for column in strategy.columns if column.startswith("histories.")]
     scored = list(dict.fromkeys(["model.fingerprint", *histories, *profiles, *POSITIVES]))
     rules, ruled = catalog.rules, ["popular_items.item_id"]
@@ -191,9 +209,10 @@ def _origins(catalog: Catalog) -> dict[str, list[str]]:
 
 
 def _described(table: pa.Table, items: pd.DataFrame, users: int) -> dict[str, dg.MetadataValue]:
-    item_ids = table["item_id"].to_pandas()
-    strategies = table["strategy"].to_pandas().value_counts().to_dict()
-    shown = np.sort(item_ids.value_counts().to_numpy())[::-1]
+    strategies = {
+        each["values"]: each["counts"] for each in table["strategy"].value_counts().to_pylist()
+    }
+    shown = np.sort(table["item_id"].value_counts().field("counts").to_numpy())[::-1]
     return {
         "first_list": first_list(table, items),
         "users": dg.MetadataValue.int(users),

@@ -32,9 +32,6 @@ MANY_ROWS = 1_000_000
 """Writing so many takes long enough to say so."""
 INTEGERS = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
 LAST_EXACT_FLOAT = 2**53
-FRAME = dg.PythonObjectDagsterType(pd.DataFrame, name="pandas_table")
-ARROW = dg.PythonObjectDagsterType(pa.Table, name="arrow_table")
-"""What an asset's input is typed as, and so read as."""
 DATA_VERSION = "data_version"
 """What a table's content is known by; kept with it."""
 
@@ -215,22 +212,30 @@ class Warehouse(dg.ConfigurableResource):
             found = _all_remembered(connection, tables)
         return {table: found.get(table, {}) for table in tables}
 
-    def read(self, catalog: str, table: str) -> pa.Table:
-        """A whole table, with what is kept beside its rows.
+    def stored(self, catalog: str, table: str) -> "StoredTable":
+        """A table of which nothing is read before it is asked for.
 
         Raises:
             UserError: the table was never made.
         """
+        memory = None
         if self.path(catalog).exists():
             with self.connect(catalog) as connection:
                 memory = _remembered(connection, table)
-                if memory is not None:
-                    data = connection.sql(f"select * from {quoted(table)}").to_arrow_table()
-                    return with_comment(data, memory)
-        raise UserError(
-            f"{self.path(catalog)}: the table {table} is not there yet: materialise "
-            f"{catalog}/{table} first, or run everything with: recsys run {catalog}"
-        )
+        if memory is None and not (table in TABLES and TABLES[table].on_request):
+            raise UserError(
+                f"{self.path(catalog)}: the table {table} is not there yet: materialise "
+                f"{catalog}/{table} first, or run everything with: recsys run {catalog}"
+            )
+        return StoredTable(self, catalog, table, memory)
+
+    def read(self, catalog: str, table: str) -> pa.Table:
+        """A whole table, with what is kept beside its rows; see `stored`.
+
+        Raises:
+            UserError: the table was never made.
+        """
+        return self.stored(catalog, table).arrow()
 
     def replace(self, catalog: str, table: Table, data: pa.Table) -> list[Column]:
         """Put `data` in the place of a table, all of it or nothing, columns matched by name.
@@ -322,6 +327,70 @@ def _type(column: Column, data: pa.Table) -> str:
     return f"FLOAT[{data.schema.field(column.name).type.list_size}]"
 
 
+@dataclass(frozen=True)
+class StoredTable:
+    """A table in the warehouse.
+
+    Attributes:
+        warehouse: where it is.
+        catalog: whose.
+        name: its own.
+        memory: what is kept beside its rows; None where it is made on request and nobody asked yet.
+    """
+
+    warehouse: Warehouse
+    catalog: str
+    name: str
+    memory: Mapping[str, str] | None
+
+    @property
+    def version(self) -> str | None:
+        """What its content is known by, where that was kept."""
+        return (self.memory or {}).get(DATA_VERSION)
+
+    def arrow(
+        self, columns: Sequence[str] = (), only: tuple[str, pa.Array] | None = None
+    ) -> pa.Table:
+        """Its rows, with what is kept beside them; none where nobody asked for it yet.
+
+        Args:
+            columns: those that are read; all where none is named.
+            only: a column, and the values of it whose rows are read.
+
+        Raises:
+            UserError: somebody else made the table anew since it was asked for.
+        """
+        if self.memory is None:
+            names = TABLES[self.name].column_names
+            return pa.table({column: pa.array([], pa.string()) for column in names})
+        chosen = ", ".join(map(quoted, columns)) or "*"
+        sql = f"select {chosen} from {quoted(self.name)}"
+        with self.warehouse.connect(self.catalog) as connection:
+            if _remembered(connection, self.name) != self.memory:
+                raise UserError(
+                    f"{self.warehouse.path(self.catalog)}: the table {self.name} was made anew by "
+                    f"another run while this one worked with it: run again, one run of "
+                    f"{self.catalog!r} at a time"
+                )
+            if only is not None:
+                column, values = only
+                connection.register("wanted", pa.table({"value": values}))
+                sql += f" where {quoted(column)} in (select value from wanted)"
+            data = connection.sql(sql).to_arrow_table()
+        return with_comment(data, self.memory)
+
+    def frame(self) -> pd.DataFrame:
+        """Its rows as a frame, which knows the version."""
+        frame = to_pandas(self.arrow())
+        frame.attrs[DATA_VERSION] = self.version
+        return frame
+
+
+ARROW = dg.PythonObjectDagsterType(pa.Table, name="arrow_table")
+STORED = dg.PythonObjectDagsterType(StoredTable, name="stored_table")
+"""What an asset's input is typed as, to come as Arrow, or unread; others come as frames."""
+
+
 class WarehouseIOManager(dg.ConfigurableIOManager):
     """Stores an asset's table in its catalog's file: asset key [catalog, table]."""
 
@@ -346,22 +415,16 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             }
         )
 
-    def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table:
-        """The table as Arrow or as a pandas frame, whichever the asset asks for.
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table | StoredTable:
+        """The table as Arrow, as a pandas frame or unread, whichever the asset asks for.
 
         A table that is made only when somebody asks for it is empty until then.
         """
         catalog, name = context.asset_key.path
-        table = TABLES[name]
-        if table.on_request and not self.warehouse.has(catalog, name):
-            data = pa.table({column: pa.array([], pa.string()) for column in table.column_names})
-        else:
-            data = self.warehouse.read(catalog, name)
-        if context.dagster_type is ARROW:
-            return data
-        frame = to_pandas(data)
-        frame.attrs[DATA_VERSION] = comment_of(data).get(DATA_VERSION)
-        return frame
+        table = self.warehouse.stored(catalog, name)
+        if context.dagster_type is STORED:
+            return table
+        return table.arrow() if context.dagster_type is ARROW else table.frame()
 
 
 def to_arrow(frame: pd.DataFrame) -> pa.Table:

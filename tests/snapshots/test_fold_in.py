@@ -186,13 +186,15 @@ def assert_same(found, expected):
     assert [(row.rank, row.strategy) for row in found] == [
         (row.rank, row.strategy) for row in expected
     ]
+    largest = max((abs(row.score) for row in expected), default=0.0)
     assert_same_order(
         {(row.item_id, row.title): row.score for row in found},
         {(row.item_id, row.title): row.score for row in expected},
         rel=1e-5,
+        # A small one is the difference of parts as large as the largest, and rounded as they are.
+        abs=1e-6 * max(1.0, largest),
     )
     twins = {row.item_id: row for row in expected}
-    largest = max((abs(row.score) for row in expected), default=0.0)
     for row in found:
         if row.item_id in twins:
             assert_same_order(
@@ -204,7 +206,7 @@ def assert_same(found, expected):
             )
 
 
-def assert_same_order(found, expected, rel, abs=1e-6):
+def assert_same_order(found, expected, rel, abs):
     """The same numbers in the same order, of the same keys but for ties at the end."""
     values = list(expected.values())
     assert list(found.values()) == pytest.approx(values, rel=rel, abs=abs)

@@ -32,6 +32,7 @@ Arrays = dict[str, np.ndarray]
 POSITIVES = ("histories.item_ids", "histories.positives")
 ORDER = ("histories.recencies",)
 VECTORS = ("item_embeddings.embedding",)
+SIMILARITIES = "similarity_matrix.similarity"
 
 
 @dataclass(frozen=True)

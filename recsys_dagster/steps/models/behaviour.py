@@ -78,54 +78,47 @@ class Behaviour:
         """
         import pandas as pd
 
-        items = histories["item_ids"].combine_chunks()
-        pairs = pd.DataFrame(
-            {
-                "user": np.repeat(np.arange(len(items)), items.value_lengths().to_numpy()),
-                "item_id": items.flatten().to_pandas().astype("str"),
-                **{
-                    name: histories[name].combine_chunks().flatten().to_pandas()
-                    for name in (
-                        "positives",
-                        "left_out",
-                        "weights",
-                        "recencies",
-                        "first_timestamps",
-                        "last_timestamps",
-                    )
-                },
-            }
-        )
+        lists = histories["item_ids"].combine_chunks()
+        # Each id once: pairs outnumber items by far, and are counted in numbers from here on.
+        encoded = lists.flatten().dictionary_encode()
+        named = pd.Index(encoded.dictionary.to_pandas(), dtype="str")
         own = pd.Index(catalogue, dtype="str")
-        newest = pairs["last_timestamps"].max()
-        if item_ids is None:
-            known = own.union(pd.Index(pairs["item_id"].unique(), dtype="str")).sort_values()
-        else:
-            known = pd.Index(item_ids, dtype="str")
-            pairs = pairs[pairs["item_id"].isin(known)]
-        rows, columns = pairs["user"].to_numpy(), known.get_indexer(pairs["item_id"])
-        shape = (histories.num_rows, len(known))
-        positive = pairs["positives"].to_numpy(dtype=bool)
-        liked, places = pairs[positive], (rows[positive], columns[positive])
+        known = (
+            own.union(named).sort_values() if item_ids is None else pd.Index(item_ids, dtype="str")
+        )
+        columns = known.get_indexer(named)[encoded.indices.to_numpy()]
+        rows = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
+        there = columns >= 0
+        rows, columns = rows[there], columns[there]
+        shape = (len(lists), len(known))
 
-        def of_liked(values: "pd.Series") -> sparse.csr_matrix:
-            return sparse.csr_matrix((values.to_numpy(dtype=np.float32), places), shape=shape)
+        def values(name: str) -> "pd.Series":
+            return histories[name].combine_chunks().flatten().to_pandas()
 
-        left_out = pairs["left_out"].to_numpy(dtype=bool)
+        last = values("last_timestamps")
+        newest = last.max()
+        positive = values("positives").to_numpy(dtype=bool)[there]
+        places = (rows[positive], columns[positive])
+
+        def of_liked(each: "pd.Series") -> sparse.csr_matrix:
+            liked = each.to_numpy(dtype=np.float32)[there][positive]
+            return sparse.csr_matrix((liked, places), shape=shape)
+
+        learned_from = ~values("left_out").to_numpy(dtype=bool)[there]
         in_catalogue = known.isin(own)
-        first = pairs["first_timestamps"].groupby(columns).min().reindex(range(len(known)))
+        first = values("first_timestamps")[there].groupby(columns).min().reindex(range(len(known)))
         return cls(
             pd.Index(histories["user_id"].to_pandas(), dtype="str"),
             known,
             sparse.csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape),
-            of_liked(liked["weights"]),
-            of_liked(liked["recencies"]),
-            of_liked((newest - liked["last_timestamps"]).dt.total_seconds() / 86_400),
+            of_liked(values("weights")),
+            of_liked(values("recencies")),
+            of_liked((newest - last).dt.total_seconds() / 86_400),
             in_catalogue,
             in_catalogue
             if recommendable is None
             else in_catalogue & known.isin(pd.Index(recommendable, dtype="str")),
-            np.bincount(columns[~left_out], minlength=len(known)) == 0,
+            np.bincount(columns[learned_from], minlength=len(known)) == 0,
             first.to_numpy(dtype="datetime64[us]"),
             newest,
         )

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.steps.models.base import (
     NOT_RANKED,
+    SIMILARITIES,
     VECTORS,
     Arrays,
     Evidence,
@@ -74,7 +75,7 @@ STRATEGY = Strategy(
     name="content",
     settings=ContentSettings,
     formula="the similarity matrix: `r_ui = S_ui`",
-    columns=("similarity_matrix.similarity", *VECTORS, "histories.weights"),
+    columns=(SIMILARITIES, *VECTORS, "histories.weights"),
     learn=learn,
     load=load,
 )

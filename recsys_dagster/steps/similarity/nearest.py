@@ -182,16 +182,48 @@ def top_k(
         ValueError: shapes that do not match, k below 1, positions outside the items, or vectors
             that are not finite or too large for float32 products.
     """
+    shape = (len(queries), _width(items, k, exclude))
+    found = Neighbours(np.empty(shape, np.int64), np.empty(shape, np.float32))
+    for own, near in nearest_blocks(
+        queries,
+        items,
+        k,
+        similarity,
+        exclude=exclude,
+        device=device,
+        index=index,
+        compute=compute,
+    ):
+        found.positions[own], found.similarities[own] = near.positions, near.similarities
+        if progress is not None:
+            progress(own.stop, len(queries))
+    return found
+
+
+def nearest_blocks(
+    queries: np.ndarray,
+    items: np.ndarray,
+    k: int,
+    similarity: Similarity,
+    *,
+    exclude: np.ndarray | None = None,
+    device: str = "cpu",
+    index: ApproximateIndex | None = None,
+    compute: Compute = LOCAL,
+) -> Iterator[tuple[slice, Neighbours]]:
+    """What `top_k` finds, some queries at a time: which, and their neighbours.
+
+    See `top_k` for arguments and errors.
+    """
     _known(similarity)
     queries, items = _pair(queries, items)
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     m, n = len(queries), len(items)
     exclude = None if exclude is None else _excluded(exclude, m, n)
-    width = max(0, min(k, n - (exclude is not None)))
-    found = Neighbours(np.empty((m, width), np.int64), np.empty((m, width), np.float32))
+    width = _width(items, k, exclude)
     if m == 0 or width == 0:
-        return found
+        return
 
     fetch = min(n, width + _SPARE + (exclude is not None))
     slack = _slack(queries, items, similarity)
@@ -199,13 +231,14 @@ def top_k(
     blocks = ((queries[own], slack[own], None if exclude is None else exclude[own]) for own in rows)
     searched = _Searched(items, fetch, width, similarity, device, index)
     chosen = compute if device == "cpu" else LOCAL
-    for own, (positions, similarities) in zip(
-        rows, chosen.map(_nearest, searched, blocks, "nearest items"), strict=True
-    ):
-        found.positions[own], found.similarities[own] = positions, similarities
-        if progress is not None:
-            progress(own.stop, m)
-    return found
+    found = chosen.map(_nearest, searched, blocks, "nearest items")
+    for own, (positions, similarities) in zip(rows, found, strict=True):
+        yield own, Neighbours(positions, similarities)
+
+
+def _width(items: np.ndarray, k: int, exclude: np.ndarray | None) -> int:
+    """How many neighbours a query has."""
+    return max(0, min(k, len(items) - (exclude is not None)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,13 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from recsys_dagster.compute.blocks import LOCAL, Compute
-from recsys_dagster.steps.similarity.nearest import Neighbours, Similarity, index_for, top_k
+from recsys_dagster.steps.similarity.nearest import (
+    Neighbours,
+    Similarity,
+    index_for,
+    nearest_blocks,
+    top_k,
+)
 
 EXACT = "exact"
 USUAL = 0.9
@@ -22,8 +28,8 @@ class Entries:
     """Entries of a matrix kept row by row, sorted by row and rank.
 
     Attributes:
-        rows: int64 (entries,), row positions.
-        columns: int64 (entries,), column positions.
+        rows: int32 or int64 (entries,), row positions.
+        columns: int32 or int64 (entries,), column positions.
         similarities: float32 (entries,).
         ranks: int32 (entries,), 1 is the nearest.
         search: how they were found, in words.
@@ -74,16 +80,18 @@ def similarity_matrix(
         compute: does the blocks.
     """
     needed = np.minimum(width + seen_counts, len(items)).astype(np.int64)
+    starts = np.append(0, np.cumsum(needed))
+    columns = np.empty(starts[-1], dtype=np.int32)
+    similarities = np.empty(starts[-1], dtype=np.float32)
     # Users who need about as many items go together, so that nobody pays for the widest.
     classes = np.ceil(np.log2(np.maximum(needed, 1))).astype(int)
     usual = int(np.quantile(needed, USUAL)) if len(needed) else 1
     index = index_for(users, items, usual, similarity, max_exact_pairs, device=device)
-    parts: list[Entries] = []
     done = 0
     for size in np.unique(classes):
         members = np.flatnonzero(classes == size)
         widest = max(1, int(needed[members].max()))  # 0 where there are no items
-        near = top_k(
+        for own, near in nearest_blocks(
             users[members],
             items,
             widest,
@@ -91,22 +99,19 @@ def similarity_matrix(
             device=device,
             index=index,
             compute=compute,
-        )
-        parts.append(_entries(members, near, needed[members]))
-        done += len(members)
-        if progress:
-            progress(done, len(users))
-    if not parts:
-        return _entries(np.empty(0, np.int64), top_k(users, items, 1, similarity), needed)
-    rows = np.concatenate([part.rows for part in parts])
-    order = np.argsort(rows, kind="stable")
-    return Entries(
-        rows[order],
-        np.concatenate([part.columns for part in parts])[order],
-        np.concatenate([part.similarities for part in parts])[order],
-        np.concatenate([part.ranks for part in parts])[order],
-        EXACT if index is None else index.in_words,
-    )
+        ):
+            block = members[own]
+            kept = np.arange(near.positions.shape[1]) < needed[block, None]
+            places = np.repeat(starts[block], needed[block]) + np.nonzero(kept)[1]
+            columns[places] = near.positions[kept]
+            similarities[places] = near.similarities[kept]
+            done += len(block)
+            if progress:
+                progress(done, len(users))
+    rows = np.repeat(np.arange(len(users), dtype=np.int32), needed)
+    ranks = (np.arange(starts[-1]) - np.repeat(starts[:-1], needed) + 1).astype(np.int32)
+    search = EXACT if index is None else index.in_words
+    return Entries(rows, columns, similarities, ranks, search)
 
 
 def item_neighbours(
