@@ -11,6 +11,7 @@ import pytest
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources import encoder
+from recsys_dagster.resources.warehouse import StoredTable
 from recsys_dagster.schemas import EMBEDDING, TABLES, TUNING
 from recsys_dagster.snapshots.evaluations import EVALUATIONS
 from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot
@@ -161,8 +162,14 @@ class TestAgain:
         tables = {
             name: content(finished_copy, "movies", name) for name in REFRESHED - {"published"}
         }
+        read, arrow = set(), StoredTable.arrow
+        monkeypatch.setattr(
+            StoredTable, "arrow", lambda own, *which: read.add(own.name) or arrow(own, *which)
+        )
         result = finished_copy.run("movies")
         assert result.success
+        # What came from the sources, and what a check looks at; nothing that is made of them.
+        assert read <= {"raw_interactions", "raw_items", "raw_users", "item_embeddings", "tuning"}
         materialised, figures = run_facts
         assert materialised(result) == REFRESHED
         for stage in materialised(result):

@@ -3,14 +3,17 @@
 import itertools
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from recsys_dagster import objects
+from recsys_dagster.assets.published import require_not_overtaken
 from recsys_dagster.errors import UnknownNameError, UserError
 from recsys_dagster.snapshots import evaluations
 from recsys_dagster.snapshots.model_files import write_model
@@ -106,6 +109,22 @@ class TestPublishing:
         with pytest.raises(UserError, match="has published nothing yet"):
             Snapshot.current(machine(), "films")
         assert published(machine()) == {}
+
+    @pytest.mark.parametrize(
+        ("began", "run_id", "goes_on"),
+        [("2023-12-31", "two", False), ("2023-12-31", "one", True), ("2024-01-02", "two", True)],
+    )
+    def test_a_run_does_not_publish_over_what_another_machine_published_while_it_ran(
+        self, machine, began, run_id, goes_on
+    ):
+        folder = machine()
+        name = put(folder, "one", day=1)
+        record = SimpleNamespace(start_time=pd.Timestamp(began, tz="UTC").timestamp())
+        instance = SimpleNamespace(get_run_record_by_id=lambda _run_id: record)
+        told = pytest.raises(OvertakenError, match=f"{name} was published by another machine after")
+        with nullcontext() if goes_on else told:
+            require_not_overtaken(folder, "films", instance, run_id)
+        require_not_overtaken(folder, "books", instance, run_id)
 
     def test_the_next_one_is_current_and_the_first_one_stays(self, machine):
         publisher = machine()

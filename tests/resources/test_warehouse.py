@@ -12,8 +12,16 @@ from ranked_items import RANKED
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources import warehouse as warehouse_module
-from recsys_dagster.resources.warehouse import kept_open, let_go, to_arrow, to_pandas
-from recsys_dagster.schemas import ITEM_EMBEDDINGS, ITEMS, TABLES
+from recsys_dagster.resources.warehouse import (
+    DATA_VERSION,
+    comment_of,
+    kept_open,
+    let_go,
+    to_arrow,
+    to_pandas,
+    with_comment,
+)
+from recsys_dagster.schemas import ITEM_EMBEDDINGS, ITEMS, TABLES, TUNING
 from recsys_dagster.sql import quoted
 
 
@@ -107,6 +115,36 @@ class TestReplace:
             "score": "float64",
             "rank": "int32",
         }
+
+
+class TestStored:
+    def test_what_is_asked_for_is_read_with_what_is_kept_beside_it(self, warehouse):
+        data = with_comment(ranked(), {DATA_VERSION: "v1"})
+        warehouse.replace("films", RANKED, data)
+        stored = warehouse.stored("films", "ranked_items")
+        assert stored.version == "v1"
+        found = stored.arrow(("rank", "item_id"), only=("item_id", pa.array(["b", "gone"])))
+        assert found.to_pylist() == [{"rank": 2, "item_id": "b"}]
+        assert comment_of(found) == {DATA_VERSION: "v1"}
+        assert stored.arrow(only=("item_id", pa.array([], pa.string()))).num_rows == 0
+        frame = stored.frame()
+        assert frame["score"].tolist() == [0.5, 0.25]
+        assert frame.attrs[DATA_VERSION] == "v1"
+
+    def test_a_table_that_was_made_anew_meanwhile_is_refused(self, warehouse):
+        warehouse.replace("films", RANKED, with_comment(ranked(), {DATA_VERSION: "v1"}))
+        stored = warehouse.stored("films", "ranked_items")
+        warehouse.replace("films", RANKED, with_comment(ranked(0.75), {DATA_VERSION: "v2"}))
+        with pytest.raises(UserError, match=r"ranked_items was made anew by another run"):
+            stored.arrow()
+
+    def test_what_is_made_on_request_is_empty_until_then_and_else_an_error(self, warehouse):
+        tuning = warehouse.stored("films", "tuning")
+        assert tuning.arrow().column_names == TUNING.column_names
+        assert tuning.frame().empty
+        assert tuning.version is None
+        with pytest.raises(UserError, match="the table items is not there yet: materialise films"):
+            warehouse.stored("films", "items")
 
 
 class TestConnections:

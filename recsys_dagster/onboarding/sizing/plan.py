@@ -73,6 +73,9 @@ OF_ALL_CORES = frozenset(
         "cubes",
         "lent",
         "tail",
+        "list_cells",
+        "scored",
+        "scored_sparsely",
     }
 )
 BASE_BYTES = 2**28

@@ -87,7 +87,7 @@ class ItemWeightsModel:
         if isinstance(histories, np.ndarray) or isinstance(self.weights, np.ndarray):
             products = histories @ self.weights
         else:
-            products = _added_up(histories, self.weights)
+            products = added_up(histories, self.weights)
         if self.rest is not None:
             products += np.asarray(histories.sum(axis=1), np.float32).reshape(-1, 1) * self.rest
         return products
@@ -123,7 +123,7 @@ class ItemWeightsModel:
         return found if self.rest is None else found + self.rest[columns]
 
 
-def _added_up(histories: sparse.csr_matrix, weights: sparse.csr_matrix) -> np.ndarray:
+def added_up(histories: sparse.csr_matrix, weights: sparse.csr_matrix) -> np.ndarray:
     """x·W, float32 (b × items).
 
     A sparse product of SciPy looks up for each weight whether its item has a sum already, twice.
