@@ -35,7 +35,7 @@ from recsys_dagster.automation.sensors import watch_sensor
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.demo import interactions, items
 from recsys_dagster.home import prepare_dagster_home
-from recsys_dagster.snapshots.reader import CURRENT
+from recsys_dagster.snapshots.current import CURRENT
 
 NAME = "live"
 DROPS = 3

@@ -29,7 +29,8 @@ from rich.console import Console
 
 from benchmarks.foundation import Aim, as_table
 from benchmarks.synthetic import NAME, publish_synthetic
-from recsys_dagster.snapshots.reader import CURRENT, Snapshot
+from recsys_dagster.snapshots.current import CURRENT
+from recsys_dagster.snapshots.reader import Snapshot
 
 USERS, ROWS = 1_000_000, 20
 ITEMS, LEARNED_FROM = 8_000, 6_000

@@ -12,7 +12,8 @@ import pytest
 
 from recsys_dagster.automation.recovery import DIED_TAG
 from recsys_dagster.home import prepare_dagster_home
-from recsys_dagster.snapshots.reader import CURRENT, Snapshot
+from recsys_dagster.snapshots.current import CURRENT
+from recsys_dagster.snapshots.reader import Snapshot
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).parents[1]

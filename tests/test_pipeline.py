@@ -13,8 +13,9 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources import encoder
 from recsys_dagster.resources.warehouse import StoredTable
 from recsys_dagster.schemas import EMBEDDING, TABLES, TUNING
+from recsys_dagster.snapshots.current import CURRENT, MANIFEST
 from recsys_dagster.snapshots.evaluations import EVALUATIONS
-from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot
+from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.snapshots.writer import remove_old
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.versions import content_digest

@@ -25,8 +25,8 @@ from recsys_dagster.resources.model_store import FitRequest, ModelStore
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION, MODEL
+from recsys_dagster.snapshots.current import current_name
 from recsys_dagster.snapshots.evaluations import append
-from recsys_dagster.snapshots.reader import current_name
 from recsys_dagster.steps.evaluation.comparison import BASELINE, RULED, HeldBack, compare
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitting import tuned_of

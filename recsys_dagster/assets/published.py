@@ -35,7 +35,8 @@ from recsys_dagster.resources.warehouse import (
     Warehouse,
     to_pandas,
 )
-from recsys_dagster.snapshots.reader import History, current_manifest, current_name
+from recsys_dagster.snapshots.current import current_manifest, current_name
+from recsys_dagster.snapshots.reader import History
 from recsys_dagster.snapshots.remote import Folder
 from recsys_dagster.snapshots.writer import OvertakenError, publish
 from recsys_dagster.steps.prepare.columns import own_columns

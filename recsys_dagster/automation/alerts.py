@@ -16,7 +16,7 @@ from recsys_dagster.catalog.source import expand_variables
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.snapshots.reader import served
+from recsys_dagster.snapshots.current import served
 from recsys_dagster.sql import quoted
 
 PATIENCE_SECONDS = 30

@@ -61,7 +61,7 @@ def _require_known(catalog: str) -> None:
     Raises:
         UnknownNameError: it has neither.
     """
-    from recsys_dagster.snapshots.reader import current_name
+    from recsys_dagster.snapshots.current import current_name
 
     if not re.fullmatch(NAME, catalog) or current_name(snapshots_folder(), catalog) is None:
         _catalogs()[catalog]

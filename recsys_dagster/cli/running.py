@@ -32,7 +32,7 @@ from recsys_dagster.home import (
 )
 from recsys_dagster.resources.run_locks import forget_run, own_run
 from recsys_dagster.resources.warehouse import Warehouse, kept_open
-from recsys_dagster.snapshots.reader import served
+from recsys_dagster.snapshots.current import served
 from recsys_dagster.writing import reason_of, unwritten
 
 

@@ -122,7 +122,7 @@ def revoke(key_id: str) -> None:
 
 def _published() -> Collection[str]:
     """The catalogs that have published something, as far as it can be asked for."""
-    from recsys_dagster.snapshots.reader import published
+    from recsys_dagster.snapshots.current import published
 
     try:
         return published(snapshots_folder())

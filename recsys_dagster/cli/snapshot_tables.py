@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from recsys_dagster.cli.program import program
 from recsys_dagster.cli.terminal import console, error_console, plain, titled
 from recsys_dagster.errors import UserError
-from recsys_dagster.snapshots.reader import Row, Snapshot, current_manifest, current_name
+from recsys_dagster.snapshots.current import current_manifest, current_name
+from recsys_dagster.snapshots.reader import Row, Snapshot
 from recsys_dagster.snapshots.remote import Folder
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from recsys_dagster.serving.landing import Landing
 from recsys_dagster.serving.live import LiveHistories, typed
 from recsys_dagster.serving.opened import OpenSnapshot
 from recsys_dagster.serving.source_columns import SourceColumns
-from recsys_dagster.snapshots.reader import Snapshot, published
+from recsys_dagster.snapshots.current import published
+from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.snapshots.remote import Folder
 
 LOOK_SECONDS = 0.5

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.snapshots.reader import ARRAYS, MANIFEST
+from recsys_dagster.snapshots.current import MANIFEST
+from recsys_dagster.snapshots.reader import ARRAYS
 from recsys_dagster.writing import unwritten
 
 FORMAT = 1

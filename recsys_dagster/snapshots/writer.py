@@ -21,20 +21,18 @@ import pyarrow.parquet as pq
 
 from recsys_dagster.errors import UnknownNameError, UserError, did_you_mean
 from recsys_dagster.objects import OverwrittenError
-from recsys_dagster.snapshots.model_files import link_model, read_manifest
-from recsys_dagster.snapshots.reader import (
+from recsys_dagster.snapshots.current import (
     CURRENT,
     FORMAT,
     MANIFEST,
-    MODEL,
-    TABLES,
-    Snapshot,
     current_name,
     last_passed,
     names,
     required_name,
     whole,
 )
+from recsys_dagster.snapshots.model_files import link_model, read_manifest
+from recsys_dagster.snapshots.reader import MODEL, TABLES, Snapshot
 from recsys_dagster.snapshots.remote import Folder, RemoteFolder, here
 from recsys_dagster.writing import unwritten
 

@@ -16,7 +16,8 @@ from recsys_dagster.assets.gate import SCHEMA_CHECKED, schema_checks
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.schemas import TABLES, Table
-from recsys_dagster.snapshots.reader import CURRENT, Snapshot
+from recsys_dagster.snapshots.current import CURRENT
+from recsys_dagster.snapshots.reader import Snapshot
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 Evaluations = dict[str, Any]

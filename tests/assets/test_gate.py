@@ -9,7 +9,8 @@ from recsys_dagster.assets.gate import BLOCKING, FORCE_TAG, forced_reason
 from recsys_dagster.cli.app import app
 from recsys_dagster.resources.check_results import RESULTS
 from recsys_dagster.schemas import TABLES
-from recsys_dagster.snapshots.reader import CURRENT, Snapshot, last_passed
+from recsys_dagster.snapshots.current import CURRENT, last_passed
+from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.snapshots.writer import remove_old
 
 HEADER = "user_id,item_id,rating,timestamp\n"

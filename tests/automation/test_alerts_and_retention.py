@@ -19,8 +19,9 @@ from recsys_dagster.catalog.operations import AlertSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import SCHEMA, remove_unused
 from recsys_dagster.resources.snapshot_store import SnapshotStore
+from recsys_dagster.snapshots.current import last_passed
 from recsys_dagster.snapshots.evaluations import EVALUATIONS
-from recsys_dagster.snapshots.reader import Snapshot, last_passed
+from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.snapshots.writer import make_current, models_of, remove_old
 
 TINY_SETTINGS = {

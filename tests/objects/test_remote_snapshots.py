@@ -16,15 +16,15 @@ from recsys_dagster import objects
 from recsys_dagster.assets.published import require_not_overtaken
 from recsys_dagster.errors import UnknownNameError, UserError
 from recsys_dagster.snapshots import evaluations
-from recsys_dagster.snapshots.model_files import write_model
-from recsys_dagster.snapshots.reader import (
+from recsys_dagster.snapshots.current import (
     CURRENT,
     MANIFEST,
-    Snapshot,
     current_name,
     published,
     served,
 )
+from recsys_dagster.snapshots.model_files import write_model
+from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.snapshots.remote import RemoteFolder, folder_of
 from recsys_dagster.snapshots.writer import OvertakenError, publish, remove_old, roll_back
 from tests.snapshots.test_snapshots import tables

@@ -11,7 +11,8 @@ from recsys_dagster.home import snapshots_folder
 from recsys_dagster.resources.published_tables import PublishedTables
 from recsys_dagster.serving.app import ServerSettings, create_app
 from recsys_dagster.serving.guard import Limits
-from recsys_dagster.snapshots.reader import Snapshot, names
+from recsys_dagster.snapshots.current import names
+from recsys_dagster.snapshots.reader import Snapshot
 from tests.conftest import TINY_SETTINGS, figures, materialised
 
 pytestmark = pytest.mark.objects

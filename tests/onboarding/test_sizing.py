@@ -202,9 +202,13 @@ class TestPlan:
         assert seconds_of(trained)["model"] >= 120
 
     def test_as_many_workers_as_end_a_stage_in_time(self):
-        lists = next(stage for stage in plan(HUGE, HERE, SHIPPED) if stage.name == "lists")
-        hours = lists.seconds / HERE.cores / lists.machines / 3600
+        one_core = dataclasses.replace(HERE, cores=1)
+        lists = next(stage for stage in plan(HUGE, one_core, SHIPPED) if stage.name == "lists")
+        hours = lists.seconds / lists.machines / 3600
         assert 0.9 * WANTED_HOURS < hours <= WANTED_HOURS
+        more = next(stage for stage in plan(HUGE, HERE, SHIPPED) if stage.name == "lists")
+        assert more.machines == pytest.approx(lists.machines / HERE.cores, abs=1)
+        assert more.seconds < 1.01 * lists.seconds / HERE.cores
 
     def test_stages_that_one_process_does_are_given_one_machine(self):
         of = {stage.name: stage.machines for stage in plan(HUGE, HERE, SHIPPED)}

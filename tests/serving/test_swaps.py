@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_dagster.serving.served import LOOK_SECONDS
-from recsys_dagster.snapshots.reader import CURRENT, Snapshot
+from recsys_dagster.snapshots.current import CURRENT
+from recsys_dagster.snapshots.reader import Snapshot
 from tests.serving.conftest import NAME
 
 USER = "user-zq-11"

@@ -10,6 +10,7 @@ import pytest
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.snapshots import model_files
+from recsys_dagster.snapshots.current import MANIFEST
 from recsys_dagster.snapshots.model_files import (
     link_model,
     read_arrays,
@@ -17,7 +18,7 @@ from recsys_dagster.snapshots.model_files import (
     remove_models,
     write_model,
 )
-from recsys_dagster.snapshots.reader import ARRAYS, MANIFEST
+from recsys_dagster.snapshots.reader import ARRAYS
 
 ABOUT = {"strategy": "ease"}
 WEIGHTS = {"weights": np.arange(6, dtype=np.float32).reshape(2, 3)}

@@ -10,8 +10,14 @@ import pytest
 
 from recsys_dagster.errors import UnknownNameError, UserError
 from recsys_dagster.snapshots import writer
+from recsys_dagster.snapshots.current import (
+    CURRENT,
+    MANIFEST,
+    last_passed,
+    served,
+)
 from recsys_dagster.snapshots.model_files import write_model
-from recsys_dagster.snapshots.reader import CURRENT, MANIFEST, Snapshot, last_passed, served
+from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.snapshots.writer import make_current, publish, roll_back
 from recsys_dagster.steps.lists.recommendations import BECAUSE
 

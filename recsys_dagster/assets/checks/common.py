@@ -15,7 +15,8 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.check_results import CheckResult, record
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.resources.warehouse import Warehouse, kept_open
-from recsys_dagster.snapshots.reader import Snapshot, last_passed
+from recsys_dagster.snapshots.current import last_passed
+from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.sql import quoted
 from recsys_dagster.steps.prepare import soundness
 from recsys_dagster.steps.prepare.shares import expected
