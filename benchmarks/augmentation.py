@@ -57,7 +57,7 @@ from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.models.trainer import CURVE, Trainer, Validation
 from recsys_dagster.steps.models.validation import newest_of_each, stored_where
 from recsys_dagster.steps.prepare.texts import item_texts
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours
 
 CONSOLE = Console(width=120)

@@ -41,7 +41,8 @@ from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.models.trainer import Trainer
-from recsys_dagster.steps.similarity.nearest import Space, top_k
+from recsys_dagster.steps.similarity.nearest import top_k
+from recsys_dagster.steps.similarity.space import Space
 
 ROUNDS = 3
 BLOCKS = 200

@@ -12,7 +12,7 @@ from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.prepare.histories import histories_table
 from recsys_dagster.steps.prepare.texts import item_texts
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours
 
 NEIGHBOURS = 50

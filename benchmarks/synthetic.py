@@ -23,7 +23,7 @@ from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.fitting import settings_of
 from recsys_dagster.steps.models.kept import KeptModel
 from recsys_dagster.steps.prepare.histories import histories_table
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 
 NAME = "synthetic"
 DIMENSION = 384

@@ -12,6 +12,10 @@ class UnknownNameError(UserError):
     """Something was asked for by a name that nothing has; the nearest names are in the message."""
 
 
+class UnfittableError(UserError):
+    """A strategy cannot be fitted on this machine, or to these data; another one may be."""
+
+
 def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
     """The names most like `name`, best first, compared without regard to case."""
     by_folded: dict[str, str] = {}

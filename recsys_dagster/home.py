@@ -27,7 +27,7 @@ of the user's own, and is replaced by the one of today."""
 
 def recsys_home() -> Path:
     """`$RECSYS_HOME`, or `.recsys` below the current folder."""
-    return Path(os.environ.get("RECSYS_HOME", ".recsys")).resolve()
+    return Path(os.environ.get("RECSYS_HOME") or ".recsys").resolve()
 
 
 def warehouse_folder() -> Path:
@@ -85,7 +85,7 @@ def prepare_dagster_home() -> Path:
     """
     from importlib.resources import files
 
-    home = Path(os.environ.get("DAGSTER_HOME", recsys_home() / "dagster")).resolve()
+    home = Path(os.environ.get("DAGSTER_HOME") or recsys_home() / "dagster").resolve()
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     shipped = files("recsys_dagster").joinpath("dagster.yaml").read_bytes()

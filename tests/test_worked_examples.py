@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.steps.similarity.nearest import Space, pairwise
+from recsys_dagster.steps.similarity.every_pair import pairwise
+from recsys_dagster.steps.similarity.space import Space
 
 USERS = ["我喜欢看电影", "我也喜欢听音乐"]
 ITEMS = ["这部电影很棒", "这首音乐很动听"]

@@ -24,7 +24,7 @@ from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour, align
 from recsys_dagster.steps.models.fitting import tuned_of, tuned_settings, used_of
 from recsys_dagster.steps.models.trainer import CURVE, NO_CURVE
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import to_sparse
 from recsys_dagster.versions import fit_version
 

@@ -3,7 +3,6 @@
 import inspect
 import json
 from dataclasses import asdict, fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,10 @@ from recsys_dagster.resources.warehouse import (
     Warehouse,
     to_pandas,
 )
-from recsys_dagster.snapshots.current import current_manifest, current_name
+from recsys_dagster.snapshots.current import current_manifest
 from recsys_dagster.snapshots.reader import History
 from recsys_dagster.snapshots.remote import Folder
-from recsys_dagster.snapshots.writer import OvertakenError, publish
+from recsys_dagster.snapshots.writer import publish
 from recsys_dagster.steps.prepare.columns import own_columns
 from recsys_dagster.steps.prepare.interactions import interaction_columns
 from recsys_dagster.versions import code_version, digest
@@ -155,7 +154,6 @@ def published(
     if _is_current(folder, catalog.name, made_from):
         context.log.info("the current snapshot is kept: nothing in it has changed")
         return unchanged(context, context.asset_key, made_from)
-    require_not_overtaken(folder, catalog.name, context.instance, context.run.run_id)
     vectors = recsys_warehouse.comment(catalog.name, "item_embeddings")
     (fitted,) = model.arrow().to_pylist()
     ranked = popular_items.arrow()
@@ -191,6 +189,7 @@ def published(
         },
         recsys_models.home(catalog.name) / fitted["fingerprint"],
         json.loads(fitted["settings"]),
+        _began(context),
     )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return dg.MaterializeResult(
@@ -293,33 +292,10 @@ def _shown(folder: Folder, path: Path) -> str:
     )
 
 
-def require_not_overtaken(
-    folder: Folder, catalog: str, instance: dg.DagsterInstance, run_id: str
-) -> None:
-    """See that no other machine published after a run began: what it has read may be older.
-
-    Runs of one machine wait for each other.
-
-    Args:
-        folder: where all catalogs' snapshots lie.
-        catalog: whose.
-        instance: knows the run.
-        run_id: of the run that wants to publish.
-
-    Raises:
-        OvertakenError: another machine did.
-    """
-    if isinstance(folder, Path) or current_name(folder, catalog) is None:
-        return
-    record, current = instance.get_run_record_by_id(run_id), current_manifest(folder, catalog)
-    began = record.start_time if record is not None else None
-    made_at = datetime.fromisoformat(current["made_at"]).timestamp()
-    if began is not None and current["run_id"] != run_id and made_at > began:
-        raise OvertakenError(
-            f"{folder.address}/{catalog}: {current['snapshot']} was published by another machine "
-            "after this run began, and stays current: what this run has read may be older. Let one "
-            f"machine at a time run {catalog!r}; running again publishes in the place of theirs."
-        )
+def _began(context: dg.AssetExecutionContext) -> float | None:
+    """When the run's first step began, in Unix seconds: before it, it may wait for another run."""
+    steps = context.instance.get_run_step_stats(context.run.run_id)
+    return min((step.start_time for step in steps if step.start_time is not None), default=None)
 
 
 def _is_current(folder: Folder, catalog: str, made_from: str) -> bool:

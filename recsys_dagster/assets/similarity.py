@@ -23,7 +23,7 @@ from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.warehouse import Warehouse, to_pandas
 from recsys_dagster.steps.similarity import item_map as map_step
 from recsys_dagster.steps.similarity import tables as step
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 
 PREVIEW_ROWS = 8
 

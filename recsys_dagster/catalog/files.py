@@ -19,7 +19,7 @@ from recsys_dagster.errors import UserError, did_you_mean
 
 def catalogs_folder() -> Path:
     """The folder of the catalog files: `$RECSYS_CATALOGS`, or `catalogs` below the current one."""
-    return Path(os.environ.get("RECSYS_CATALOGS", "catalogs")).resolve()
+    return Path(os.environ.get("RECSYS_CATALOGS") or "catalogs").resolve()
 
 
 def read_catalog(file: Path) -> Catalog:

@@ -9,7 +9,8 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.home import warehouse_folder
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.warehouse import Warehouse
-from recsys_dagster.steps.similarity.nearest import Space, pairwise
+from recsys_dagster.steps.similarity.every_pair import pairwise
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.writing import whole_file
 
 MAX_CELLS = 50_000_000

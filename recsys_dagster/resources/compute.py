@@ -96,7 +96,7 @@ class ComputeResource(dg.ConfigurableResource):
         what: str,
     ) -> Iterator[Result]:
         """See `Compute`."""
-        executor = LocalCompute(_threads()) if self.where == LOCALLY else self._ray
+        executor = LocalCompute(free_threads()) if self.where == LOCALLY else self._ray
         return executor.map(function, shared, blocks, what)
 
     def encoder(self, encoder: SentenceEncoder | StaticEncoder) -> Encoder:
@@ -118,7 +118,7 @@ class ComputeResource(dg.ConfigurableResource):
         )
 
 
-def _threads() -> int:
+def free_threads() -> int:
     """How many do blocks in this process: one a core, where memory lasts."""
     free = available_bytes()
     of_memory = usable_cores() if free is None else free // BYTES_OF_THREAD

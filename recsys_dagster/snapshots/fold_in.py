@@ -22,7 +22,7 @@ from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models.base import UserBlock
 from recsys_dagster.steps.models.behaviour import OneHistory, one_history
 from recsys_dagster.steps.models.kept import KeptModel
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import similarity_matrix
 
 Encode = Callable[[str], np.ndarray]

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from recsys_dagster.snapshots.current import (
     CURRENT,
     FORMAT,
     MANIFEST,
+    current_manifest,
     current_name,
     last_passed,
     names,
@@ -55,6 +57,7 @@ def publish(
     about: Mapping[str, Any],
     model: Path,
     settings: Mapping[str, Any],
+    began: float | None = None,
 ) -> Path:
     """Write a snapshot and make it current.
 
@@ -67,6 +70,8 @@ def publish(
         about: what else the manifest says: settings, and what the tables were made from.
         model: the folder of the model that made the lists; the snapshot holds it too.
         settings: of its strategy.
+        began: when the run began, in Unix seconds. What another machine published since, of tables
+            that it may have read later, is not replaced; None does not ask.
 
     Returns:
         the snapshot's folder on this machine.
@@ -77,6 +82,8 @@ def publish(
     """
     home = here(folder) / catalog
     tag = _tag_of_current(folder, catalog)
+    if began is not None:
+        _require_not_overtaken(folder, catalog, run_id, began)
     name = f"{made_at:%Y%m%dT%H%M%S%f}-{run_id[:8]}"
     hidden = home / f".{name}"
     shutil.rmtree(hidden, ignore_errors=True)
@@ -115,6 +122,23 @@ def _tag_of_current(folder: Folder, catalog: str) -> str | None:
     """What a conditional write of `CURRENT` needs; None where there is none to be replaced."""
     found = None if isinstance(folder, Path) else folder.read(f"{catalog}/{CURRENT}")
     return None if found is None else found[1]
+
+
+def _require_not_overtaken(folder: Folder, catalog: str, run_id: str, began: float) -> None:
+    """See that no other machine published since a run began; runs of one wait for each other."""
+    if isinstance(folder, Path):
+        return
+    try:
+        current = current_manifest(folder, catalog)
+    except UserError:
+        return  # nothing is published, or nothing that anybody can read
+    made_at = datetime.fromisoformat(current["made_at"]).timestamp()
+    if current["run_id"] != run_id and made_at > began:
+        raise OvertakenError(
+            f"{folder.address}/{catalog}: {current['snapshot']} was published by another machine "
+            "after this run began, and stays current: what this run has read may be older. Let one "
+            f"machine at a time run {catalog!r}; running again publishes in the place of theirs."
+        )
 
 
 def _send(folder: RemoteFolder, catalog: str, name: str, tag: str | None) -> None:

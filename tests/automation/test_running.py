@@ -13,12 +13,24 @@ from recsys_dagster import home as home_module
 from recsys_dagster.assets import embeddings, recommendations
 from recsys_dagster.automation.jobs import CATALOG_TAG, STAGES
 from recsys_dagster.automation.settings import gaps
+from recsys_dagster.catalog.files import catalogs_folder
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import prepare_dagster_home
 from recsys_dagster.resources import warehouse as warehouse_module
 from recsys_dagster.resources.encoder_models import EncoderOutOfMemoryError
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import TABLES, TUNING
+
+
+@pytest.mark.parametrize("told", ["", None])
+def test_variables_that_say_nothing_are_as_if_they_were_not_there(told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("DAGSTER_HOME", "RECSYS_HOME", "RECSYS_CATALOGS"):
+        monkeypatch.setenv(name, told or "")
+        if told is None:
+            monkeypatch.delenv(name)
+    assert prepare_dagster_home() == tmp_path / ".recsys" / "dagster"
+    assert catalogs_folder() == tmp_path / "catalogs"
 
 
 def test_every_asset_has_a_stage_and_every_stage_a_job(tiny):

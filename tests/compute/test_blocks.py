@@ -6,7 +6,7 @@ import cloudpickle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 from work import LIGHT, WORK, assert_same
 
 from recsys_dagster.compute.blocks import LOCAL, LocalCompute
@@ -69,16 +69,27 @@ def test_threads_make_what_one_makes(work):
 
 
 def test_threads_have_a_core_each_and_blas_its_own_back_whatever_happens():
-    before = of_blas()
-    seen = list(LocalCompute(2).map(cores_of, 2, range(4), "cores"))
-    assert seen == [1] * 4
-    assert of_blas() == before
-    with pytest.raises(ZeroDivisionError):
-        list(LocalCompute(2).map(divmod, 1, [1, 1, 0, 1, 1, 1], "quotients"))
-    left = LocalCompute(2).map(cores_of, 2, range(9), "cores")
-    next(left)
-    left.close()
-    assert of_blas() == before
+    with threadpool_limits(2, "blas"):
+        before = of_blas()
+        assert max(before) == 2
+        seen = list(LocalCompute(2).map(cores_of, 2, range(4), "cores"))
+        assert seen == [1] * 4
+        assert of_blas() == before
+        with pytest.raises(ZeroDivisionError):
+            list(LocalCompute(2).map(divmod, 1, [1, 1, 0, 1, 1, 1], "quotients"))
+        left = LocalCompute(2).map(cores_of, 2, range(9), "cores")
+        next(left)
+        left.close()
+        assert of_blas() == before
+
+
+@pytest.mark.parametrize(
+    ("cores", "free", "threads"), [(4, None, 4), (4, 2.5, 2), (4, 0.1, 1), (1, 64, 1), (8, 64, 8)]
+)
+def test_as_many_threads_as_there_are_cores_and_memory_for(cores, free, threads, monkeypatch):
+    monkeypatch.setattr(resource, "usable_cores", lambda: cores)
+    monkeypatch.setattr(resource, "available_bytes", lambda: free and int(free * 2**30))
+    assert resource.free_threads() == threads
 
 
 def of_blas() -> list[int]:

@@ -20,7 +20,8 @@ from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.models.trainer import Trainer
 from recsys_dagster.steps.similarity import nearest
-from recsys_dagster.steps.similarity.nearest import Space, top_k
+from recsys_dagster.steps.similarity.nearest import top_k
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours, similarity_matrix
 
 USERS, ITEMS, DIMENSION, LENGTH = 300, 120, 12, 8

@@ -6,14 +6,12 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 from threading import Event, Thread
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from recsys_dagster import objects
-from recsys_dagster.assets.published import require_not_overtaken
 from recsys_dagster.errors import UnknownNameError, UserError
 from recsys_dagster.snapshots import evaluations
 from recsys_dagster.snapshots.current import (
@@ -59,7 +57,7 @@ put(RemoteFolder(sys.argv[1], Path(sys.argv[2])), "two", day=2)
 OBJECTS_OF_A_SNAPSHOT = 9
 
 
-def put(folder, word="one", day=1, passed=True):
+def put(folder, word="one", day=1, passed=True, began=None):
     """Publish a snapshot whose titles all begin with a word."""
     items = [(str(number), f"{word} {number}") for number in range(1, 5)]
     models = folder.here.with_name(folder.here.name + "-models")
@@ -67,7 +65,7 @@ def put(folder, word="one", day=1, passed=True):
     about = {"gate": {"passed": passed, "reason": "why"}}
     made_at = pd.Timestamp(2024, 1, day)
     made = tables(items, ["ann"], 2)
-    return publish(folder, "films", word, made_at, made, about, model, {"power": 0.5}).name
+    return publish(folder, "films", word, made_at, made, about, model, {"power": 0.5}, began).name
 
 
 def words(snapshot):
@@ -117,14 +115,20 @@ class TestPublishing:
     def test_a_run_does_not_publish_over_what_another_machine_published_while_it_ran(
         self, machine, began, run_id, goes_on
     ):
-        folder = machine()
-        name = put(folder, "one", day=1)
-        record = SimpleNamespace(start_time=pd.Timestamp(began, tz="UTC").timestamp())
-        instance = SimpleNamespace(get_run_record_by_id=lambda _run_id: record)
+        name = put(machine(), "one", day=1)
+        seconds = pd.Timestamp(began, tz="UTC").timestamp()
         told = pytest.raises(OvertakenError, match=f"{name} was published by another machine after")
         with nullcontext() if goes_on else told:
-            require_not_overtaken(folder, "films", instance, run_id)
-        require_not_overtaken(folder, "books", instance, run_id)
+            put(machine(), run_id, day=3, began=seconds)
+        assert words(Snapshot.current(machine(), "films")) == {run_id if goes_on else "one"}
+
+    def test_what_nobody_can_read_is_replaced_by_the_next_one(self, machine):
+        name = put(machine(), "one", day=1)
+        address = f"{machine().address}/films/{name}/{MANIFEST}"
+        _, tag = objects.read(address)
+        objects.write(address, b'{"format": 1}', tag)
+        put(machine(), "two", day=2, began=0.0)
+        assert words(Snapshot.current(machine(), "films")) == {"two"}
 
     def test_the_next_one_is_current_and_the_first_one_stays(self, machine):
         publisher = machine()

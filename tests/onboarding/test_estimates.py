@@ -53,7 +53,7 @@ class TestEncoder:
 
     def test_long_texts_are_cut_before_they_take_hours(self):
         long = Size(400_000, 900, 20_000, 400_000, 900)
-        assert chosen(long, machine())["encoder"] == {"model": MINILM, "max_length": 64}
+        assert chosen(long, machine())["encoder"] == {"model": MINILM, "preset": "fast"}
         assert "encoder" not in chosen(long, machine(gpu=True))
         longer = Size(4_000_000, 900, 20_000, 4_000_000, 900)
         assert chosen(longer, machine())["encoder"] == "tfidf"

@@ -29,7 +29,7 @@ from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.fitting import tuned_settings
 from recsys_dagster.steps.models.kept import KeptModel
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours
 
 LENGTH = 6

@@ -5,7 +5,8 @@ import pytest
 
 from recsys_dagster.steps.similarity import approximate
 from recsys_dagster.steps.similarity.approximate import approximate_index, shared
-from recsys_dagster.steps.similarity.nearest import Space, index_for, top_k
+from recsys_dagster.steps.similarity.nearest import index_for, top_k
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours, similarity_matrix
 
 ITEMS, DIMENSION, TOPICS = 3_000, 16, 60

@@ -13,7 +13,7 @@ from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.popular import popularity
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 
 USERS = ["u1", "u2", "u3", "u4", "u5"]
 CATALOGUE = "abcdefg"

@@ -21,7 +21,8 @@ from recsys_dagster.steps.models.content import ContentModel
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.popular import PopularModel, popularity
-from recsys_dagster.steps.similarity.nearest import Space, pairwise
+from recsys_dagster.steps.similarity.every_pair import pairwise
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours, similarity_matrix
 
 STRATEGIES = ("popular", "content", "similar_items", "ease", "hybrid")

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recsys_dagster.steps.similarity import nearest as module
-from recsys_dagster.steps.similarity.nearest import Space, pairwise, top_k
+from recsys_dagster.steps.similarity.every_pair import pairwise
+from recsys_dagster.steps.similarity.nearest import top_k
+from recsys_dagster.steps.similarity.space import Space
 
 SIMILARITIES = ("cosine", "euclidean", "dot")
 USER = np.array([[0.1, 0.2, 0.3]])

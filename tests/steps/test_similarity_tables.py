@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_dagster.steps.similarity.nearest import Space, pairwise
+from recsys_dagster.steps.similarity.every_pair import pairwise
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours, similarity_matrix, to_sparse
 
 

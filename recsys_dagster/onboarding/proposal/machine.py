@@ -3,15 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from recsys_dagster.catalog.settings import DEFAULT_ENCODER
-from recsys_dagster.onboarding.estimates import (
-    Size,
-    encoding_seconds,
-)
+from recsys_dagster.catalog.settings import DEFAULT_ENCODER, FAST_TOKENS
+from recsys_dagster.onboarding.estimates import Size, encoding_seconds
 from recsys_dagster.onboarding.proposal.rendering import Choice, Proposal
 
 MAX_SECONDS = 30 * 60
-SHORT_TOKENS = 64
 MULTILINGUAL = (
     "intfloat/multilingual-e5-small",
     "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
@@ -77,13 +73,13 @@ def _in_time(model: str, size: Size, machine: Machine, why: str) -> Choice | Non
     if machine.has_gpu or whole <= MAX_SECONDS:
         return Choice("encoder", model, why) if why else None
     minutes = f"{whole / 60:,.0f} minutes"
-    short = encoding_seconds(size, machine.cores, SHORT_TOKENS)
+    short = encoding_seconds(size, machine.cores, FAST_TOKENS)
     if short <= MAX_SECONDS:
         why = (
             f"{why} To encode {size.texts:,} whole texts takes about {minutes} without a GPU; "
-            f"their first {SHORT_TOKENS} tokens about {short / 60:,.0f}."
+            f"their first {FAST_TOKENS} tokens about {short / 60:,.0f}."
         )
-        return Choice("encoder", {"model": model, "max_length": SHORT_TOKENS}, why.strip())
+        return Choice("encoder", {"model": model, "preset": "fast"}, why.strip())
     why = (
         f"To encode {size.texts:,} texts by {model} takes about {minutes} without a GPU: tfidf "
         "compares words, in a few minutes. Where there is a GPU, leave this line out."

@@ -24,7 +24,7 @@ from recsys_dagster.steps.models.behaviour import Behaviour, align
 from recsys_dagster.steps.models.fitting import Fits, Learn, Tuned, learn, tuned_settings
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.prepare.histories import histories_table
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import similarity_matrix
 
 BASELINE = "popular"

@@ -18,8 +18,8 @@ import numpy as np
 from recsys_dagster.catalog.rules import RuleSettings
 from recsys_dagster.steps.models.base import NOT_RANKED
 from recsys_dagster.steps.models.behaviour import Behaviour
-from recsys_dagster.steps.similarity.nearest import Space
 from recsys_dagster.steps.similarity.ranking import top_n
+from recsys_dagster.steps.similarity.space import Space
 
 if TYPE_CHECKING:
     import pandas as pd

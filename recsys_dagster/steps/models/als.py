@@ -13,7 +13,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from recsys_dagster.catalog.base import Settings
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UnfittableError
 from recsys_dagster.steps.models.base import (
     MAX_NUMBER,
     NOT_RANKED,
@@ -108,12 +108,12 @@ def item_factors(
         float32 (items × f).
 
     Raises:
-        UserError: implicit is not installed.
+        UnfittableError: implicit is not installed.
     """
     try:
         from implicit.cpu.als import AlternatingLeastSquares
     except ImportError:
-        raise UserError(
+        raise UnfittableError(
             "strategy: als needs the package implicit, which is not installed: "
             "pip install 'recsys-dagster[als]'."
         ) from None

@@ -10,7 +10,7 @@ from pydantic import Field, create_model, field_validator
 from scipy import sparse
 
 from recsys_dagster.catalog.base import Settings
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UnfittableError, UserError
 from recsys_dagster.steps.models.base import (
     NOT_RANKED,
     Arrays,
@@ -186,7 +186,7 @@ def compete(
             learns_from = replace(visible, trainer=part)
             try:
                 found[name] = _ndcgs(own.fit(learns_from, own_settings), visible, asked, hidden)
-            except UserError as error:
+            except UnfittableError as error:
                 rows.append({"strategy": name, "reason": str(error)})
                 continue
         ndcg = float(np.mean(found[name])) if len(asked) else None

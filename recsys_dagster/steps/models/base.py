@@ -14,7 +14,7 @@ from scipy import sparse
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.steps.models.behaviour import Behaviour, ones
 from recsys_dagster.steps.models.trainer import Trainer
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 
 NOT_RANKED = np.float32(-np.inf)
 """The score of an item that a model has no opinion on; such items are filled from `popular`."""

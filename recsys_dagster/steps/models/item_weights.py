@@ -143,7 +143,7 @@ def added_up(histories: sparse.csr_matrix, weights: sparse.csr_matrix) -> np.nda
         columns = sparse.csc_matrix(
             (said.data, said.indices, said.indptr), shape=(len(some) * items, own.nnz)
         )
-        products[some] = (columns @ own.data).reshape(-1, items)
+        products[some] = (columns @ own.data).reshape(len(some), items)
     return products
 
 

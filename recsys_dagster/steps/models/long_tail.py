@@ -40,7 +40,8 @@ from recsys_dagster.steps.models.pairs import (
     stored_values,
 )
 from recsys_dagster.steps.models.semantic_weights import SemanticFactors, weights_from_inverse
-from recsys_dagster.steps.similarity.nearest import Space, index_for, top_k
+from recsys_dagster.steps.similarity.nearest import index_for, top_k
+from recsys_dagster.steps.similarity.space import Space
 
 BLOCK = 256
 """Items whose weights are worked out together."""

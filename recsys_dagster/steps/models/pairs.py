@@ -40,7 +40,7 @@ def stored_values(matrix: sparse.csr_matrix, rows: np.ndarray, columns: np.ndarr
     if last < 0 or not len(rows):
         return np.zeros(len(rows), dtype=np.float32)
     for _ in range(int((high - low).max()).bit_length()):
-        middle = (low + high) // 2
+        middle = low + (high - low) // 2
         before = (low < high) & (matrix.indices[np.minimum(middle, last)] < columns)
         low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
     place = np.minimum(low, last)

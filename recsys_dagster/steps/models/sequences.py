@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UnfittableError
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ def require_order(strategy: str, recency: sparse.csr_matrix) -> None:
         recency: csr (users × items), as `Behaviour` has it.
 
     Raises:
-        UserError: of nobody's positives one is more recent than another.
+        UnfittableError: of nobody's positives one is more recent than another.
     """
     if (np.diff(recency.indptr) > 1).any() and (recency.data == 1).all():
-        raise UserError(
+        raise UnfittableError(
             f"strategy: {strategy} learns from the order of histories, and of "
             f"{len(recency.indptr) - 1:,} users none has positives at two different times or "
             "positions: name the column of these (interactions.columns in the catalog's YAML), or "

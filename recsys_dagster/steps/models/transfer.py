@@ -4,7 +4,8 @@ import numpy as np
 from scipy import sparse
 
 from recsys_dagster.steps.models.base import MAX_EXACT_PAIRS
-from recsys_dagster.steps.similarity.nearest import Space, index_for, top_k
+from recsys_dagster.steps.similarity.nearest import index_for, top_k
+from recsys_dagster.steps.similarity.space import Space
 
 NEIGHBOURS = 100
 SHARPNESS = 3

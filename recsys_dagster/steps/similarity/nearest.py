@@ -11,25 +11,26 @@ Where an approximate index proposes, what it proposes is put in order in the sam
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Literal, Self, get_args
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.similarity.approximate import ApproximateIndex, approximate_index
-from recsys_dagster.steps.similarity.ranking import top_n
+from recsys_dagster.steps.similarity.every_pair import EveryPair
+from recsys_dagster.steps.similarity.vectors import (
+    Similarity,
+    as_pair,
+    norms,
+    require_known,
+    row_blocks,
+)
 
-Similarity = Literal["cosine", "euclidean", "dot"]
 # Scores (b, fetch) float32 in descending order, larger is nearer, and their positions int64.
 Search = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 # Candidates fetched beyond k: they cost nothing measurable and settle nearly all near ties at k.
 _SPARE = 8
 _QUERY_BLOCK = 4096
-_BLOCK_CELLS = 1 << 20
-# float32 leaves this much of a vector behind when the mean is subtracted from its equal.
-_VANISHING = 1e-6
 # Below this float32 products may underflow, whatever their relative error.
 _UNDERFLOW = 1e-35
 
@@ -45,76 +46,6 @@ class Neighbours:
 
     positions: np.ndarray
     similarities: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Space:
-    """Where vectors are compared: the one place of the project that centres and normalises.
-
-    Attributes:
-        similarity: which similarity the projected vectors are for.
-        mean: (d,) float64 to subtract, or None.
-    """
-
-    similarity: Similarity
-    mean: np.ndarray | None
-
-    @classmethod
-    def of(cls, item_vectors: np.ndarray, similarity: Similarity, centre: bool) -> Self:
-        """Learn the space from the items; users are later projected with the same mean.
-
-        Args:
-            item_vectors: (n, d), any float type.
-            similarity: the similarity to be used.
-            centre: subtract the mean item vector. It matters for cosine only: a shift changes no
-                euclidean distance, and would change what a dot product means.
-
-        Raises:
-            ValueError: an unknown similarity, or vectors that are not a finite matrix.
-        """
-        _known(similarity)
-        vectors = _matrix(item_vectors, "item vectors")
-        if not centre or similarity != "cosine" or len(vectors) == 0:
-            return cls(similarity, None)
-        mean = vectors.mean(axis=0, dtype=np.float64)
-        if not np.isfinite(mean).all():
-            raise ValueError("item vectors are not finite")
-        return cls(similarity, mean)
-
-    def project(self, vectors: np.ndarray) -> np.ndarray:
-        """Move vectors into the space.
-
-        Args:
-            vectors: (m, d), any float type.
-
-        Returns:
-            (m, d) float32, C-contiguous. For cosine of unit length, except that zero vectors (and
-            those that equal the mean) are zero. For euclidean and dot as they came, and then
-            possibly the very same array.
-
-        Raises:
-            ValueError: not a finite matrix, or of another dimension than the mean.
-        """
-        vectors = _matrix(vectors, "vectors")
-        if self.mean is not None and vectors.shape[1] != self.mean.size:
-            raise ValueError(
-                f"vectors have {vectors.shape[1]} dimensions, the space has {self.mean.size}"
-            )
-        if self.similarity != "cosine":
-            projected = np.ascontiguousarray(vectors, dtype=np.float32)
-            _finite(_norms(projected), "vectors")
-            return projected
-        projected = np.empty(vectors.shape, dtype=np.float32)
-        floor = 0.0 if self.mean is None else _VANISHING * float(np.linalg.norm(self.mean))
-        for rows in _blocks(len(vectors), vectors.shape[1]):
-            block = vectors[rows].astype(np.float64)
-            if self.mean is not None:
-                block -= self.mean
-            lengths = np.linalg.norm(block, axis=1, keepdims=True)
-            _finite(lengths, "vectors")
-            gone = lengths <= floor
-            projected[rows] = np.where(gone, 0, block / np.where(gone, 1, lengths))
-        return projected
 
 
 def index_for(
@@ -215,8 +146,8 @@ def nearest_blocks(
 
     See `top_k` for arguments and errors.
     """
-    _known(similarity)
-    queries, items = _pair(queries, items)
+    require_known(similarity)
+    queries, items = as_pair(queries, items)
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     m, n = len(queries), len(items)
@@ -227,7 +158,7 @@ def nearest_blocks(
 
     fetch = min(n, width + _SPARE + (exclude is not None))
     slack = _slack(queries, items, similarity)
-    rows = list(_blocks(m, fetch, most=_QUERY_BLOCK))
+    rows = list(row_blocks(m, fetch, most=_QUERY_BLOCK))
     blocks = ((queries[own], slack[own], None if exclude is None else exclude[own]) for own in rows)
     searched = _Searched(items, fetch, width, similarity, device, index)
     chosen = compute if device == "cpu" else LOCAL
@@ -270,8 +201,8 @@ class _Searched:
         return _torch_search(self.items, self.fetch, self.similarity, self.device)
 
     @cached_property
-    def table(self) -> "_Table":
-        return _Table.of(self.items)
+    def table(self) -> EveryPair:
+        return EveryPair.of(self.items)
 
 
 def _nearest(
@@ -304,69 +235,6 @@ def _nearest(
         settled = searched.table.top_k(queries[open_rows], width, similarity, left_out)
         positions[open_rows], scores[open_rows] = settled
     return positions, scores
-
-
-def pairwise(queries: np.ndarray, items: np.ndarray, similarity: Similarity) -> np.ndarray:
-    """Measure every query against every item; for inputs whose m × n fits in memory.
-
-    Args:
-        queries: (m, d) float32, projected.
-        items: (n, d) float32, projected.
-        similarity: as in `top_k`.
-
-    Returns:
-        (m, n) float32, computed in float64. Identical items have identical columns.
-
-    Raises:
-        ValueError: shapes that do not match.
-    """
-    _known(similarity)
-    queries, items = _pair(queries, items)
-    return _Table.of(items).measure(queries, similarity)
-
-
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """The different item vectors (u, d) and, for each of the n items, its row among them.
-
-    BLAS may round equal columns apart; a vector measured once cannot differ from itself.
-    """
-
-    distinct: np.ndarray
-    inverse: np.ndarray
-
-    @classmethod
-    def of(cls, items: np.ndarray) -> Self:
-        if items.size == 0:
-            return cls(items, np.arange(len(items)))
-        raw = np.ascontiguousarray(items + np.float32(0))  # −0 becomes 0: equal bytes if equal
-        keys = raw.view(np.dtype((np.void, raw.itemsize * raw.shape[1]))).ravel()
-        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        return cls(raw[first], inverse)
-
-    def measure(self, queries: np.ndarray, similarity: Similarity) -> np.ndarray:
-        """Similarities (m, n) float32."""
-        wide = queries.astype(np.float64)
-        values = np.empty((len(queries), len(self.distinct)), dtype=np.float32)
-        for columns in _blocks(len(self.distinct), self.distinct.shape[1]):
-            block = self.distinct[columns].astype(np.float64)
-            values[:, columns] = (
-                1 / (1 + cdist(wide, block)) if similarity == "euclidean" else wide @ block.T
-            )
-        return values[:, self.inverse]
-
-    def top_k(
-        self, queries: np.ndarray, width: int, similarity: Similarity, left_out: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and similarities (m, width) from whole rows, a few rows at a time."""
-        parts = []
-        for rows in _blocks(len(queries), 2 * len(self.inverse)):
-            values = self.measure(queries[rows], similarity)
-            if left_out is not None:
-                values[np.arange(len(values)), left_out[rows]] = -np.inf
-            parts.append(top_n(values, width))
-        positions, similarities = zip(*parts, strict=True)
-        return np.concatenate(positions), np.concatenate(similarities)
 
 
 def _faiss_search(items: np.ndarray, fetch: int, similarity: Similarity) -> Search:
@@ -445,7 +313,7 @@ def _reorder(
     if rows.size == 0:
         return scores, positions
     chosen = positions[rows, columns]
-    for part in _blocks(rows.size, items.shape[1]):
+    for part in row_blocks(rows.size, items.shape[1]):
         scores[rows[part], columns[part]] = _measure_pairs(
             queries[rows[part]], items[chosen[part]], similarity
         )
@@ -475,54 +343,13 @@ def _slack(queries: np.ndarray, items: np.ndarray, similarity: Similarity) -> np
     Twice the error of one score, for which (√d + 2) half-ulps of |q|·|x| is the probabilistic
     bound (Higham and Mary, 2019); measured errors, constant vectors included, stay below half.
     """
-    lengths, longest = _norms(queries), _norms(items).max()
+    lengths, longest = norms(queries), norms(items).max()
     with np.errstate(over="ignore"):
         if not (lengths.max() + longest) ** 2 < np.finfo(np.float32).max:
             raise ValueError("vectors are not finite, or too large for float32 products")
     reach = (lengths + longest) ** 2 if similarity == "euclidean" else lengths * longest
     relative = np.finfo(np.float32).eps * (np.sqrt(items.shape[1]) + 2)
     return relative * reach + _UNDERFLOW
-
-
-def _norms(vectors: np.ndarray) -> np.ndarray:
-    """Lengths (m,) float64 of the rows."""
-    return np.sqrt(np.einsum("md,md->m", vectors, vectors, dtype=np.float64))
-
-
-def _blocks(count: int, cells: int, most: int | None = None) -> Iterator[slice]:
-    """Slices over `count` rows of `cells` values each, at most _BLOCK_CELLS values a slice."""
-    step = max(1, _BLOCK_CELLS // max(cells, 1))
-    step = step if most is None else min(step, most)
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))
-
-
-def _pair(queries: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    queries, items = _matrix(queries, "queries"), _matrix(items, "items")
-    if queries.shape[1] != items.shape[1]:
-        raise ValueError(f"queries have {queries.shape[1]} dimensions, items have {items.shape[1]}")
-    return (
-        np.ascontiguousarray(queries, dtype=np.float32),
-        np.ascontiguousarray(items, dtype=np.float32),
-    )
-
-
-def _matrix(vectors: np.ndarray, name: str) -> np.ndarray:
-    vectors = np.asarray(vectors)
-    if vectors.ndim != 2 or vectors.shape[1] == 0:
-        raise ValueError(f"{name} must be a matrix of vectors, got shape {vectors.shape}")
-    return vectors
-
-
-def _finite(lengths: np.ndarray, name: str) -> None:
-    bad = int(np.count_nonzero(~np.isfinite(lengths)))
-    if bad:
-        raise ValueError(f"{bad} {name} are not finite")
-
-
-def _known(similarity: str) -> None:
-    if similarity not in get_args(Similarity):
-        raise ValueError(f"similarity must be one of {get_args(Similarity)}, got {similarity!r}")
 
 
 def _excluded(exclude: np.ndarray, m: int, n: int) -> np.ndarray:

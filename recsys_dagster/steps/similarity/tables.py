@@ -9,13 +9,8 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from recsys_dagster.compute.blocks import LOCAL, Compute
-from recsys_dagster.steps.similarity.nearest import (
-    Neighbours,
-    Similarity,
-    index_for,
-    nearest_blocks,
-    top_k,
-)
+from recsys_dagster.steps.similarity.nearest import Neighbours, index_for, nearest_blocks, top_k
+from recsys_dagster.steps.similarity.vectors import Similarity
 
 EXACT = "exact"
 USUAL = 0.9

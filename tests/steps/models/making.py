@@ -7,7 +7,7 @@ from scipy import sparse
 from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.base import Evidence, Model, UserBlock
 from recsys_dagster.steps.models.behaviour import Behaviour
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 
 PLAIN = {
     "recency_power": 0,

@@ -86,6 +86,15 @@ def test_who_cannot_be_fitted_takes_no_part_and_why_is_said():
         AUTO.learn(no_order, settings_of("markov"))
 
 
+def test_another_error_is_no_reason_to_go_on_without_a_candidate():
+    def lost():
+        raise UserError("the table item_neighbours was made anew by another run")
+
+    evidence = replace(in_order(cycles(30), 12), item_neighbours=lost)
+    with pytest.raises(UserError, match="made anew by another run"):
+        AUTO.learn(evidence, settings_of("popular", "neural"))
+
+
 def test_a_candidate_learns_densely_of_what_there_is_memory_for(monkeypatch):
     monkeypatch.setattr("recsys_dagster.steps.models.memory.MIN_HEAD", 5)
     said = []

@@ -14,7 +14,7 @@ from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.fitting import Fits
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 from recsys_dagster.steps.models.popular import popularity
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours, similarity_matrix
 
 ten = partial(settings_of, regularisation=10)

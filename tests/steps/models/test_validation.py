@@ -8,7 +8,7 @@ from scipy import sparse
 from recsys_dagster.steps.models import validation
 from recsys_dagster.steps.models.base import Evidence
 from recsys_dagster.steps.models.validation import ndcgs_of, validate_every, without_newest
-from recsys_dagster.steps.similarity.nearest import Space
+from recsys_dagster.steps.similarity.space import Space
 
 USERS, ITEMS = [f"u{n:02}" for n in range(40)], [f"i{n:02}" for n in range(30)]
 
