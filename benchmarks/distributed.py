@@ -145,17 +145,18 @@ def run(rounds: int) -> Iterator[dict]:
     yield row("nothing", 0, cores, "start_seconds", start)
     empty = seconds(lambda compute: list(compute.map(nothing, None, range(BLOCKS), "")), one_a_core)
     yield row("nothing", 0, cores, "block_ms", 1000 * empty / BLOCKS)
+    in_process = ComputeResource(where="local")
     on_ray = {1: ComputeResource(where="ray", cpus_per_block=cores), cores: one_a_core}
     for name, sizes in SIZES.items():
         for size in sizes:
             work = WORK[name](size)
             shares: dict[int, list[float]] = {workers: [] for workers in on_ray}
-            work(LOCAL)  # what is loaded once is no part of it
+            work(in_process)  # what is loaded once is no part of it
             for workers, compute in on_ray.items():
                 work(compute)
                 shares[workers].clear()
             for _ in range(rounds):
-                here = seconds(work, LOCAL)
+                here = seconds(work, in_process)
                 for workers, compute in on_ray.items():
                     shares[workers].append(seconds(work, compute) / here)
             for workers, found in shares.items():

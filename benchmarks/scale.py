@@ -11,6 +11,7 @@ own.
 | `scale.minutes` | minutes of the job, of the largest run |
 | `scale.users.exponent` | power of the users that the time goes with, items as they are |
 | `scale.items.exponent` | the same of the items, users as they are |
+| `scale.STEP.users.exponent`, `scale.STEP.items.exponent` | the same of a step of 2 % or more |
 
 `python -m benchmarks.scale --json FILE` writes them as rows of name, value and unit, and of each
 step its seconds and the largest memory of the process meanwhile, without what it began with.
@@ -37,6 +38,8 @@ AIMS = {
     "scale.users.exponent": Aim(1.1, at_least=False),
     "scale.items.exponent": Aim(1.3, at_least=False),
 }
+SHARE_OF_STEP = 0.02
+"""Of the time of the largest run: of less no power is told."""
 CONSOLE = Console(stderr=True)
 
 
@@ -66,11 +69,21 @@ def rows_of(runs: dict[tuple[int, int], dict], largest: tuple[int, int]) -> list
         {"name": "scale.peak_gib", "value": found["peak_gib"], "unit": "GiB"},
         {"name": "scale.minutes", "value": found["seconds"] / 60, "unit": "min"},
     ]
+    took = {
+        "": lambda run: run["seconds"],
+        **{
+            f"{step}.": lambda run, step=step: run["steps"][step][0]
+            for step, (seconds, _) in found["steps"].items()
+            if seconds >= SHARE_OF_STEP * found["seconds"]
+        },
+    }
     for name, place in (("users", 0), ("items", 1)):
         own = sorted(size for size in runs if size[1 - place] == largest[1 - place])
-        if len(own) > 1:
-            slope = exponent([size[place] for size in own], [runs[size]["seconds"] for size in own])
-            rows.append({"name": f"scale.{name}.exponent", "value": slope, "unit": "power"})
+        for step, seconds_of in took.items() if len(own) > 1 else ():
+            slope = exponent(
+                [size[place] for size in own], [seconds_of(runs[size]) for size in own]
+            )
+            rows.append({"name": f"scale.{step}{name}.exponent", "value": slope, "unit": "power"})
     for step, (seconds, gib) in sorted(found["steps"].items(), key=lambda each: -each[1][0]):
         if seconds >= 1:
             rows.append({"name": f"scale.{step}.seconds", "value": seconds, "unit": "s"})
