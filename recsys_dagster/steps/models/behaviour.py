@@ -108,8 +108,8 @@ class Behaviour:
         in_catalogue = known.isin(own)
         first = values("first_timestamps")[there].groupby(columns).min().reindex(range(len(known)))
         return cls(
-            pd.Index(histories["user_id"].to_pandas(), dtype="str"),
-            known,
+            _in_one_piece(histories["user_id"]),
+            _in_one_piece(pa.array(known, pa.string())),
             sparse.csr_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape),
             of_liked(values("weights")),
             of_liked(values("recencies")),
@@ -122,6 +122,14 @@ class Behaviour:
             first.to_numpy(dtype="datetime64[us]"),
             newest,
         )
+
+
+def _in_one_piece(ids: pa.StringArray | pa.ChunkedArray) -> "pd.Index":
+    """Ids as an index: of one that lies in pieces Arrow makes Python objects for every use."""
+    import pandas as pd
+
+    whole = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    return pd.Index(whole.to_pandas(), dtype="str")
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from making import (
     block_of,
 )
 from scipy import sparse
+
+from recsys_dagster.steps.models.behaviour import Behaviour
+from recsys_dagster.steps.prepare.histories import histories_table
 
 
 def test_entries_are_the_histories_one_after_the_other():
@@ -43,3 +47,17 @@ def test_positions_order_a_history_where_there_are_no_times(behaviour_of):
 def test_nothing_interacted_with_has_neither_recency_nor_age(behaviour_of):
     behaviour = behaviour_of([], ["u"], ["a"])
     assert behaviour.recency.nnz == behaviour.ages.nnz == 0
+
+
+def test_ids_are_in_one_piece_whatever_the_tables_are_in(interactions_of):
+    pairs = interactions_of(("u", "a"), ("v", "b"), ("v", "c"))
+    histories = histories_table(pairs, pd.Series(["u", "v"], dtype="str"), 180.0, 50.0)
+    pieces = pa.concat_tables([histories.slice(0, 1), histories.slice(1)])
+    catalogue = pa.chunked_array([["b"], ["d", "a"]], pa.string()).to_pandas()
+    assert isinstance(pa.array(pieces["user_id"].to_pandas(), pa.string()), pa.ChunkedArray)
+    found = Behaviour.of(pieces, catalogue)
+    for ids, expected in ((found.user_ids, ["u", "v"]), (found.item_ids, ["a", "b", "c", "d"])):
+        assert ids.tolist() == expected
+        assert isinstance(pa.array(ids, pa.string()), pa.StringArray)
+    whole = Behaviour.of(histories, catalogue)
+    np.testing.assert_array_equal(found.weights.toarray(), whole.weights.toarray())
