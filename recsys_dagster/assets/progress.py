@@ -13,6 +13,8 @@ from typing import Self
 
 WIDTH = 12
 SECONDS_BETWEEN_LINES = 2.0
+SHARE_BETWEEN_LINES = 1 / 30
+"""Of the time so far: what takes an hour is not told 1,800 times."""
 SECONDS_BETWEEN_SIGNS = 30.0
 """How often work without any measurable progress says that it still goes on."""
 ENOUGH_SECONDS = 5.0
@@ -50,7 +52,7 @@ def _roughly(seconds: float) -> str:
 
 
 class Bar:
-    """A callback that logs at most one line every two seconds, and the last."""
+    """A callback that logs a line every two seconds, later every half a minute, and the last."""
 
     def __init__(self, log: Logger, verb: str, noun: str) -> None:
         """Say nothing yet.
@@ -79,7 +81,8 @@ class Bar:
         self._reports += 1
         if not self._paced:
             self._paced.append((now, share))
-        if now - self._last < SECONDS_BETWEEN_LINES and done < total:
+        between = min(SECONDS_BETWEEN_SIGNS, SHARE_BETWEEN_LINES * (now - self._began))
+        if now - self._last < max(SECONDS_BETWEEN_LINES, between) and done < total:
             return
         self._last = now
         filled = round(share * WIDTH)
