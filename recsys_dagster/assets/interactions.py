@@ -14,6 +14,7 @@ from recsys_dagster.assets.metadata import (
     preview,
     rejected_because,
 )
+from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.settings import Catalog, InteractionsSettings, parse_condition
 from recsys_dagster.steps.prepare.columns import find_column, own_columns
 from recsys_dagster.steps.prepare.interactions import parse_interactions
@@ -40,9 +41,11 @@ def parse_raw_interactions(
 ) -> Iterator[dg.Output[pd.DataFrame]]:
     """Type, validate and merge the raw interactions."""
     settings = catalog.interactions
-    parsed = parse_interactions(
-        raw_interactions, settings, now=pd.Timestamp.now("UTC").tz_localize(None)
-    )
+    with Narrator(context.log) as narrator:
+        narrator.doing(f"typing and merging raw interactions: {len(raw_interactions):,} rows")
+        parsed = parse_interactions(
+            raw_interactions, settings, now=pd.Timestamp.now("UTC").tz_localize(None)
+        )
     accepted, rejected = parsed.accepted, parsed.rejected
     per_user = accepted["user_id"].value_counts()
     yield dg.Output(

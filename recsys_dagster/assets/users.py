@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from recsys_dagster.assets.common import table_assets
 from recsys_dagster.assets.metadata import column_lineage, distribution, histogram
+from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.schemas import HISTORIES
 from recsys_dagster.steps.prepare.histories import histories_table
@@ -57,12 +58,14 @@ def histories(
     `1 / (1 + the user's later positives)`. Users without an interaction have empty lists.
     """
     settings = catalog.users
-    table = histories_table(
-        interactions,
-        users["user_id"],
-        settings.half_life_days,
-        settings.half_life_positions,
-    )
+    with Narrator(context.log) as narrator:
+        narrator.doing(f"putting histories together: {len(interactions):,} interactions")
+        table = histories_table(
+            interactions,
+            users["user_id"],
+            settings.half_life_days,
+            settings.half_life_positions,
+        )
     lengths = table["item_ids"].combine_chunks().value_lengths().to_pandas()
     pairs = ["interactions.user_id", "interactions.item_id"]
     aged = [*pairs, "interactions.last_timestamp", "interactions.last_position"]

@@ -75,12 +75,12 @@ SHIPPED = Rates(
             "fit_scanned": 4.74e-10,
         },
         "lists": {
-            "runs": 1.06,
-            "list_rows": 2.46e-07,
-            "list_cells": 3.48e-08,
+            "runs": 0.55,
+            "list_rows": 1.5e-06,
+            "list_cells": 7.4e-09,
             "reasons": 0.0,
             "scored": 3.5e-10,
-            "scored_sparsely": 9.03e-09,
+            "scored_sparsely": 1.6e-09,
         },
         "publish": {
             "runs": 0.468,

@@ -22,9 +22,10 @@ BLOCK_CELLS = 4_000_000
 """Scores and contributions of a block of users: 100 to 300 MB while they are worked on."""
 REASONS = 3
 
-ENCODED = pa.dictionary(pa.int32(), pa.string())
-"""Ids come often: a place among all ids takes a third of their memory, or less."""
-BECAUSE = pa.list_(pa.struct([("item_id", ENCODED), ("share", pa.float64())]))
+BECAUSE = pa.list_(pa.struct([("item_id", pa.string()), ("share", pa.float64())]))
+FEW = pa.dictionary(pa.int8(), pa.string())
+"""Of values that are the same in most rows. Not of ids: whoever reads a block reads all that it
+names, and there are as many blocks as there are users."""
 
 
 @dataclass(frozen=True)
@@ -333,26 +334,26 @@ def recommendations_table(
     run, time = pa.array([run_id]), pa.scalar(made_at.to_pydatetime(), pa.timestamp("us"))
     schema = pa.schema(
         [
-            ("user_id", ENCODED),
-            ("item_id", ENCODED),
+            ("user_id", pa.string()),
+            ("item_id", pa.string()),
             ("score", pa.float64()),
             ("rank", pa.int32()),
-            ("strategy", ENCODED),
+            ("strategy", FEW),
             ("because", BECAUSE),
-            ("run_id", ENCODED),
+            ("run_id", FEW),
             ("made_at", pa.timestamp("us")),
         ]
     )
     batches = [
         pa.record_batch(
             [
-                _encoded(lists.users, user_ids),
-                _encoded(lists.items, item_ids),
+                user_ids.take(pa.array(lists.users)),
+                item_ids.take(pa.array(lists.items)),
                 pa.array(lists.scores),
                 pa.array(lists.ranks),
-                _encoded(np.where(lists.filled, 2, is_new[lists.users]), strategies),
+                _few(np.where(lists.filled, 2, is_new[lists.users]), strategies),
                 _because(lists.because, item_ids),
-                _encoded(np.zeros(len(lists.users)), run),
+                _few(np.zeros(len(lists.users)), run),
                 pa.repeat(time, len(lists.users)),
             ],
             schema=schema,
@@ -362,13 +363,13 @@ def recommendations_table(
     return pa.Table.from_batches(batches, schema)
 
 
-def _encoded(places: np.ndarray, values: pa.StringArray) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), values)
+def _few(places: np.ndarray, values: pa.StringArray) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int8)), values)
 
 
 def _because(because: Reasons, item_ids: pa.StringArray) -> pa.ListArray:
     pairs = pa.StructArray.from_arrays(
-        [_encoded(because.items, item_ids), pa.array(because.shares)],
+        [item_ids.take(pa.array(because.items)), pa.array(because.shares)],
         fields=list(BECAUSE.value_type),
     )
     return pa.ListArray.from_arrays(pa.array(because.offsets), pairs, type=BECAUSE)
