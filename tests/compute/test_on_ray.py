@@ -18,7 +18,7 @@ from recsys_dagster.compute.blocks import LOCAL
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.embedding_store import encode_once
-from recsys_dagster.resources.encoder import TextEncoder
+from recsys_dagster.resources.encoder import SentenceEncoder, TextEncoder
 from recsys_dagster.resources.encoder_models import EncoderError
 from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.steps.prepare.texts import hash_text
@@ -170,9 +170,7 @@ class TestEncoding:
         assert warehouse.query("films", sql.format(encoder.fingerprint)) == [(160, 160)]
 
     def test_a_node_without_the_models_files_is_refused(self, compute, encoder, monkeypatch):
-        monkeypatch.setattr(
-            "recsys_dagster.resources.ray_encoder.files_digest", lambda _folder: "other files"
-        )
+        monkeypatch.setattr(SentenceEncoder, "files", "other files")
         with pytest.raises(EncoderError, match="Give all nodes the same image"):
             list(compute.encoder(encoder).encode(self.texts["text"].tolist()))
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from recsys_dagster.resources import ray_encoder
+from recsys_dagster.resources.encoder import SentenceEncoder
 from recsys_dagster.steps.evaluation import ranked
 from recsys_dagster.steps.lists import recommendations
 from recsys_dagster.steps.models import gram
@@ -70,7 +71,7 @@ def test_texts_are_encoded_and_nothing_is_made_again_elsewhere(
 
 def test_what_is_wrong_on_a_node_is_what_the_run_says(movies_slice, tmp_path, monkeypatch):
     place = movies_slice.copy(tmp_path / "place")
-    monkeypatch.setattr(ray_encoder, "files_digest", lambda _folder: "other files")
+    monkeypatch.setattr(SentenceEncoder, "files", "other files")
     with dg.DagsterInstance.ephemeral() as instance:
         result = place.run("movies", instance=instance)
     assert not result.success
