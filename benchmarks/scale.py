@@ -69,21 +69,22 @@ def rows_of(runs: dict[tuple[int, int], dict], largest: tuple[int, int]) -> list
         {"name": "scale.peak_gib", "value": found["peak_gib"], "unit": "GiB"},
         {"name": "scale.minutes", "value": found["seconds"] / 60, "unit": "min"},
     ]
-    took = {
-        "": lambda run: run["seconds"],
-        **{
-            f"{step}.": lambda run, step=step: run["steps"][step][0]
-            for step, (seconds, _) in found["steps"].items()
-            if seconds >= SHARE_OF_STEP * found["seconds"]
-        },
+    seconds_of = {
+        size: {"": run["seconds"]}
+        | {f"{step}.": seconds for step, (seconds, _) in run["steps"].items()}
+        for size, run in runs.items()
     }
+    told = [
+        part
+        for part, seconds in seconds_of[largest].items()
+        if seconds >= SHARE_OF_STEP * found["seconds"]
+    ]
     for name, place in (("users", 0), ("items", 1)):
         own = sorted(size for size in runs if size[1 - place] == largest[1 - place])
-        for step, seconds_of in took.items() if len(own) > 1 else ():
-            slope = exponent(
-                [size[place] for size in own], [seconds_of(runs[size]) for size in own]
-            )
-            rows.append({"name": f"scale.{step}{name}.exponent", "value": slope, "unit": "power"})
+        for part in told if len(own) > 1 else ():
+            sizes, took = zip(*((size[place], seconds_of[size][part]) for size in own), strict=True)
+            slope = exponent(sizes, took)
+            rows.append({"name": f"scale.{part}{name}.exponent", "value": slope, "unit": "power"})
     for step, (seconds, gib) in sorted(found["steps"].items(), key=lambda each: -each[1][0]):
         if seconds >= 1:
             rows.append({"name": f"scale.{step}.seconds", "value": seconds, "unit": "s"})

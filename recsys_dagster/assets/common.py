@@ -130,7 +130,7 @@ def table_assets(
                 yield unchanged(context, dg.AssetKey([catalog.name, table]), comment[DATA_VERSION])
             return
         with kept_open():
-            arguments |= {each: _as_asked(table, hints.get(each)) for each, table in given.items()}
+            arguments |= {each: as_asked(table, hints.get(each)) for each, table in given.items()}
         with let_go():
             made = function(context, catalog, **arguments)
         if isinstance(made, dg.Output):
@@ -172,8 +172,13 @@ def _next(outputs: Iterator[dg.Output]) -> dg.Output | None:
         return next(outputs, None)
 
 
-def _as_asked(table: StoredTable, hint: Any) -> pd.DataFrame | pa.Table | StoredTable:
-    """A table as a parameter is typed; `X | None` asks for X."""
+def as_asked(table: StoredTable, hint: Any = None) -> Any:
+    """A table as a parameter is typed; `X | None` asks for X.
+
+    Args:
+        table: unread.
+        hint: a frame, Arrow or `StoredTable`; None is `AS_ARROW` for some tables, else a frame.
+    """
     asked = (hint, *get_args(hint))
     if StoredTable in asked:
         return table

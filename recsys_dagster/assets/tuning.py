@@ -15,10 +15,10 @@ import dagster as dg
 import pandas as pd
 
 from recsys_dagster.assets.common import (
-    AS_ARROW,
     IO_MANAGER,
     OWNERS,
     TABLE,
+    as_asked,
     pool_of,
     quality_group,
     spec_metadata,
@@ -39,7 +39,6 @@ from recsys_dagster.resources.warehouse import (
     Warehouse,
     let_go,
     to_arrow,
-    to_pandas,
     with_comment,
 )
 from recsys_dagster.schemas import TUNING
@@ -174,8 +173,7 @@ def tuning_job(
         require_passed(context.run, recsys_warehouse, own, TUNING.name, looked_at)
 
         def read(table: str) -> Any:
-            rows = recsys_warehouse.read(name, table)
-            return rows if table in AS_ARROW else to_pandas(rows)
+            return as_asked(recsys_warehouse.stored(name, table))
 
         raw = read("raw_interactions") if own.evaluation.split == "column" else None
         tables = {table: read(table) for table in known_tables(own)}

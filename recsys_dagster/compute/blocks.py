@@ -61,19 +61,16 @@ class LocalCompute:
         what: str,
     ) -> Iterator[Result]:
         """See `Compute`. A single block has all cores: it is done as if by one thread."""
-        blocks = iter(blocks)
-        if self._threads > 1 and len(first := list(islice(blocks, 2))) > 1:
-            yield from self._by_threads(function, shared, chain(first, blocks))
-            return
-        # Asked one at a time: none is taken before it is about to be done.
-        for block in blocks if self._threads < 2 else first:
-            yield function(shared, block)
+        blocks, done = iter(blocks), partial(function, shared)
+        first = list(islice(blocks, 2)) if self._threads > 1 else []
+        if len(first) > 1:
+            yield from self._by_threads(done, chain(first, blocks))
+        else:
+            # Asked one at a time: none is taken before it is about to be done.
+            yield from map(done, chain(first, blocks))
 
     def _by_threads(
-        self,
-        function: Callable[[Shared, Block], Result],
-        shared: Shared,
-        blocks: Iterator[Block],
+        self, done: Callable[[Block], Result], blocks: Iterator[Block]
     ) -> Iterator[Result]:
         # Limits of OpenMP are a thread's own, that of BLAS is everybody's: each sets it, we alone
         # put it back.
@@ -82,10 +79,10 @@ class LocalCompute:
             waiting: deque[Future[Result]] = deque()
             try:
                 # Alone, so that what all blocks need is worked out once.
-                yield function(shared, next(blocks))
+                yield done(next(blocks))
                 while True:
                     for block in islice(blocks, self._threads + 1 - len(waiting)):
-                        waiting.append(pool.submit(function, shared, block))
+                        waiting.append(pool.submit(done, block))
                     if not waiting:
                         return
                     yield waiting.popleft().result()

@@ -15,7 +15,6 @@ from recsys_dagster.steps.lists import recommendations
 from recsys_dagster.steps.lists.reranking import Reranking
 from recsys_dagster.steps.models import STRATEGIES, gram, long_tail, memory
 from recsys_dagster.steps.models.base import Evidence
-from recsys_dagster.steps.models.behaviour import Behaviour
 from recsys_dagster.steps.models.fitted import Fitted
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.models.trainer import Trainer
@@ -23,6 +22,7 @@ from recsys_dagster.steps.similarity import nearest
 from recsys_dagster.steps.similarity.nearest import top_k
 from recsys_dagster.steps.similarity.space import Space
 from recsys_dagster.steps.similarity.tables import item_neighbours, similarity_matrix
+from tests.steps.models.making import evidence_of
 
 USERS, ITEMS, DIMENSION, LENGTH = 300, 120, 12, 8
 EXACT = 0.0
@@ -41,19 +41,8 @@ def world() -> tuple[Evidence, sparse.csr_matrix]:
     X = sparse.csr_matrix(liked.astype(np.float32))
     recency = X.copy()
     recency.data = 1 / random.integers(1, 9, X.nnz).astype(np.float32)
-    everywhere = np.ones(ITEMS, dtype=bool)
-    behaviour = Behaviour(
-        user_ids=pd.RangeIndex(USERS).astype("str"),
-        item_ids=pd.RangeIndex(ITEMS).astype("str"),
-        seen=X.astype(bool),
-        weights=X,
-        recency=recency,
-        ages=X * np.float32(np.nan),
-        in_catalogue=everywhere,
-        recommendable=np.arange(ITEMS) % 17 > 0,
-        cold=np.bincount(X.indices, minlength=ITEMS) == 0,
-        first_seen=np.full(ITEMS, np.datetime64("NaT", "us")),
-        newest=pd.NaT,
+    behaviour = replace(
+        evidence_of(X).behaviour, recency=recency, recommendable=np.arange(ITEMS) % 17 > 0
     )
     vectors = random.standard_normal((ITEMS, DIMENSION)).astype(np.float32)
     space = Space.of(vectors, "cosine", centre=True)

@@ -1,7 +1,7 @@
 """The user-item similarity matrix and the item-item neighbours, as flat tables."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from recsys_dagster.compute.blocks import LOCAL, Compute
-from recsys_dagster.steps.similarity.nearest import Neighbours, index_for, nearest_blocks, top_k
+from recsys_dagster.steps.similarity.nearest import index_for, nearest_blocks, top_k
 from recsys_dagster.steps.similarity.vectors import Similarity
 
 EXACT = "exact"
@@ -142,20 +142,13 @@ def item_neighbours(
         progress=progress,
         compute=compute,
     )
-    entries = _entries(positions, near, np.full(len(items), near.positions.shape[1]))
-    return entries if index is None else replace(entries, search=index.in_words)
-
-
-def _entries(rows: np.ndarray, near: Neighbours, kept: np.ndarray) -> Entries:
-    ranks = np.broadcast_to(
-        np.arange(1, near.positions.shape[1] + 1, dtype=np.int32), near.positions.shape
-    )
-    keep = ranks <= kept[:, None]
+    width = near.positions.shape[1]
     return Entries(
-        np.repeat(rows, keep.sum(axis=1)),
-        near.positions[keep],
-        near.similarities[keep],
-        ranks[keep],
+        np.repeat(positions, width),
+        near.positions.ravel(),
+        near.similarities.ravel(),
+        np.tile(np.arange(1, width + 1, dtype=np.int32), len(items)),
+        EXACT if index is None else index.in_words,
     )
 
 
