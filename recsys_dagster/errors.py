@@ -16,6 +16,11 @@ class UnfittableError(UserError):
     """A strategy cannot be fitted on this machine, or to these data; another one may be."""
 
 
+def install(extra: str) -> str:
+    """What to type where an extra is missing: the project is on no index of packages."""
+    return f"pip install -e '.[{extra}]' in the folder of recsys_dagster"
+
+
 def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
     """The names most like `name`, best first, compared without regard to case."""
     by_folded: dict[str, str] = {}

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UserError, install
 from recsys_dagster.writing import reason_of, unwritten
 
 
@@ -312,8 +312,7 @@ def _told(address: str) -> Generator[Any]:
     except ImportError:
         library, extra, _ = KINDS[scheme]
         raise UserError(
-            f"{address}: this needs {library}, which is not installed: pip install "
-            f"'recsys-dagster[{extra}]'"
+            f"{address}: this needs {library}, which is not installed: {install(extra)}"
         ) from None
     except Exception as error:
         if isinstance(error, OSError) and error.__cause__ is None and reason_of(error):

@@ -71,7 +71,7 @@ def similarity_matrix(
     return dg.Output(
         table,
         metadata=_described(table, entries, catalog)
-        | {"computed_on": recsys_compute.in_words}
+        | {"computed_on": _place(recsys_compute, recsys_encoder.search_device)}
         | column_lineage(
             catalog.name,
             {
@@ -125,7 +125,7 @@ def item_neighbours(
     return dg.Output(
         table,
         metadata=_described(table, entries, catalog)
-        | {"computed_on": recsys_compute.in_words}
+        | {"computed_on": _place(recsys_compute, recsys_encoder.search_device)}
         | column_lineage(
             catalog.name,
             {
@@ -176,6 +176,11 @@ def item_map(
             ),
         },
     )
+
+
+def _place(compute: ComputeResource, search_device: str) -> str:
+    """Where vectors are compared: on the run's own GPU, or wherever blocks of work are done."""
+    return compute.in_words if search_device == "cpu" else search_device
 
 
 def _described(

@@ -7,14 +7,12 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from recsys_dagster.cli.terminal import console, error_console, plain, titled
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UserError, install
 from recsys_dagster.home import keys_file, snapshots_folder
 
 if TYPE_CHECKING:
     from recsys_dagster.catalog.files import Catalogs
     from recsys_dagster.serving.keys import Keys
-
-INSTALL = "pip install 'recsys-dagster[serve]'"
 
 
 def serve_catalogs(
@@ -41,7 +39,7 @@ def serve_catalogs(
         from recsys_dagster.serving.app import ServerSettings, create_app
         from recsys_dagster.serving.guard import Limits
     except ModuleNotFoundError as error:
-        raise UserError(f"The server needs {error.name}: {INSTALL}") from None
+        raise UserError(f"The server needs {error.name}: {install('serve')}") from None
     local = is_local(host)
     if not local and not _keys().all():
         raise UserError(

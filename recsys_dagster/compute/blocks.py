@@ -3,15 +3,30 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, islice
-from typing import Protocol, TypeVar
+from threading import RLock
+from typing import Any, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 Shared = TypeVar("Shared")
 Block = TypeVar("Block")
 Result = TypeVar("Result")
+
+
+class once(cached_property[Result]):  # noqa: N801, as `cached_property`
+    """A cached property of what blocks share: threads that need it wait for one to work it out."""
+
+    def __init__(self, function: Callable[[Any], Result]) -> None:
+        """Nothing is worked out yet."""
+        super().__init__(function)
+        self._lock = RLock()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """The value, worked out by whoever asks first."""
+        with self._lock:
+            return super().__get__(instance, owner)
 
 
 class Compute(Protocol):
@@ -78,7 +93,7 @@ class LocalCompute:
         with one_core(), ThreadPoolExecutor(self._threads, "block", one_core) as pool:
             waiting: deque[Future[Result]] = deque()
             try:
-                # Alone, so that what all blocks need is worked out once.
+                # Alone, so that nobody waits for what all blocks need.
                 yield done(next(blocks))
                 while True:
                     for block in islice(blocks, self._threads + 1 - len(waiting)):

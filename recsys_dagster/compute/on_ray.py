@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from recsys_dagster.compute.blocks import LOCAL, Block, Result, Shared
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UserError, install
 
 RETRIES = 3
 """How often a block is done again whose worker died."""
@@ -78,9 +78,14 @@ class RayCompute:
     @property
     def place(self) -> str:
         """Which Ray it is."""
-        address = self._address or os.environ.get("RAY_ADDRESS", "")
+        address = self._given_address or ""
         found = urlsplit(address if "//" in address else f"//{address}")
         return f"Ray at {found.hostname}" if found.hostname else "Ray on this machine"
+
+    @property
+    def _given_address(self) -> str | None:
+        """Of a cluster that is not our own."""
+        return self._address or os.environ.get("RAY_ADDRESS") or None
 
     @property
     def in_words(self) -> str:
@@ -104,6 +109,7 @@ class RayCompute:
             yield from LOCAL.map(function, shared, first, what)
             return
         ray = self._connected()
+        self._require_room({"CPU": self._cpus}, "cpus_per_block")
         given = ray.put((function, shared))
         task = ray.remote(_done).options(num_cpus=self._cpus, max_retries=RETRIES)
 
@@ -140,11 +146,13 @@ class RayCompute:
         free = ray.available_resources()
         cpus, gpus = actors.cpus, actors.gpus
         if gpus is None:
-            gpus = min(1.0, free.get("GPU", 0))
+            # Whether there are any, and not whether one is free now: others end.
+            gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
         if cpus is None:
             of_nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
             cpus = 1.0 if gpus else min((own for own in of_nodes if own), default=1.0)
         wanted = {name: number for name, number in (("CPU", cpus), ("GPU", gpus)) if number}
+        self._require_room(wanted, "cpus_per_encoder, gpus_per_encoder")
         room = min(int(free.get(name, 0) / number) for name, number in wanted.items())
         most = actors.number or max(1, room)
         actor = ray.remote(_Actor).options(
@@ -164,6 +172,29 @@ class RayCompute:
         finally:
             for each in begun:
                 ray.kill(each)
+
+    def _require_room(self, wanted: dict[str, float], settings: str) -> None:
+        """See that a node has what a worker is to be given; a cluster may still grow one.
+
+        Args:
+            wanted: CPUs and GPUs of a worker.
+            settings: of `recsys_compute`, that ask for them.
+
+        Raises:
+            UserError: no node has it, and the Ray is our own.
+        """
+        nodes = [node["Resources"] for node in self._connected().nodes() if node["Alive"]]
+        if any(all(own.get(name, 0) >= n for name, n in wanted.items()) for own in nodes):
+            return
+        asked = " and ".join(f"{n:g} {name}s" for name, n in wanted.items())
+        largest = max((node.get("CPU", 0) for node in nodes), default=0)
+        told = (
+            f"recsys_compute: {settings}: a worker is to have {asked}, which no node of "
+            f"{self.in_words} has; the largest has {largest:g} CPUs"
+        )
+        if self._given_address is None:
+            raise UserError(f"{told}.")
+        self._say(f"{told}: waiting for one that does")
 
     def _in_order(
         self,
@@ -234,7 +265,7 @@ class RayCompute:
             raise UserError(MISSING) from None
         if ray.is_initialized():
             return ray
-        there = self._address or os.environ.get("RAY_ADDRESS")
+        there = self._given_address
         try:
             with _signals_left_alone():
                 ray.init(
@@ -250,8 +281,8 @@ class RayCompute:
 
 
 MISSING = (
-    "Blocks of work are to be done on Ray, which is not installed: "
-    "pip install 'recsys-dagster[ray]', or RECSYS_COMPUTE=local"
+    f"Blocks of work are to be done on Ray, which is not installed: {install('ray')}, or "
+    "RECSYS_COMPUTE=local"
 )
 
 

@@ -127,7 +127,7 @@ def test_an_unknown_place_is_said_with_the_known_ones(where, monkeypatch):
 def test_ray_that_is_not_installed_is_said_with_the_line_that_installs_it(monkeypatch):
     monkeypatch.setenv("RECSYS_COMPUTE", "ray")
     monkeypatch.setattr(resource.importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(UserError, match=r"pip install 'recsys-dagster\[ray\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[ray\]'"):
         ComputeResource.of_environment()
 
 

@@ -31,7 +31,7 @@ def tables(place):
     rows = {table: place.warehouse.read("movies", table) for table in EXACT}
     # The fingerprints of models, which rest on neighbours, whose last digits differ.
     rows["evaluation"] = rows["evaluation"].drop_columns(["model"])
-    return {table: content_digest(own) for table, own in rows.items()}
+    return {table: content_digest(own, table) for table, own in rows.items()}
 
 
 def test_tables_are_those_of_one_process(finished, finished_copy, run_facts):

@@ -122,7 +122,7 @@ def recommend(
         compute: does the blocks.
     """
     users, items = behaviour.seen.shape
-    blocks = _blocks(items + n * np.diff(behaviour.weights.indptr))
+    blocks = _blocks(items + n * np.diff(behaviour.weights.indptr).astype(np.int64))
     asking = (
         Asking(own, UserBlock.of(behaviour, similarity_matrix, own), behaviour.seen[own])
         for own in blocks

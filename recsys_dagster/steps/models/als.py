@@ -13,7 +13,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from recsys_dagster.catalog.base import Settings
-from recsys_dagster.errors import UnfittableError
+from recsys_dagster.errors import UnfittableError, install
 from recsys_dagster.steps.models.base import (
     MAX_NUMBER,
     NOT_RANKED,
@@ -114,8 +114,7 @@ def item_factors(
         from implicit.cpu.als import AlternatingLeastSquares
     except ImportError:
         raise UnfittableError(
-            "strategy: als needs the package implicit, which is not installed: "
-            "pip install 'recsys-dagster[als]'."
+            f"strategy: als needs the package implicit, which is not installed: {install('als')}."
         ) from None
     with threadpool_limits(1):
         model = AlternatingLeastSquares(

@@ -5,12 +5,12 @@ Zhu et al.: Graph Signal Diffusion Model for Collaborative Filtering, SIGIR 2024
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from recsys_dagster.compute.blocks import once
 from recsys_dagster.steps.models.base import NOT_RANKED, Arrays, UserBlock
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel
 
@@ -206,7 +206,7 @@ class DenoiserModel:
     def _learned(self) -> np.ndarray:
         return self.columns[: len(self.parts["items"])]
 
-    @cached_property
+    @once
     def _vectors(self) -> np.ndarray:
         """E, and what cold items are lent of it, float32 (n + m × d)."""
         items = np.asarray(self.parts["items"])

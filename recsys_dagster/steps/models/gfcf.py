@@ -121,8 +121,9 @@ class GraphFilter:
         self._head, self._tail = normalised[:, parted.head], normalised[:, parted.tail]
         self._place_in_head = np.full(positives.shape[1], -1)
         self._place_in_head[parted.head] = np.arange(len(parted.head))
-        squares = np.asarray(normalised.multiply(normalised).sum(axis=0)).ravel()
-        self._diagonal = squares + np.einsum("ij,ij->i", self._left, self._right)
+        # What an item says of itself, by users who have it, and by the low-pass part.
+        self._squares = np.asarray(normalised.multiply(normalised).sum(axis=0)).ravel()
+        self._smooth = np.einsum("ij,ij->i", self._left, self._right)
 
     def of_head(self, columns: np.ndarray) -> np.ndarray:
         """See `long_tail.Linear`."""
@@ -152,10 +153,15 @@ class GraphFilter:
             float32 (c × h) and float32 csr (c × t), the second without the low-pass part.
         """
         asked = shares @ self._rows.T
-        own = shares.multiply(self._diagonal[None, :].astype(np.float32)).tocsr()
-        found = (asked @ self._head).toarray() - own[:, self._parted.head].toarray()
-        found += (shares @ self._right) @ self._left[self._parted.head].T
-        return found, (asked @ self._tail - own[:, self._parted.tail]).tocsr()
+
+        def own(diagonal: np.ndarray, of: np.ndarray) -> sparse.csr_matrix:
+            return shares[:, of].multiply(diagonal[of][None, :].astype(np.float32)).tocsr()
+
+        head, tail = self._parted.head, self._parted.tail
+        found = (asked @ self._head).toarray()
+        found -= own(self._squares + self._smooth, head).toarray()
+        found += (shares @ self._right) @ self._left[head].T
+        return found, (asked @ self._tail - own(self._squares, tail)).tocsr()
 
 
 def _normalised(positives: sparse.csr_matrix) -> sparse.csr_matrix:

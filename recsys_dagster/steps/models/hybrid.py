@@ -38,6 +38,7 @@ from recsys_dagster.steps.models.l3ae import (
     l3ae_weights,
 )
 from recsys_dagster.steps.models.long_tail import (
+    MAX_TOGETHER,
     Parted,
     Together,
     blocks_of,
@@ -47,6 +48,7 @@ from recsys_dagster.steps.models.long_tail import (
 )
 from recsys_dagster.steps.models.long_tail import about as about_head
 from recsys_dagster.steps.models.memory import head_of
+from recsys_dagster.steps.models.pairs import most_of_rows
 from recsys_dagster.steps.models.popular import popularity
 from recsys_dagster.steps.models.transfer import transfer_shares
 
@@ -211,7 +213,9 @@ def lent_columns(
         own = shares[places]
         head, tail = graph.lent(own)
         head += itself * own[:, parted.head].toarray()
-        yield places, Columns(head, tail + itself * own[:, parted.tail])
+        # Of as many of the tail as say something of an item that is learned of.
+        said = most_of_rows((tail + itself * own[:, parted.tail]).tocsr(), MAX_TOGETHER)
+        yield places, Columns(head, said)
 
 
 def load(arrays: Arrays, settings: HybridSettings) -> ItemWeightsModel:
@@ -271,7 +275,8 @@ def score_deviation(positives: sparse.csr_matrix, weights: np.ndarray) -> float:
 def sample_of(positives: sparse.csr_matrix) -> np.ndarray:
     """At most 1,000 users with a history, evenly spread, int64."""
     users = np.flatnonzero(np.diff(positives.indptr))
-    return users[:: max(1, len(users) // SAMPLE_USERS)][:SAMPLE_USERS]
+    number = min(len(users), SAMPLE_USERS)
+    return users[np.linspace(0, len(users) - 1, number, dtype=np.int64)]
 
 
 def transfer_to_cold(

@@ -4,6 +4,8 @@ import numpy as np
 from scipy.linalg import get_lapack_funcs
 from threadpoolctl import threadpool_limits
 
+from recsys_dagster.errors import UnfittableError
+
 LEAF = 1024
 
 
@@ -19,7 +21,7 @@ def regularised_inverse(matrix: np.ndarray, regularisation: float | np.ndarray) 
         regularisation: λ ≥ 0, one for all or (n,), one for each place of the diagonal.
 
     Raises:
-        ValueError: A + diag λ is not positive definite.
+        UnfittableError: A + diag λ is not positive definite.
     """
     matrix[np.diag_indices_from(matrix)] += regularisation
     _invert(matrix)
@@ -51,8 +53,9 @@ def _invert_leaf(A: np.ndarray) -> np.ndarray:
     with threadpool_limits(1):
         factor, failed = potrf(A, lower=1)
         if failed:
-            raise ValueError(
-                "the matrix is not positive definite: a larger regularisation is needed"
+            raise UnfittableError(
+                "models: a matrix that is to be inverted is not positive definite in float32: "
+                "raise regularisation, or the semantic_regularisation of l3ae and hybrid."
             )
         inverse, _ = potri(factor, lower=1, overwrite_c=1)
     lower = np.tril(inverse)

@@ -7,6 +7,7 @@ from pydantic import Field
 from scipy import sparse
 
 from recsys_dagster.catalog.base import Settings
+from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.steps.models.base import (
     MAX_NUMBER,
     MAX_ROWS,
@@ -36,7 +37,7 @@ class ItemKnnSettings(Settings):
 
 
 def similarities(
-    positives: sparse.csr_matrix, neighbours: int, shrinkage: float
+    positives: sparse.csr_matrix, neighbours: int, shrinkage: float, compute: Compute = LOCAL
 ) -> sparse.csr_matrix:
     """B_ji = n_ij / (√(n_i n_j) + shrinkage) for the most similar items j of each i.
 
@@ -47,6 +48,7 @@ def similarities(
         positives: X, csr (users × items).
         neighbours: items j that each item i keeps; those of similarity 0 are not kept.
         shrinkage: users, ≥ 0.
+        compute: does the blocks of XᵀX.
 
     Returns:
         float32 csr (items × items).
@@ -54,7 +56,7 @@ def similarities(
     items = positives.shape[1]
     liked_by = np.bincount(positives.indices, minlength=items).astype(np.float32)
     values, rows, columns = [], [], []
-    for own, product in gram_rows(positives):
+    for own, product in gram_rows(positives, compute):
         both = product.tocoo()
         item, history = both.row + own.start, both.col
         others = item != history
@@ -68,6 +70,8 @@ def similarities(
         values.append(kept.data)
         rows.append(kept.col)
         columns.append(kept.row + own.start)
+    if not values:
+        return sparse.csr_matrix((items, items), dtype=np.float32)
     places = (np.concatenate(rows), np.concatenate(columns))
     return sparse.csr_matrix((np.concatenate(values), places), shape=(items, items))
 
@@ -75,7 +79,9 @@ def similarities(
 def learn(evidence: Evidence, settings: ItemKnnSettings) -> Arrays:
     """The neighbours by behaviour."""
     positives = evidence.behaviour.positives
-    weights = similarities(positives, settings.neighbours, settings.shrinkage)
+    weights = similarities(
+        positives, settings.neighbours, settings.shrinkage, evidence.trainer.compute
+    )
     return weight_arrays(weights, np.arange(positives.shape[1]))
 
 

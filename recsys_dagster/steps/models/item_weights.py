@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
 
+from recsys_dagster.compute.blocks import once
 from recsys_dagster.steps.models.base import NOT_RANKED, Arrays, UserBlock
 from recsys_dagster.steps.models.pairs import stored_values
 
@@ -92,7 +92,7 @@ class ItemWeightsModel:
             products += np.asarray(histories.sum(axis=1), np.float32).reshape(-1, 1) * self.rest
         return products
 
-    @cached_property
+    @once
     def _dense(self) -> np.ndarray:
         if isinstance(self.weights, np.ndarray):
             return self.weights

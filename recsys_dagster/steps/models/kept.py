@@ -92,7 +92,7 @@ class KeptModel:
         """
         own = STRATEGIES[strategy]
         text, ends = arrays["item_ids"].tobytes(), arrays["item_id_ends"].tolist()
-        starts = [0, *ends[:-1]]
+        starts = [0, *ends][: len(ends)]
         return cls(
             own,
             own.settings.model_validate(settings),

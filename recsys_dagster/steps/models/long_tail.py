@@ -36,7 +36,6 @@ from recsys_dagster.steps.models.item_weights import (
 from recsys_dagster.steps.models.pairs import (
     most_of_rows,
     pair_products,
-    product,
     stored_values,
 )
 from recsys_dagster.steps.models.semantic_weights import SemanticFactors, weights_from_inverse
@@ -152,9 +151,7 @@ class Autoencoder:
         found[own] = self._within[:, place[own]].T
         rare = columns[~own]
         if len(rare):
-            found[~own] = product(
-                (self._columns[:, rare].T.tocsr() @ self._head).tocsr(), self._inverse
-            )
+            found[~own] = (self._columns[:, rare].T.tocsr() @ self._head) @ self._inverse
             found[~own] += self._scaled[rare] @ self._semantic.T
         return found
 

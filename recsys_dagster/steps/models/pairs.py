@@ -1,13 +1,7 @@
 """Values of single pairs of items: of sparse matrices, and of products too large to form."""
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-
 import numpy as np
 from scipy import sparse
-
-PARTS = 8
-"""Of a product: more threads than that are no faster, memory is what they wait for."""
 
 
 def most_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matrix:
@@ -66,11 +60,3 @@ def pair_products(
         own = slice(starts[column], starts[column + 1])
         products[own] = left[rows[own]] @ right[column]
     return products
-
-
-def product(left: sparse.csr_matrix, right: np.ndarray) -> np.ndarray:
-    """A sparse times a dense matrix, float32, on all cores: SciPy takes one."""
-    edges = np.linspace(0, left.shape[0], PARTS + 1, dtype=int)
-    with ThreadPoolExecutor() as pool:
-        parts = [left[start:end] for start, end in pairwise(edges)]
-        return np.vstack(list(pool.map(lambda part: part @ right, parts)))

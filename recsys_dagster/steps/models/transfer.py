@@ -14,8 +14,8 @@ SHARPNESS = 3
 def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> sparse.csr_matrix:
     """How much each warm item lends to each cold one, float32 csr (cold × warm).
 
-    w_ij ∝ max(cos(F_i, F_j), 0)³ over the 100 nearest warm items with Σ_j w_ij = 1; zeros where a
-    cold item has no neighbour of positive cosine.
+    w_ij ∝ max(cos(F_i, F_j), 0)³ over the 100 nearest warm items with Σ_j w_ij = 1; nothing where
+    a cold item has no neighbour of positive cosine. No zero is stored.
     """
     space = Space.of(warm_vectors, "cosine", centre=False)
     cold, warm = space.project(cold_vectors), space.project(warm_vectors)
@@ -25,10 +25,12 @@ def transfer_shares(cold_vectors: np.ndarray, warm_vectors: np.ndarray) -> spars
     totals = shares.sum(axis=1, keepdims=True)
     shares = np.divide(shares, totals, out=np.zeros_like(shares), where=totals > 0)
     starts = np.arange(0, shares.size + 1, shares.shape[1])
-    return sparse.csr_matrix(
+    lent = sparse.csr_matrix(
         (shares.ravel(), neighbours.positions.ravel(), starts),
         shape=(len(cold_vectors), len(warm_vectors)),
     )
+    lent.eliminate_zeros()
+    return lent
 
 
 def lent_to(
@@ -47,6 +49,5 @@ def lent_to(
     if not len(cold) or not len(learned):
         return cold[:0], sparse.csr_matrix((0, len(learned)), dtype=np.float32)
     shares = transfer_shares(vectors[cold], vectors[learned])
-    shares.eliminate_zeros()
     lent = np.flatnonzero(np.diff(shares.indptr))
     return cold[lent], shares[lent]

@@ -6,12 +6,12 @@ part of a block rather than after it.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from recsys_dagster.compute.blocks import once
 from recsys_dagster.steps.models.base import NOT_RANKED, Arrays, UserBlock
 from recsys_dagster.steps.models.sequences import Sequences, padded
 
@@ -199,13 +199,13 @@ class SequentialModel:
         np.fill_diagonal(without, 0)
         return ((1 / (1 + later) - without) @ weights).astype(np.float32)
 
-    @cached_property
+    @once
     def _lent(self) -> sparse.csr_matrix:
         """Which items each item goes by, csr (n + m × n): by itself, or by those that lend."""
         itself = sparse.identity(len(self.parts["items"]), dtype=np.float32, format="csr")
         return sparse.csr_matrix(sparse.vstack([itself, self.shares]))
 
-    @cached_property
+    @once
     def _vectors(self) -> np.ndarray:
         """E, and what cold items are lent of it, float32 (n + m × d)."""
         return self._lent @ np.asarray(self.parts["items"])

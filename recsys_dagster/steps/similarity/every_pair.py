@@ -47,6 +47,8 @@ class EveryPair:
         raw = np.ascontiguousarray(items + np.float32(0))  # −0 becomes 0: equal bytes if equal
         keys = raw.view(np.dtype((np.void, raw.itemsize * raw.shape[1]))).ravel()
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        if len(first) == len(items):
+            return cls(items, np.arange(len(items)))
         return cls(raw[first], inverse)
 
     def measure(self, queries: np.ndarray, similarity: Similarity) -> np.ndarray:

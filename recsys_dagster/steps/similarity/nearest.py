@@ -10,11 +10,11 @@ Where an approximate index proposes, what it proposes is put in order in the sam
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 
-from recsys_dagster.compute.blocks import LOCAL, Compute
+from recsys_dagster.compute.blocks import LOCAL, Compute, once
 from recsys_dagster.steps.similarity.approximate import ApproximateIndex, approximate_index
 from recsys_dagster.steps.similarity.every_pair import EveryPair
 from recsys_dagster.steps.similarity.vectors import (
@@ -192,16 +192,18 @@ class _Searched:
     device: str
     index: ApproximateIndex | None
 
-    @cached_property
+    @once
     def search(self) -> Search:
+        """Finds candidates of queries."""
         if self.index is not None:
             return partial(self.index.search, fetch=self.fetch)
         if self.device == "cpu":
             return _faiss_search(self.items, self.fetch, self.similarity)
         return _torch_search(self.items, self.fetch, self.similarity, self.device)
 
-    @cached_property
+    @once
     def table(self) -> EveryPair:
+        """Settles queries whose candidates are not enough."""
         return EveryPair.of(self.items)
 
 
@@ -225,15 +227,23 @@ def _nearest(
         open_rows = (below <= slack) & (searched.fetch < len(items))
     else:
         open_rows = np.any(positions < 0, axis=1)
-    near = _near(scores, slack, similarity) & ~open_rows[:, None]
+    is_zero = ~queries.any(axis=1) & (similarity != "euclidean")
+    open_rows &= ~is_zero
+    near = _near(scores, slack, similarity) & ~(open_rows | is_zero)[:, None]
     scores, positions = _reorder(
         scores, positions, near, queries=queries, items=items, similarity=similarity
     )
     scores, positions = scores[:, :width], positions[:, :width]
     if open_rows.any():
-        left_out = None if left_out is None else left_out[open_rows]
-        settled = searched.table.top_k(queries[open_rows], width, similarity, left_out)
+        of_open = None if left_out is None else left_out[open_rows]
+        settled = searched.table.top_k(queries[open_rows], width, similarity, of_open)
         positions[open_rows], scores[open_rows] = settled
+    if is_zero.any():
+        # Everything is alike to a zero vector, and of equals the first are taken.
+        first = np.arange(width)
+        if left_out is not None:
+            first = first + (first >= left_out[is_zero, None])
+        positions[is_zero], scores[is_zero] = first, 0
     return positions, scores
 
 

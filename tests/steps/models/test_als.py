@@ -79,5 +79,5 @@ def test_als_without_a_like_ranks_nothing():
 def test_als_says_how_to_get_the_library_it_needs(monkeypatch):
     for name in [*(name for name in sys.modules if name.startswith("implicit.")), "implicit"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UserError, match=r"pip install 'recsys-dagster\[als\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[als\]'"):
         fitted("als", histories(5, 4))

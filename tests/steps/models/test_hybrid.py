@@ -18,6 +18,7 @@ from scipy import sparse
 from recsys_dagster.steps.models.base import NOT_RANKED
 from recsys_dagster.steps.models.gfcf import gfcf_weights
 from recsys_dagster.steps.models.hybrid import (
+    sample_of,
     score_deviation,
     transfer_to_cold,
 )
@@ -137,5 +138,11 @@ def test_where_no_two_items_go_together_gfcf_has_no_say(likes):
 
 def test_the_scale_is_taken_from_users_with_a_history_spread_over_all(monkeypatch):
     monkeypatch.setattr("recsys_dagster.steps.models.hybrid.SAMPLE_USERS", 2)
-    positives = csr([[1, 0], [0, 0], [0, 1], [1, 0], [0, 1]])  # users 0 and 3 are looked at
+    positives = csr([[1, 0], [0, 0], [0, 1], [0, 1], [1, 0]])  # users 0 and 4 are looked at
     assert score_deviation(positives, np.float32([[0, 4], [9, 9]])) == 2
+
+
+def test_of_twice_as_many_users_but_one_the_last_are_looked_at_too(monkeypatch):
+    monkeypatch.setattr("recsys_dagster.steps.models.hybrid.SAMPLE_USERS", 3)
+    assert sample_of(csr(np.ones((5, 2)))).tolist() == [0, 2, 4]
+    assert sample_of(csr(np.ones((2, 2)))).tolist() == [0, 1]

@@ -115,9 +115,14 @@ def test_what_the_filter_lends_is_its_columns_mixed():
     X = skewed()
     parted, shares = Parted.of(X, 20), sparse.random(3, ITEMS, 0.2, "csr", np.float32, rng=0)
     graph = GraphFilter(X, parted)
-    head, _ = graph.lent(shares)
+    head, tail = graph.lent(shares)
     every = graph.of_head(np.arange(ITEMS))
     np.testing.assert_allclose(head, shares @ every, atol=1e-4 * np.abs(head).max())
+    # The tail without the low-pass part: RᵀR without its diagonal.
+    of_user, of_item = (np.maximum(X.sum(axis=axis), 1).A1 for axis in (1, 0))
+    R = X.toarray() / np.sqrt(np.outer(of_user, of_item))
+    together = R.T @ R * (1 - np.eye(ITEMS))
+    np.testing.assert_allclose(tail.toarray(), shares @ together[:, parted.tail], atol=1e-6)
 
 
 @pytest.mark.parametrize("strategy", LINEAR)
