@@ -40,6 +40,8 @@ CatalogName = Annotated[str, typer.Argument(help="name of a catalog", metavar="C
 Count = Annotated[int, typer.Option("-n", min=1, help="rows")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON and nothing else")]
 
+MAX_CORES = 100_000
+"""Of a machine that is planned for."""
 DEMO = "movies"
 DEMO_USERS = 3
 
@@ -372,7 +374,8 @@ def plan(
     ] = "exact",
     device: Annotated[str, typer.Option(help="cpu, or a GPU: l4, a10, a100, h100")] = "cpu",
     cores: Annotated[
-        int | None, typer.Option(min=1, help="of a machine; this one's where left out")
+        int | None,
+        typer.Option(min=1, max=MAX_CORES, help="of a machine; this one's where left out"),
     ] = None,
     memory: Annotated[
         str | None,

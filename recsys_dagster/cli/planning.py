@@ -18,13 +18,13 @@ from recsys_dagster.onboarding.sizing.plan import (
     plan,
 )
 from recsys_dagster.onboarding.sizing.quantities import (
-    bytes_of,
     count_of,
     shown_bytes,
     shown_seconds,
+    size_of,
 )
 from recsys_dagster.onboarding.sizing.rates import SHIPPED, Rates, known_rates
-from recsys_dagster.onboarding.sizing.workload import DIMENSIONS, Workload
+from recsys_dagster.onboarding.sizing.workload import DIMENSIONS, UNCOUNTED, Workload
 from recsys_dagster.steps.models import STRATEGIES
 
 
@@ -63,7 +63,7 @@ def machine_of(device: str, cores: int | None, memory: str | None) -> Machine:
             f"--device {device}: expected {', '.join((CPU, *DEVICES))}."
             f"{did_you_mean(device, (CPU, *DEVICES))}"
         )
-    limit = memory_limit() if memory is None else bytes_of(memory, "--memory")
+    limit = memory_limit() if memory is None else size_of(memory, "--memory")
     return Machine(cores or usable_cores(), limit, device)
 
 
@@ -91,7 +91,7 @@ def print_plan(work: Workload, machine: Machine, as_json: bool) -> None:
     table.add_section()
     table.add_row(*_row(stages[-1]))
     console.print(table)
-    for line in remarks(machine, rates, stages):
+    for line in remarks(work, machine, rates, stages):
         console.print(plain(line), highlight=False)
 
 
@@ -105,20 +105,26 @@ def _row(stage: StagePlan) -> tuple[str, ...]:
     return stage.title, shown_seconds(stage.seconds), shown_bytes(stage.memory), storage, machines
 
 
-def remarks(machine: Machine, rates: Rates, stages: list[StagePlan]) -> list[str]:
+def remarks(work: Workload, machine: Machine, rates: Rates, stages: list[StagePlan]) -> list[str]:
     """What a table rests on, in sentences."""
     memory = "any memory" if machine.memory is None else shown_bytes(machine.memory)
     device = "no GPU" if machine.device == CPU else DEVICES[machine.device].title
-    lines = [f"A machine: {machine.cores} cores, {memory} for a run, {device}."]
+    lines = [
+        f"A machine: {machine.cores} cores, {memory} for a run, {device}. One refresh: all stages "
+        "on one machine, without workers. Serve: until the first answer."
+    ]
     if any(stage.is_worth_sharing for stage in stages):
         lines.append(
             f"Workers: so many such machines, a part a core, end a stage in {WANTED_HOURS} hours."
         )
     if any(not stage.fits for stage in stages):
         lines.append(
-            "A stage that needs more memory than the machine has cannot run there: what stages "
-            "hand to each other is held by one process."
+            "1 with …: a stage that needs more memory than the machine has cannot run there, since "
+            "what stages hand to each other is held by one process. A machine for it should have "
+            "so much, a quarter more than the stage takes."
         )
+    if work.strategy in UNCOUNTED:
+        lines.append(f"Not counted: what the fit of {work.strategy} takes.")
     where = "measured on this machine" if rates is not SHIPPED else "shipped with this version"
     lines.append(f"Rates: {where}, of {rates.machine}, {rates.measured_on}.")
     if machine.device != CPU:

@@ -13,6 +13,7 @@ from recsys_dagster.onboarding.sizing.rates import known_rates
 from recsys_dagster.onboarding.sizing.workload import (
     CHARACTERS_A_TOKEN,
     DENSE,
+    FITTED_DENSELY,
     FROM_POSITIVES,
     TEXT_CHARACTERS,
     dense_items,
@@ -111,7 +112,7 @@ def estimate(catalog: Catalog, size: Size, cores: int, available: int | None, gp
         fitting = 60 * bound + fitting_seconds("hybrid", size, cores, available)
         most = "at most "
     over, memory = f"{size.learned:,} items", ""
-    if catalog.strategy in DENSE:
+    if catalog.strategy in FITTED_DENSELY:
         dense = dense_items(size.learned, size.items, available)
         if not is_dense(size.learned, size.items, available):
             over += f", densely over {dense:,},"

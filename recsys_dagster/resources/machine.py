@@ -14,9 +14,13 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 MEMORY_LIMIT = "RECSYS_MEMORY_LIMIT"
 DEFAULT_SHARE = 0.7
 """Of the memory that there is."""
-UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]i?)b?)?", re.IGNORECASE | re.ASCII)
+PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
+UNITS = {f"{letter}i": 2 ** (10 * power) for power, letter in enumerate("kmgt", 1)}
+UNITS |= {letter: 10 ** (3 * power) for power, letter in enumerate("kmgt", 1)}
 MIN_LIMIT = 2**30
 """Less than a Python with Arrow, DuckDB and torch takes before it has any work."""
+MAX_LIMIT = 2**60
 
 
 def usable_cores() -> int:
@@ -37,17 +41,25 @@ def memory_limit() -> int | None:
     told = os.environ.get(MEMORY_LIMIT, "").strip()
     if not told:
         return None if there is None else int(DEFAULT_SHARE * there)
-    found = re.fullmatch(r"([\d.]+)\s*([kmg]i?b|%|)", told.casefold())
-    number = float(found.group(1)) if found and found.group(1).count(".") < 2 else 0.0
-    if found and found.group(2) == "%" and there is not None:
-        limit = int(number / 100 * there)
+    percent = PERCENT.fullmatch(told)
+    if percent and there is not None:
+        limit = float(percent.group(1)) / 100 * there
     else:
-        limit = int(number * UNITS.get(found.group(2), 0)) if found else 0
-    if limit < MIN_LIMIT:
+        limit = bytes_of(told)
+    if not MIN_LIMIT <= limit <= MAX_LIMIT:
         raise UserError(
             f"{MEMORY_LIMIT} is {told!r}: expected at least 1 GiB, such as 8GiB, 8GB or 50%"
         )
-    return limit
+    return int(limit)
+
+
+def bytes_of(written: str) -> float:
+    """What a person writes as memory, such as 8GiB, 8G, 1.5TB or a number of bytes; 0 for other."""
+    found = SIZE.fullmatch(written.strip())
+    if found is None:
+        return 0.0
+    number, unit = found.groups()
+    return float(number) * UNITS.get((unit or "").casefold(), 1)
 
 
 def available_bytes() -> int | None:

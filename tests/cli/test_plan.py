@@ -57,6 +57,10 @@ def test_a_table_of_eighty_columns_with_titles(monkeypatch):
     assert SHIPPED.measured_on in printed
 
 
+def test_a_fit_that_is_not_counted_is_said():
+    assert "Not counted: what the fit of als takes" in planned(*SIZE, "--strategy", "als")
+
+
 def test_json_and_nothing_else():
     found = json.loads(planned(*SIZE, *MACHINE, "--device", "h100", "--json"))
     assert [stage["stage"] for stage in found["stages"]] == list(STAGES)
@@ -93,6 +97,7 @@ def test_it_loads_nothing_that_computes_or_runs(home):
         (["--users", "10", "--items", "1", "--interactions", "10"], "--items 1"),
         ([*SIZE, "--device", "h10"], "Did you mean 'h100'"),
         ([*SIZE, "--memory", "64"], "--memory 64: expected at least 1 GiB"),
+        ([*SIZE, "--memory", f"{'9' * 400}GiB"], "at most 1 EiB"),
         ([*SIZE, "--strategy", "hybird"], "Did you mean 'hybrid'"),
         ([*SIZE, "--encoder", "bert"], "--encoder bert"),
     ],

@@ -34,10 +34,10 @@ from recsys_dagster.onboarding.sizing.plan import (
     plan,
 )
 from recsys_dagster.onboarding.sizing.quantities import (
-    bytes_of,
     count_of,
     shown_bytes,
     shown_seconds,
+    size_of,
 )
 from recsys_dagster.onboarding.sizing.rates import SHIPPED, known_rates, rates_file, write_rates
 from recsys_dagster.onboarding.sizing.workload import Workload, counts_of
@@ -77,7 +77,22 @@ class TestNumbersAsPeopleWriteThem:
         assert count_of(written, "--users") == 100_000_000
 
     @pytest.mark.parametrize(
-        "written", ["", "many", "-5", "0", "1.5", "1e99", "nan", "inf", "1e8e8", "5 TB", "１０"]
+        "written",
+        [
+            "",
+            "many",
+            "-5",
+            "0",
+            "1.5",
+            "1e99",
+            "nan",
+            "inf",
+            "1e8e8",
+            "5 TB",
+            "１０",
+            "1,5M",
+            "2,5k",
+        ],
     )
     def test_what_is_none_is_refused_by_name(self, written):
         with pytest.raises(UserError, match=r"--users.*expected a whole number"):
@@ -85,15 +100,17 @@ class TestNumbersAsPeopleWriteThem:
 
     @pytest.mark.parametrize("written", ["64GiB", "64gib", "64Gi", "64 GiB", "65536MiB"])
     def test_memory(self, written):
-        assert bytes_of(written, "--memory") == 64 * GIB
+        assert size_of(written, "--memory") == 64 * GIB
 
     def test_decimal_memory_is_less(self):
-        assert bytes_of("64GB", "--memory") == bytes_of("64G", "--memory") == 64 * 10**9
+        assert size_of("64GB", "--memory") == size_of("64G", "--memory") == 64 * 10**9
 
-    @pytest.mark.parametrize("written", ["64", "1MiB", "lots", "-1GiB", "1e3GiB"])
+    @pytest.mark.parametrize(
+        "written", ["64", "1MiB", "lots", "-1GiB", "1e3GiB", "2000000TiB", f"{'9' * 400}GiB"]
+    )
     def test_no_memory(self, written):
         with pytest.raises(UserError, match=r"--memory.*at least 1 GiB"):
-            bytes_of(written, "--memory")
+            size_of(written, "--memory")
 
     @pytest.mark.parametrize(
         ("seconds", "shown"),
@@ -200,6 +217,18 @@ class TestPlan:
     def test_what_is_trained_for_some_minutes_takes_them(self):
         trained = dataclasses.replace(SMALL, strategy="neural")
         assert seconds_of(trained)["model"] >= 120
+
+    @pytest.mark.parametrize("strategy", ["neural", "sequential", "auto"])
+    def test_hybrid_is_fitted_beside_what_is_trained(self, strategy):
+        alone = counts_of(SMALL, None)
+        beside = counts_of(dataclasses.replace(SMALL, strategy=strategy), None)
+        for name in ("cubes", "fit_bytes", "weights"):
+            assert beside[name] == alone[name] > 0
+
+    def test_what_wins_a_competition_is_fitted_once_more(self):
+        chosen = seconds_of(dataclasses.replace(SMALL, strategy="auto"))["model"]
+        trained = seconds_of(dataclasses.replace(SMALL, strategy="neural"))["model"]
+        assert chosen - trained == pytest.approx(60 * STRATEGIES["auto"].settings().minutes)
 
     def test_as_many_workers_as_end_a_stage_in_time(self):
         one_core = dataclasses.replace(HERE, cores=1)

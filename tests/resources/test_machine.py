@@ -45,6 +45,8 @@ def of_16_gib(monkeypatch, tmp_path):
         ("1.5GiB", 3 * GIB // 2),
         ("50%", 8 * GIB),
         ("2147483648", 2 * GIB),
+        ("64G", 64 * 10**9),
+        ("2TiB", 2048 * GIB),
     ],
 )
 def test_the_limit_is_what_is_told_else_a_share_of_what_there_is(
@@ -54,7 +56,9 @@ def test_the_limit_is_what_is_told_else_a_share_of_what_there_is(
     assert machine.memory_limit() == limit
 
 
-@pytest.mark.parametrize("told", ["much", "8 TiB of it", "512MiB", "-1GiB", "1.2.3GiB", "0%"])
+@pytest.mark.parametrize(
+    "told", ["much", "8 TiB of it", "512MiB", "-1GiB", "1.2.3GiB", "0%", "9" * 400]
+)
 def test_a_limit_that_is_none_is_refused(monkeypatch, of_16_gib, told):
     monkeypatch.setenv("RECSYS_MEMORY_LIMIT", told)
     with pytest.raises(UserError, match=r"RECSYS_MEMORY_LIMIT is .* expected at least 1 GiB"):

@@ -194,8 +194,11 @@ def _core_seconds(name: str, counts: Counts, rates: Rates) -> tuple[float, float
 
 
 def _training_seconds(work: Workload) -> float:
-    """Of a strategy that is trained for a time."""
-    return 60 * getattr(STRATEGIES[work.strategy].settings(), "minutes", 0.0)
+    """Of a strategy that is trained for a time; of the one that chooses, its winner's too."""
+    settings = STRATEGIES[work.strategy].settings()
+    winners = [STRATEGIES[name].settings() for name in getattr(settings, "candidates", ())]
+    longest = max((getattr(own, "minutes", 0.0) for own in winners), default=0.0)
+    return 60 * (getattr(settings, "minutes", 0.0) + longest)
 
 
 def _of_device(name: str, counts: Counts, key: str) -> float:

@@ -4,12 +4,14 @@ import math
 import re
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.machine import MAX_LIMIT, MIN_LIMIT, bytes_of
 
-COUNT = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:e\+?\d+)?)\s*([kmbg]?)", re.IGNORECASE | re.ASCII)
+COUNT = re.compile(
+    r"((?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d+)?(?:e\+?\d+)?)\s*([kmbg]?)",
+    re.IGNORECASE | re.ASCII,
+)
+"""A comma stands between thousands: where it is none, whoever wrote it may mean a point."""
 MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)b?", re.IGNORECASE | re.ASCII)
-UNITS = {f"{letter}i": 2 ** (10 * power) for power, letter in enumerate("kmgt", 1)}
-UNITS |= {letter: 10 ** (3 * power) for power, letter in enumerate("kmgt", 1)}
 MOST = 10**15
 NAMES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -33,12 +35,12 @@ def count_of(written: str, what: str, least: int = 1) -> int:
     if not least <= number <= MOST or number != int(number):
         raise UserError(
             f"{what} {written}: expected a whole number from {least} to {MOST:.0e}, such as 1e8, "
-            "100M or 100_000_000."
+            "1.5M or 100_000_000."
         )
     return int(number)
 
 
-def bytes_of(written: str, what: str) -> int:
+def size_of(written: str, what: str) -> int:
     """Memory, such as 64GiB, 64G or 1.5TB.
 
     Args:
@@ -46,13 +48,15 @@ def bytes_of(written: str, what: str) -> int:
         what: it is of, for the message.
 
     Raises:
-        UserError: it is none, or less than 1 GiB.
+        UserError: it is none, less than 1 GiB or more than 1 EiB.
     """
-    found = SIZE.fullmatch(written.strip())
-    number = int(float(found.group(1)) * UNITS[found.group(2).lower()]) if found else 0
-    if number < 2**30:
-        raise UserError(f"{what} {written}: expected at least 1 GiB, such as 64GiB, 64GB or 2TiB.")
-    return number
+    number = bytes_of(written)
+    if not MIN_LIMIT <= number <= MAX_LIMIT:
+        raise UserError(
+            f"{what} {written}: expected at least 1 GiB and at most 1 EiB, such as 64GiB, 64GB or "
+            "2TiB."
+        )
+    return int(number)
 
 
 def shown_bytes(number: float) -> str:

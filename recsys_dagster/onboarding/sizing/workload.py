@@ -40,8 +40,13 @@ FROM_POSITIVES, DENSE = (
 )
 """Strategies whose memory is asked for before they are fitted, and those of them that learn of
 items with positives alone."""
-BY_TEXTS = ("hybrid", "l3ae")
+WITH_HYBRID = ("neural", "sequential", "auto")
+"""Those that fit hybrid beside what they train, or as one of those that compete."""
+FITTED_DENSELY = tuple(dict.fromkeys((*DENSE, *WITH_HYBRID)))
+BY_TEXTS = ("hybrid", "l3ae", *WITH_HYBRID)
 """Those whose long tail is asked for near texts."""
+UNCOUNTED = ("als",)
+"""Those whose fit is not counted."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def _nearest(work: Workload, queries: int, by_gpu: bool = False) -> tuple[float,
 
 def _fitted(work: Workload, memory: int | None) -> Counts:
     """What a fit takes: see `steps/models/memory.py` and `long_tail.py`."""
-    items, is_linear = work.items, work.strategy in DENSE
+    items, is_linear = work.items, work.strategy in FITTED_DENSELY
     of_all = is_dense(items, items, memory)
     dense = dense_items(items, items, memory) * is_linear
     near = _nearest(work, items) if dense < items and work.strategy in BY_TEXTS else (0.0, 0.0)
@@ -188,7 +193,7 @@ def kept_weights(items: int) -> float:
 
 def _scored(work: Workload) -> Counts:
     """Multiplications of histories and weights: see `ItemWeightsModel.times`."""
-    if work.strategy not in DENSE:
+    if work.strategy not in FITTED_DENSELY:
         return {"scored": 0.0, "scored_sparsely": 0.0}
     if work.items**2 <= MAX_DENSE_CELLS:
         return {"scored": float(work.interactions) * work.items, "scored_sparsely": 0.0}
