@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,6 +65,17 @@ def require_writable(path: Path) -> None:
     is_read_only = hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY
     number = errno.EROFS if is_read_only else errno.EACCES
     raise unwritten(path, OSError(number, os.strerror(number)))
+
+
+def modified(path: Path) -> float:
+    """When a file or folder was changed last, in Unix seconds; now, where it is gone meanwhile.
+
+    What others delete is found in a listing and not there when it is looked at.
+    """
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 @contextmanager

@@ -42,6 +42,7 @@ from recsys_dagster.steps.prepare.columns import own_columns
 from recsys_dagster.steps.prepare.interactions import interaction_columns
 from recsys_dagster.versions import code_version, digest
 
+RAW = ("raw_interactions", "raw_items", "raw_users")
 RESTS_ON = (
     "interactions",
     "items",
@@ -219,9 +220,9 @@ def _readable(popular_items: pa.Table, item_texts: pa.Table) -> pa.Table:
 
 def out_of_date(recsys_warehouse: Warehouse, catalog: Catalog) -> list[Objection]:
     """What is not made of the other tables as they are now, or with other settings or code."""
-    memories = recsys_warehouse.comments(catalog.name, RESTS_ON)
+    memories = recsys_warehouse.comments(catalog.name, (*RAW, *RESTS_ON))
     found = []
-    for table in RESTS_ON[RESTS_ON.index("users") :]:
+    for table in RESTS_ON:
         memory = memories[table]
         if memory.get(MADE_BY_CODE) != code_version(table, catalog):
             reason = "it was made with other settings or other code"

@@ -23,6 +23,7 @@ from recsys_dagster.snapshots.model_files import remove_models
 from recsys_dagster.snapshots.remote import Folder
 from recsys_dagster.snapshots.writer import models_of, remove_old
 from recsys_dagster.sql import quoted
+from recsys_dagster.writing import modified
 
 LATEST_MODELS = timedelta(hours=1)
 """Models so new stay: the run that fitted one may be about to name it."""
@@ -48,7 +49,6 @@ def remove_what_is_old(
         UserError: something could not be removed.
     """
     now = datetime.now(UTC)
-    remove_leftovers(downloads_folder(), now - LONGEST_READ)
     faults: list[str] = []
 
     def remove(what: str, removed: Callable[[], int]) -> None:
@@ -61,6 +61,7 @@ def remove_what_is_old(
             faults.append(f"{what}: {error}")
             context.log.exception(f"{what}: they could not be removed")
 
+    remove("copies of objects", partial(remove_leftovers, downloads_folder(), now - LONGEST_READ))
     for name, catalog in recsys_catalogs.items():
         keep = catalog.keep
         snapshots, old = recsys_snapshots.place, now - timedelta(days=keep.encoder_days)
@@ -112,11 +113,13 @@ def models_in_use(warehouse: Warehouse, snapshots: Folder, catalog: str) -> set[
     return used
 
 
-def remove_leftovers(downloads: Path, before: datetime) -> None:
+def remove_leftovers(downloads: Path, before: datetime) -> int:
     """Delete the copies of objects that a process left which was killed while it read them."""
-    for path in downloads.iterdir() if downloads.is_dir() else ():
-        if path.stat().st_mtime < before.timestamp():
-            shutil.rmtree(path, ignore_errors=True)
+    found = list(downloads.iterdir()) if downloads.is_dir() else []
+    left = [path for path in found if modified(path) < before.timestamp()]
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(left)
 
 
 def encoders_in_use(catalog: Catalog, encoder: TextEncoder) -> set[str]:

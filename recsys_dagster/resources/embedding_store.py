@@ -21,6 +21,8 @@ from recsys_dagster.sql import quoted
 from recsys_dagster.steps.embed.user_vectors import distinct_texts
 
 SCHEMA = "encoded_texts"
+TEXTS = ("item_texts", "user_texts")
+"""Tables with the hashes of all texts that are encoded."""
 
 
 class Encoder(Protocol):
@@ -169,18 +171,18 @@ def remove_unused(
                 "select schema_name, table_name from duckdb_tables()"
             ).fetchall()
         }
-        hashes = [
-            f"select text_hash from {name}"
-            for name in ("item_texts", "user_texts")
-            if ("main", name) in tables
-        ]
+        # Where a table of texts is still to be made, every vector may be of one of them.
+        are_known = all(("main", name) in tables for name in TEXTS)
+        hashes = " union ".join(f"select text_hash from {name}" for name in TEXTS)
         for schema, name in sorted(tables):
             if schema != SCHEMA:
                 continue
             store = f"{quoted(SCHEMA)}.{quoted(name)}"
             unused = "added_at < $1"
-            if name in fingerprints and hashes:
-                unused += f" and text_hash not in ({' union '.join(hashes)})"
+            if name in fingerprints:
+                if not are_known:
+                    continue
+                unused += f" and text_hash not in ({hashes})"
             connection.execute(
                 f"alter table {store} add column if not exists added_at timestamp "
                 "default current_timestamp"

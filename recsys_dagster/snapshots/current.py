@@ -162,6 +162,8 @@ def names(folder: Folder, catalog: str) -> list[str]:
 def last_passed(folder: Folder, catalog: str) -> dict[str, Any] | None:
     """The manifest of the newest snapshot that no run was forced to publish; None where none is.
 
+    What is newer than the current one was taken back, or never seen: its publisher was killed.
+
     Args:
         folder: where all catalogs' snapshots lie.
         catalog: whose.
@@ -169,7 +171,8 @@ def last_passed(folder: Folder, catalog: str) -> dict[str, Any] | None:
     Raises:
         UserError: they lie elsewhere, and cannot be asked for.
     """
-    manifests = (manifest for _, manifest in whole(folder, catalog))
+    current = current_name(folder, catalog) or ""
+    manifests = (manifest for name, manifest in whole(folder, catalog) if name <= current)
     return next((each for each in manifests if each.get("gate", {}).get("passed", True)), None)
 
 

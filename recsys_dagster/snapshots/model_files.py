@@ -17,7 +17,7 @@ import numpy as np
 from recsys_dagster.errors import UserError
 from recsys_dagster.snapshots.current import MANIFEST
 from recsys_dagster.snapshots.reader import ARRAYS
-from recsys_dagster.writing import unwritten
+from recsys_dagster.writing import modified, unwritten
 
 FORMAT = 1
 DTYPES = {
@@ -168,7 +168,7 @@ def remove_models(home: Path, kept: Iterable[str], before: datetime) -> int:
     old = [
         path
         for path in (home.iterdir() if home.is_dir() else ())
-        if path.name not in names and path.stat().st_mtime < before.timestamp()
+        if path.name not in names and modified(path) < before.timestamp()
     ]
     for path in old:
         shutil.rmtree(path, ignore_errors=True)

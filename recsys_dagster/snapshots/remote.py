@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from recsys_dagster import objects
-from recsys_dagster.writing import unwritten, whole_file
+from recsys_dagster.writing import modified, unwritten, whole_file
 
 COPIES = 3
 """Of the folders beside each other so many are kept here; somebody may still read the last one."""
@@ -118,13 +118,13 @@ class RemoteFolder:
         """Delete copies beside one that was just fetched: those of long ago, and halves."""
         beside = sorted(
             (path for path in newest.parent.iterdir() if path.is_dir() and path != newest),
-            key=lambda path: path.stat().st_mtime,
+            key=modified,
             reverse=True,
         )
         whole = [path for path in beside if not path.name.startswith(".")]
         long_ago = time.time() - HALF_FOR_SECONDS
         halves = (path for path in beside if path.name.startswith("."))
-        left = (path for path in halves if path.stat().st_mtime < long_ago)
+        left = (path for path in halves if modified(path) < long_ago)
         for path in (*whole[COPIES - 1 :], *left):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -26,6 +27,7 @@ from recsys_dagster.snapshots.current import (
     CURRENT,
     FORMAT,
     MANIFEST,
+    SNAPSHOT,
     current_manifest,
     current_name,
     last_passed,
@@ -35,8 +37,8 @@ from recsys_dagster.snapshots.current import (
 )
 from recsys_dagster.snapshots.model_files import link_model, read_manifest
 from recsys_dagster.snapshots.reader import MODEL, TABLES, Snapshot
-from recsys_dagster.snapshots.remote import Folder, RemoteFolder, here
-from recsys_dagster.writing import unwritten
+from recsys_dagster.snapshots.remote import HALF_FOR_SECONDS, Folder, RemoteFolder, here
+from recsys_dagster.writing import modified, unwritten
 
 ROWS_OF_GROUP = {"histories": 4_096, "items": 4_096}
 MANY_ROWS_OF_GROUP = 65_536
@@ -205,6 +207,9 @@ def roll_back(folder: Folder, catalog: str, to: str | None = None) -> tuple[str,
         raise UnknownNameError(
             f"The catalog {catalog!r} has no snapshot {to!r}.{did_you_mean(to, known)}"
         )
+    # Here it may be whole, and there a half that its publisher was killed with.
+    if not isinstance(folder, Path) and folder.read(f"{catalog}/{to}/{MANIFEST}") is None:
+        raise UserError(f"{folder.address}/{catalog}/{to}: this snapshot is not whole there.")
     Snapshot.named(folder, catalog, to).verify()
     if isinstance(folder, Path):
         make_current(folder / catalog, to)
@@ -233,7 +238,17 @@ def remove_old(folder: Folder, catalog: str, keep: int) -> int:
         if not isinstance(folder, Path):
             folder.remove(f"{catalog}/{name}", first=MANIFEST)
         shutil.rmtree(here(folder) / catalog / name, ignore_errors=not isinstance(folder, Path))
+    _remove_halves(here(folder) / catalog)
     return len(old)
+
+
+def _remove_halves(home: Path) -> None:
+    """Delete what a publisher left that was killed long ago."""
+    long_ago = time.time() - HALF_FOR_SECONDS
+    for path in home.iterdir() if home.is_dir() else ():
+        is_half = path.name.startswith(".") and SNAPSHOT.fullmatch(path.name[1:])
+        if is_half and modified(path) < long_ago:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def models_of(folder: Folder, catalog: str) -> set[str]:

@@ -171,6 +171,20 @@ class TestWhatDoesNotCountAsPassed:
         said = errors(run_job(place, "publish_tiny"))
         assert "popular_items: up_to_date: histories changed after it was made" in said
 
+    def test_interactions_that_meant_something_else(self, published):
+        meant = {"source": "../data/interactions.csv", "positive": "rating >= 5"}
+        place = published(interactions=meant)
+        said = errors(run_job(place, "publish_tiny"))
+        assert "interactions: up_to_date: it was made with other settings or other code" in said
+
+    def test_rows_that_were_read_and_not_yet_used(self, published):
+        place = published()
+        with (place.data / "interactions.csv").open("a") as file:
+            file.write("user-zq-10,love5,5,2024-02-01\n")
+        assert run_job(place, "read_tiny").success
+        said = errors(run_job(place, "publish_tiny"))
+        assert "interactions: up_to_date: raw_interactions changed after it was made" in said
+
     def test_a_check_that_expected_something_else(self, published):
         place = published(checks={"row_fall": 0.1})
         said = errors(run_job(place, "publish_tiny"))

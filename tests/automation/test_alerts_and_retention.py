@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -21,6 +22,7 @@ from recsys_dagster.resources.embedding_store import SCHEMA, remove_unused
 from recsys_dagster.resources.snapshot_store import SnapshotStore
 from recsys_dagster.snapshots.current import last_passed
 from recsys_dagster.snapshots.evaluations import EVALUATIONS
+from recsys_dagster.snapshots.model_files import remove_models
 from recsys_dagster.snapshots.reader import Snapshot
 from recsys_dagster.snapshots.writer import make_current, models_of, remove_old
 
@@ -210,6 +212,18 @@ def test_the_newest_snapshots_and_the_current_one_are_kept(published):
     Snapshot.current(place.snapshots, "tiny").verify()
 
 
+def test_what_a_killed_publisher_left_goes_after_a_day(published):
+    place = published()
+    home = place.snapshots / "tiny"
+    old, new = (home / f".2024010{day}T000000000000-{day}" for day in (1, 2))
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    before = snapshots(place)
+    assert remove_old(place.snapshots, "tiny", keep=9) == 0
+    assert snapshots(place) == [name for name in before if name != old.name]
+
+
 def test_what_evaluations_found_is_no_snapshot(published):
     place = published()
     file = place.snapshots / "tiny" / EVALUATIONS
@@ -263,6 +277,7 @@ class TestVectors:
                 for text in hashes:
                     connection.execute(f"insert into {table} values (?, [1.0])", [text])
             connection.execute("create table item_texts as select 'a' as text_hash")
+            connection.execute("create table user_texts (text_hash varchar)")
         return warehouse
 
     def left(self, warehouse, name):
@@ -273,6 +288,14 @@ class TestVectors:
         assert remove_unused(stored, "tiny", {"used"}, self.LATER) == 3
         assert self.left(stored, "used") == "a"
         assert self.left(stored, "gone") == ""
+
+    @pytest.mark.parametrize("gone", ["item_texts", "user_texts"])
+    def test_nothing_of_an_encoder_in_use_goes_while_a_table_of_texts_is_missing(
+        self, stored, gone
+    ):
+        stored.query("tiny", f"drop table {gone}")
+        assert remove_unused(stored, "tiny", {"used"}, self.LATER) == 1
+        assert self.left(stored, "used") == "abc"
 
     def test_what_is_young_stays(self, stored):
         yesterday = self.LATER - timedelta(days=2)
@@ -291,6 +314,13 @@ def test_copies_of_objects_that_a_killed_process_left_go_after_a_day(tmp_path):
     remove_leftovers(tmp_path, datetime.now(UTC) - timedelta(days=1))
     assert list(tmp_path.iterdir()) == [new]
     remove_leftovers(tmp_path / "nothing", datetime.now(UTC))
+
+
+def test_what_another_process_takes_away_meanwhile_is_no_fault(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter([gone]))
+    assert remove_leftovers(tmp_path, datetime.now(UTC)) == 0
+    assert remove_models(tmp_path, [], datetime.now(UTC) - timedelta(hours=1)) == 0
 
 
 def test_the_job_cleans_every_catalog_up(published):

@@ -14,8 +14,8 @@ NUMBERS = itertools.count(1)
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The address of the server."""
-    pytest.importorskip("s3fs", reason="pip install recsys-dagster[object-tests]")
-    moto = pytest.importorskip("moto.server", reason="pip install recsys-dagster[object-tests]")
+    pytest.importorskip("s3fs", reason="pip install -e '.[object-tests]'")
+    moto = pytest.importorskip("moto.server", reason="pip install -e '.[object-tests]'")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     started = moto.ThreadedMotoServer(port=0, verbose=False)
     started.start()

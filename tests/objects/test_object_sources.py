@@ -30,7 +30,7 @@ class RefusedError(Exception):
 
 
 def read(source, previous=None, folder=Path()):
-    return read_source(WRITTEN.validate_python(source), folder, lambda: previous)
+    return read_source(WRITTEN.validate_python(source), folder, previous)
 
 
 def parquet(**columns) -> bytes:
@@ -95,44 +95,44 @@ class TestWhichObjects:
 
 
 class TestOnlyWhatChanged:
-    def test_an_object_of_the_same_tag_is_not_fetched(self, bucket, put, downloaded):
+    def test_an_object_of_the_same_tag_is_not_fetched(self, bucket, put, downloaded, stored):
         put("p/1.csv", "item_id\na\nb\n")
         put("p/2.csv", "item_id\nc\n")
         first = read(f"{bucket}/p")
         assert len(downloaded) == 2
-        again = read(f"{bucket}/p", first.rows)
+        again = read(f"{bucket}/p", stored(first.rows))
         assert len(downloaded) == 2
         assert again.rows_read == 0
         assert again.fingerprint == first.fingerprint
         assert again.rows.equals(first.rows, check_metadata=True)
 
-    def test_a_new_one_and_a_changed_one_are(self, bucket, put, downloaded):
+    def test_a_new_one_and_a_changed_one_are(self, bucket, put, downloaded, stored):
         put("p/1.csv", "item_id\na\n")
         put("p/2.csv", "item_id\nb\n")
         first = read(f"{bucket}/p")
         downloaded.clear()
         put("p/0.csv", "item_id\nz\n")
         put("p/2.csv", "item_id\nB\n")
-        again = read(f"{bucket}/p", first.rows)
+        again = read(f"{bucket}/p", stored(first.rows))
         assert downloaded == [f"{bucket}/p/0.csv", f"{bucket}/p/2.csv"]
         assert again.rows["item_id"].to_pylist() == ["z", "a", "B"]
         assert again.rows_read == 2
 
-    def test_a_removed_one_is_gone(self, bucket, put):
+    def test_a_removed_one_is_gone(self, bucket, put, stored):
         put("p/1.csv", "item_id\na\n")
         put("p/2.csv", "item_id\nb\n")
         first = read(f"{bucket}/p")
         objects.remove([f"{bucket}/p/1.csv"])
-        assert read(f"{bucket}/p", first.rows).rows["item_id"].to_pylist() == ["b"]
+        assert read(f"{bucket}/p", stored(first.rows)).rows["item_id"].to_pylist() == ["b"]
 
     def test_what_moved_here_with_the_same_content_is_not_read_into_rows(
-        self, bucket, put, tmp_path, monkeypatch
+        self, bucket, put, tmp_path, monkeypatch, stored
     ):
         (tmp_path / "1.csv").write_text("item_id\na\n")
         first = read("*.csv", folder=tmp_path)
         put("p/1.csv", "item_id\na\n")
         monkeypatch.setattr(files, "read_file", None)
-        assert read(f"{bucket}/p", first.rows).fingerprint == first.fingerprint
+        assert read(f"{bucket}/p", stored(first.rows)).fingerprint == first.fingerprint
 
 
 class TestWatching:

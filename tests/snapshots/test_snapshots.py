@@ -135,6 +135,13 @@ def names(folder) -> set[str]:
 NO_SPACE = "films: it could not be written: there is no space left on the disk"
 
 
+def test_what_is_compared_with_is_no_newer_than_what_is_current(tmp_path):
+    first = put(tmp_path)
+    put(tmp_path, "run-two", day=2)  # whole, and its publisher killed before it was current
+    make_current(tmp_path / "films", first.name)
+    assert last_passed(tmp_path, "films")["snapshot"] == first.name
+
+
 class TestPublish:
     def test_the_last_one_is_current_and_the_others_stay(self, tmp_path):
         first = put(tmp_path)
