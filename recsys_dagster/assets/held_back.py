@@ -17,9 +17,9 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import StoredTable, Warehouse
 from recsys_dagster.steps.evaluation.comparison import Known
-from recsys_dagster.steps.evaluation.labels import labels_of
+from recsys_dagster.steps.evaluation.labels import label_columns, labels_of
 from recsys_dagster.steps.evaluation.splits import kind_of, parted, split
 from recsys_dagster.steps.models.behaviour import align
 from recsys_dagster.steps.similarity.tables import to_sparse
@@ -44,7 +44,7 @@ def evaluation_split(
     context: dg.AssetExecutionContext | dg.OpExecutionContext,
     catalog: Catalog,
     interactions: pd.DataFrame,
-    raw_interactions: pd.DataFrame | None = None,
+    raw_interactions: StoredTable | None = None,
 ) -> dg.Output[pd.DataFrame]:
     """What models that are measured may learn from, and what is held back from them.
 
@@ -58,9 +58,10 @@ def evaluation_split(
     kind = catalog.evaluation.split or kind_of(interactions)
     labels = None
     if raw_interactions is not None:
-        labels = labels_of(
-            raw_interactions, interactions, catalog.evaluation.column, catalog.interactions.columns
-        )
+        asked = catalog.evaluation.column, catalog.interactions.columns
+        read = label_columns(raw_interactions.schema().names, *asked)
+        raw = raw_interactions.frame([*dict.fromkeys(read.values())])
+        labels = labels_of(raw, interactions, *asked)
     metadata: dict[str, Any] = {"split": kind}
     try:
         parts = split(interactions, kind, labels=labels)

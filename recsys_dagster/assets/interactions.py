@@ -16,8 +16,9 @@ from recsys_dagster.assets.metadata import (
 )
 from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.settings import Catalog, InteractionsSettings, parse_condition
+from recsys_dagster.resources.warehouse import StoredTable
 from recsys_dagster.steps.prepare.columns import find_column, own_columns
-from recsys_dagster.steps.prepare.interactions import parse_interactions
+from recsys_dagster.steps.prepare.interactions import columns_read, parse_interactions
 
 TABLES = {
     "interactions": "Valid interactions, repeats merged: one row a (user, item) with its "
@@ -37,22 +38,22 @@ def interactions_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
 def parse_raw_interactions(
     context: dg.AssetExecutionContext,
     catalog: Catalog,
-    raw_interactions: pd.DataFrame,
+    raw_interactions: StoredTable,
 ) -> Iterator[dg.Output[pd.DataFrame]]:
     """Type, validate and merge the raw interactions."""
     settings = catalog.interactions
+    raw = raw_interactions.frame(columns_read(raw_interactions.schema().names, settings))
     with Narrator(context.log) as narrator:
-        narrator.doing(f"typing and merging raw interactions: {len(raw_interactions):,} rows")
-        parsed = parse_interactions(
-            raw_interactions, settings, now=pd.Timestamp.now("UTC").tz_localize(None)
-        )
+        narrator.doing(f"typing and merging raw interactions: {len(raw):,} rows")
+        now = pd.Timestamp.now("UTC").tz_localize(None)
+        parsed = parse_interactions(raw, settings, now)
     accepted, rejected = parsed.accepted, parsed.rejected
     per_user = accepted["user_id"].value_counts()
     yield dg.Output(
         accepted,
         "interactions",
         metadata={
-            "raw_rows": len(raw_interactions),
+            "raw_rows": len(raw),
             "merged_rows": parsed.merged,
             "rejected_rows": len(rejected),
             **rejected_because(rejected),
@@ -66,7 +67,7 @@ def parse_raw_interactions(
             "plot": histogram(
                 per_user, "How much users interact", "items a user", "users", log=True
             ),
-            **column_lineage(catalog.name, _origins(raw_interactions, settings)),
+            **column_lineage(catalog.name, _origins(raw, settings)),
         },
     )
     yield dg.Output(

@@ -31,7 +31,7 @@ from recsys_dagster.resources.warehouse import (
 )
 from recsys_dagster.steps.prepare.columns import find_column, own_columns
 
-NO_SOURCE = SourceRead(numbered(pa.table({})), "no source", 0)
+NO_SOURCE = SourceRead("no source", 0, lambda: numbered(pa.table({})))
 PREVIEW_ROWS = 8
 # Only columns whose meaning is known are shown of these: the others might name a person.
 SHOWN_OF_INTERACTIONS = ("item_id", "weight", "timestamp", "position", "event")
@@ -118,20 +118,21 @@ def _read(
     source: SourceSettings | None,
     asset_value: Any,
 ) -> dg.Output[pa.Table] | dg.MaterializeResult:
-    def previous() -> pa.Table | None:
-        if config.everything or not recsys_warehouse.has(catalog.name, table):
-            return None
-        return recsys_warehouse.read(catalog.name, table)
-
+    known = recsys_warehouse.comment(catalog.name, table)
     if source is None:
         described, found = "none: users are those of the interactions", NO_SOURCE
     else:
         described = source.described
         landing = catalog.live_folder if table == "raw_interactions" else None
+        previous = None
+        if known and not config.everything:
+            previous = recsys_warehouse.stored(catalog.name, table)
         with let_go():
             found = read_source(source, catalog.folder, previous, asset_value, landing)
-    known = recsys_warehouse.comment(catalog.name, table).get(DATA_VERSION)
-    if known == found.fingerprint and not config.everything:
+    if known.get(DATA_VERSION) == found.fingerprint and not config.everything:
+        # What was touched, or written again with the same content, need not be looked into again.
+        if known != known | found.memory:
+            recsys_warehouse.remember(catalog.name, table, known | found.memory)
         context.log.info(f"{described}: the content is as it was")
         return unchanged(context, context.asset_key, found.fingerprint)
     rows = found.rows

@@ -175,7 +175,9 @@ def tuning_job(
         def read(table: str) -> Any:
             return as_asked(recsys_warehouse.stored(name, table))
 
-        raw = read("raw_interactions") if own.evaluation.split == "column" else None
+        raw = None
+        if own.evaluation.split == "column":
+            raw = recsys_warehouse.stored(name, "raw_interactions")
         tables = {table: read(table) for table in known_tables(own)}
         interactions = read("interactions")
         with let_go():
@@ -193,7 +195,7 @@ def tuning_job(
                 tables,
             )
         rows = to_arrow(output.value)
-        version = content_digest(rows)
+        version = content_digest(rows, TUNING.name)
         recsys_warehouse.replace(name, TUNING, with_comment(rows, {DATA_VERSION: version}))
         context.log_event(
             dg.AssetMaterialization(

@@ -39,7 +39,7 @@ from recsys_dagster.resources.sources.sniffing import (
     suffix_of,
 )
 from recsys_dagster.resources.sources.state import state_of
-from recsys_dagster.resources.warehouse import to_pandas
+from recsys_dagster.resources.warehouse import comment_of, to_pandas
 from recsys_dagster.sql import literal
 from recsys_dagster.steps.prepare.columns import own_columns
 
@@ -341,5 +341,5 @@ class Found:
 
 
 def _is_one_table(read: pa.Table) -> bool:
-    columns = [set(file["columns"]) for file in state_of(read)["files"].values()]
+    columns = [set(file["columns"]) for file in state_of(comment_of(read))["files"].values()]
     return 2 * len(set.intersection(*columns)) >= len(set.union(*columns))

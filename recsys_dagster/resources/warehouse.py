@@ -212,6 +212,11 @@ class Warehouse(dg.ConfigurableResource):
             found = _all_remembered(connection, tables)
         return {table: found.get(table, {}) for table in tables}
 
+    def remember(self, catalog: str, table: str, memory: Mapping[str, str]) -> None:
+        """Keep other things with a table than before; its rows stay."""
+        with self.connect(catalog) as connection:
+            connection.execute(f"comment on table {quoted(table)} is {_comment(memory)}")
+
     def stored(self, catalog: str, table: str) -> "StoredTable":
         """A table of which nothing is read before it is asked for.
 
@@ -365,13 +370,7 @@ class StoredTable:
             return pa.table({column: pa.array([], pa.string()) for column in names})
         chosen = ", ".join(map(quoted, columns)) or "*"
         sql = f"select {chosen} from {quoted(self.name)}"
-        with self.warehouse.connect(self.catalog) as connection:
-            if _remembered(connection, self.name) != self.memory:
-                raise UserError(
-                    f"{self.warehouse.path(self.catalog)}: the table {self.name} was made anew by "
-                    f"another run while this one worked with it: run again, one run of "
-                    f"{self.catalog!r} at a time"
-                )
+        with self._connected() as connection:
             if only is not None:
                 column, values = only
                 connection.register("wanted", pa.table({"value": values}))
@@ -379,9 +378,33 @@ class StoredTable:
             data = connection.sql(sql).to_arrow_table()
         return with_comment(data, self.memory)
 
-    def frame(self) -> pd.DataFrame:
-        """Its rows as a frame, which knows the version."""
-        frame = to_pandas(self.arrow())
+    def schema(self) -> pa.Schema:
+        """Its columns and their types.
+
+        Raises:
+            UserError: as `arrow` does.
+        """
+        with self._connected() as connection:
+            return connection.sql(f"from {quoted(self.name)} limit 0").to_arrow_table().schema
+
+    @contextmanager
+    def _connected(self) -> Generator[duckdb.DuckDBPyConnection]:
+        with self.warehouse.connect(self.catalog) as connection:
+            if _remembered(connection, self.name) != self.memory:
+                raise UserError(
+                    f"{self.warehouse.path(self.catalog)}: the table {self.name} was made anew by "
+                    f"another run while this one worked with it: run again, one run of "
+                    f"{self.catalog!r} at a time"
+                )
+            yield connection
+
+    def frame(self, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """Its rows as a frame, which knows the version.
+
+        Args:
+            columns: those that are read; all where none is named.
+        """
+        frame = to_pandas(self.arrow(columns))
         frame.attrs[DATA_VERSION] = self.version
         return frame
 

@@ -19,7 +19,7 @@ from recsys_dagster.assets.users import histories
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.encoder import TextEncoder
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import StoredTable, Warehouse, to_arrow
 from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.steps.similarity import tables
 
@@ -142,13 +142,25 @@ def test_items_are_parsed_into_two_tables(context, films):
     assert accepted.metadata["rejected_rows"].value == 1
 
 
-def test_interactions_are_parsed_by_the_catalogs_own_condition(context, films):
+def test_interactions_are_parsed_by_the_catalogs_own_condition(context, films, stored, monkeypatch):
     source = with_source(
-        pd.DataFrame({"user_id": ["a", "a"], "item_id": ["1", "2"], "rating": ["5", "3"]})
+        pd.DataFrame(
+            {
+                "user_id": ["a", "a"],
+                "item_id": ["1", "2"],
+                "review": ["a long text", "another one"],
+                "rating": ["5", "3"],
+            }
+        )
     )
-    accepted, rejected = parse_raw_interactions(context, films, source)
+    given, read, frame = stored(to_arrow(source)), [], StoredTable.frame
+    monkeypatch.setattr(
+        StoredTable, "frame", lambda own, columns: read.extend(columns) or frame(own, columns)
+    )
+    accepted, rejected = parse_raw_interactions(context, films, given)
     assert accepted.value["positive"].tolist() == [True, False]
     assert rejected.value.empty
+    assert read == [*SOURCE_NAMES, "user_id", "item_id", "rating"]
 
 
 def test_item_texts_are_composed(context, films):

@@ -45,7 +45,7 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The server; skipped where there is none to start."""
-    pytest.importorskip("psycopg", reason="pip install recsys-dagster[postgres]")
+    pytest.importorskip("psycopg", reason="pip install -e '.[postgres]'")
     initdb, postgres = _binary("initdb"), _binary("postgres")
     if initdb is None or postgres is None:
         pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")

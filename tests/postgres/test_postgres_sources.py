@@ -24,7 +24,7 @@ WRITTEN = TypeAdapter(Source)
 
 def read(previous=None, **source):
     settings = WRITTEN.validate_python({"postgres": "${SHOP}"} | source)
-    return read_source(settings, Path(), lambda: previous)
+    return read_source(settings, Path(), previous)
 
 
 def column(value, kind=""):
@@ -136,30 +136,30 @@ class TestWhatIsRead:
 
 class TestWatermark:
     @pytest.mark.parametrize("watermark", ["item_id", "at", "rating"])
-    def test_only_rows_from_the_last_value_on_are_fetched(self, execute, orders, watermark):
+    def test_only_rows_from_the_last_value_on_are_fetched(self, execute, orders, watermark, stored):
         execute("update orders set rating = 5 where user_id = 'bob'")
         source = {"sql": "select * from orders where user_id not like 'x%%y%'"}
         first = read(**source, watermark=watermark)
         execute("insert into orders values ('eve', 3, 6, '2024-03-01')")
-        again = read(first.rows, **source, watermark=watermark)
+        again = read(stored(first.rows), **source, watermark=watermark)
         assert again.rows_read == 2
         assert again.rows["user_id"].to_pylist() == ["ann", "bob", "eve"]
         assert again.rows.schema.remove_metadata() == first.rows.schema.remove_metadata()
         assert again.fingerprint == read(**source).fingerprint
 
-    def test_rows_without_a_value_are_fetched_each_time(self, execute, orders):
+    def test_rows_without_a_value_are_fetched_each_time(self, execute, orders, stored):
         first = read(table="orders", watermark="rating")
-        again = read(first.rows, table="orders", watermark="rating")
+        again = read(stored(first.rows), table="orders", watermark="rating")
         assert (again.rows_read, again.rows.num_rows) == (2, 2)
 
     def test_another_database_behind_the_variable_is_read_whole(
-        self, server, orders, monkeypatch, execute
+        self, server, orders, monkeypatch, execute, stored
     ):
         first = read(table="orders", watermark="item_id")
         execute("create database other template template0")
         monkeypatch.setenv("SHOP", server.dsn("other"))
         with pytest.raises(UserError, match="there is no table"):
-            read(first.rows, table="orders", watermark="item_id")
+            read(stored(first.rows), table="orders", watermark="item_id")
 
 
 class TestOnlyReading:

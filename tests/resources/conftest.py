@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from recsys_dagster.catalog.source import Source
 from recsys_dagster.resources.sources import SourceRead, read_source
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import StoredTable, Warehouse
 
 # The cores are shared: how long an example takes says nothing.
 settings.register_profile("resources", deadline=None)
@@ -18,17 +18,20 @@ settings.load_profile("resources")
 
 
 @pytest.fixture(scope="session")
-def read():
-    """`read(source, folder)`, the source written as in YAML; `previous` is the last read's rows."""
+def read(stored):
+    """`read(source, folder)`, the source written as in YAML; `previous` is what a read left, or its
+    rows.
+    """
     written = TypeAdapter(Source)
 
     def read(
         source: str | dict[str, Any],
         folder: Path,
-        previous: pa.Table | None = None,
+        previous: pa.Table | StoredTable | None = None,
         asset_value: Any = None,
     ) -> SourceRead:
-        return read_source(written.validate_python(source), folder, lambda: previous, asset_value)
+        left = stored(previous) if isinstance(previous, pa.Table) else previous
+        return read_source(written.validate_python(source), folder, left, asset_value)
 
     return read
 

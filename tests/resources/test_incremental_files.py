@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources import files
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import StoredTable, Warehouse
 from recsys_dagster.schemas import RAW_ITEMS
 
 CLOCK = count(1_700_000_000)
@@ -161,6 +161,41 @@ class TestWhatIsRead:
         assert again.rows_read == 0
 
 
+class TestWhatIsTakenFromTheWarehouse:
+    @pytest.fixture
+    def taken(self, monkeypatch):
+        """How often rows were read of what the last read left."""
+        calls, arrow = [], StoredTable.arrow
+        monkeypatch.setattr(
+            StoredTable, "arrow", lambda own, *which: calls.append(which) or arrow(own, *which)
+        )
+        return calls
+
+    def test_nothing_before_rows_are_asked_for(self, read, stored, parts, taken):
+        first = read("parts", parts.parent)
+        touch(parts / "1.csv")
+        again = read("parts", parts.parent, previous=stored(first.rows))
+        assert again.fingerprint == first.fingerprint
+        assert not taken
+        assert again.rows.equals(first.rows)
+        assert len(taken) == 1
+
+    def test_nothing_where_no_file_is_as_it_was(self, read, stored, parts, taken):
+        first = read("parts", parts.parent)
+        write(parts / "1.csv", "A")
+        write(parts / "2.csv", "C")
+        again = read("parts", parts.parent, previous=stored(first.rows))
+        assert found(again.rows) == ["1.csv: A", "2.csv: C"]
+        assert not taken
+
+    def test_two_spellings_of_a_column_are_refused_before_that(self, read, stored, parts, taken):
+        first = read("parts", parts.parent)
+        write(parts / "3.csv", "d", header="ITEM_ID")
+        with pytest.raises(UserError, match="which only case tells apart"):
+            read("parts", parts.parent, previous=stored(first.rows))
+        assert not taken
+
+
 class TestFingerprints:
     def test_equal_content_has_an_equal_one_wherever_and_whenever(self, read, tmp_path):
         for place in ("one", "other"):
@@ -284,7 +319,7 @@ def test_incremental_equals_full(tmp_path_factory, read, changes):
     for name, change in [("0.parquet", "touch"), *changes]:
         apply(folder, name, change)
         has_previous = warehouse.has("shop", "raw_items")
-        previous = warehouse.read("shop", "raw_items") if has_previous else None
+        previous = warehouse.stored("shop", "raw_items") if has_previous else None
         kept, full = read("parts", root, previous=previous), read("parts", root)
         assert kept.rows.schema.equals(full.rows.schema)
         assert kept.rows.to_pylist() == full.rows.to_pylist()

@@ -1,5 +1,6 @@
 """Tables of databases and queries, and what a column that only grows spares reading again."""
 
+import datetime as dt
 import sqlite3
 from typing import ClassVar
 
@@ -11,7 +12,12 @@ from recsys_dagster.catalog.source import without_variables
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources import queries
 from recsys_dagster.resources.sources.queries import tables_of
-from recsys_dagster.resources.warehouse import Warehouse
+from recsys_dagster.resources.warehouse import (
+    DATA_VERSION,
+    StoredTable,
+    Warehouse,
+    with_comment,
+)
 from recsys_dagster.schemas import RAW_INTERACTIONS
 from recsys_dagster.sql import literal
 
@@ -297,9 +303,10 @@ class TestWatermark:
 
         def again(source):
             known = warehouse.has("shop", "raw_interactions")
-            previous = warehouse.read("shop", "raw_interactions") if known else None
+            previous = warehouse.stored("shop", "raw_interactions") if known else None
             found = read(source, tmp_path, previous=previous)
-            warehouse.replace("shop", RAW_INTERACTIONS, found.rows)
+            version = {DATA_VERSION: found.fingerprint}
+            warehouse.replace("shop", RAW_INTERACTIONS, with_comment(found.rows, version))
             return found
 
         return again
@@ -325,6 +332,84 @@ class TestWatermark:
         assert again(self.TABLE).fingerprint == first.fingerprint
         duck("insert into orders values (3, 'c', '2024-01-03')")
         assert again(self.TABLE).fingerprint != first.fingerprint
+
+    @pytest.mark.usefixtures("duck")
+    def test_where_nothing_is_new_the_rows_before_the_last_value_are_not_taken(
+        self, read, stored, tmp_path, monkeypatch
+    ):
+        first = read(self.TABLE, tmp_path)
+        left = stored(first.rows, first.fingerprint)
+        taken, arrow = [], StoredTable.arrow
+
+        def noted(own, columns=(), only=None):
+            taken.append((columns, only[1].to_pylist() if only else None))
+            return arrow(own, columns, only)
+
+        monkeypatch.setattr(StoredTable, "arrow", noted)
+        again = read(self.TABLE, tmp_path, previous=left)
+        assert again.fingerprint == first.fingerprint
+        assert taken == [(("bought",), None), ((), [dt.datetime(2024, 1, 2)])]
+        assert own(again.rows) == own(first.rows)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "update orders set item_id = 'B' where item_id = 'b'",
+            "insert into orders values (9, 'n', null)",
+            "delete from orders where item_id = 'b'",
+        ],
+    )
+    def test_what_changed_at_the_last_value_is_seen(self, again, duck, change):
+        first = again(self.TABLE)
+        duck(change)
+        assert again(self.TABLE).fingerprint != first.fingerprint
+
+    def test_a_refresh_with_nothing_new_keeps_the_types_of_columns(self, again, lite):
+        lite("create table scores (n, rating)")
+        lite("insert into scores values (?, ?)", [(1, 5), (2, None)])
+        source = {"database": "shop.sqlite", "table": "scores", "watermark": "n"}
+        first = again(source)
+        for _ in range(2):
+            found = again(source)
+            assert found.fingerprint == first.fingerprint
+            assert found.rows.schema.field("rating").type == pa.int64()
+
+    def test_the_rows_at_the_last_value_may_be_gone(self, again, lite):
+        lite("create table scores (n, rating)")
+        lite("insert into scores values (?, ?)", [(1, 5), (2, 4)])
+        source = {"database": "shop.sqlite", "table": "scores", "watermark": "n"}
+        again(source)
+        lite("delete from scores where n = 2")
+        assert own(again(source).rows) == [(1, 5)]
+        lite("insert into scores values (?, ?)", [(3, 2)])
+        assert own(again(source).rows) == [(1, 5), (3, 2)]
+
+    def test_a_column_called_content_hides_no_change(self, again, duck):
+        duck("create table posts as select 'ann' as author, 'x' as content, 7 as n")
+        source = {"database": "shop.duckdb", "table": "posts", "watermark": "n"}
+        again(source)
+        duck("update posts set author = 'bob'")
+        assert own(again(source).rows) == [("bob", "x", 7)]
+
+    def test_a_value_that_is_no_number_is_read_again_each_time(self, again, duck):
+        duck("create table marks (n double, item varchar)")
+        duck("insert into marks values (1, 'a'), ('nan', 'b'), (2, 'c')")
+        source = {"database": "shop.duckdb", "table": "marks", "watermark": "n"}
+        again(source)
+        duck("delete from marks where item = 'b'")
+        assert [row[1] for row in own(again(source).rows)] == ["a", "c"]
+
+    def test_infinity_as_the_last_value_is_refused(self, again, duck):
+        duck("insert into orders values (3, 'z', 'infinity')")
+        with pytest.raises(UserError, match=r"'bought' has a value that is infinity"):
+            again(self.TABLE)
+
+    def test_an_enum_beside_the_watermark_is_text_each_time(self, again, duck):
+        duck("create table buys as select 'new'::enum('old', 'new') as state, 1 as n")
+        source = {"database": "shop.duckdb", "table": "buys", "watermark": "n"}
+        first = again(source)
+        assert first.rows.schema.field("state").type == pa.string()
+        assert again(source).fingerprint == first.fingerprint
 
     def test_another_query_reads_everything(self, again, duck):
         query = self.TABLE | {"table": None, "sql": "select user_id, bought from orders"}

@@ -221,7 +221,7 @@ class TestMistakes:
 
     def test_object_storage_needs_its_library(self, read, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "s3fs", None)
-        with pytest.raises(UserError, match=r"needs s3fs.*'recsys-dagster\[s3\]'"):
+        with pytest.raises(UserError, match=r"needs s3fs.*pip install -e '\.\[s3\]'"):
             read("s3://films/*.parquet", tmp_path)
 
     @pytest.mark.parametrize("address", ["https://example.org/films.csv", "ftp://films/*.parquet"])

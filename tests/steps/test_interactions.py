@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from recsys_dagster.catalog.settings import InteractionsSettings
 from recsys_dagster.errors import UserError
 from recsys_dagster.schemas import INTERACTIONS, REJECTED_INTERACTIONS, SOURCE_NAMES
-from recsys_dagster.steps.prepare.interactions import merge_repeats, parse_interactions
+from recsys_dagster.steps.prepare.interactions import (
+    columns_read,
+    merge_repeats,
+    parse_interactions,
+)
 from recsys_dagster.steps.prepare.times import parse_timestamps
 
 NOW = pd.Timestamp("2024-06-01")
@@ -26,7 +30,9 @@ def raw_of(**columns):
 
 
 def parse(raw, **settings):
-    return parse_interactions(raw, InteractionsSettings(source="i.csv", **settings), NOW)
+    """What comes of the columns that are read, as in a run."""
+    asked = InteractionsSettings(source="i.csv", **settings)
+    return parse_interactions(raw[columns_read(raw.columns, asked)], asked, NOW)
 
 
 def day(number):

@@ -8,11 +8,7 @@ import pyarrow as pa
 from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.resources.sources.files import File, find_files, read_files
 from recsys_dagster.resources.sources.queries import query_of, run_duckdb
-from recsys_dagster.resources.sources.state import (
-    SourceRead,
-    numbered,
-    with_state,
-)
+from recsys_dagster.resources.sources.state import SourceRead, numbered
 from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.versions import content_digest
 
@@ -39,7 +35,7 @@ def read_file_query(settings: SourceSettings, folder: Path) -> SourceRead:
         rows = numbered(data)
         remarks = tuple(_unread(tables))
     fingerprint = content_digest(rows, ordered=False)
-    return SourceRead(with_state(rows, {}), fingerprint, rows.num_rows, remarks)
+    return SourceRead(fingerprint, rows.num_rows, lambda: rows, remarks=remarks)
 
 
 def files_of_query(settings: SourceSettings, folder: Path) -> dict[str, File]:
@@ -54,7 +50,7 @@ def files_of_query(settings: SourceSettings, folder: Path) -> dict[str, File]:
 def _tables(settings: SourceSettings, folder: Path) -> Iterator[tuple[str, pa.Table]]:
     for name, source in settings.tables.items():
         file = SourceSettings.model_validate(source.model_dump())
-        yield name, read_files(source.path, file, folder, lambda: None).rows
+        yield name, read_files(source.path, file, folder, None).rows
 
 
 def _unread(tables: dict[str, pa.Table]) -> Iterator[str]:

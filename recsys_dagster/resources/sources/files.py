@@ -6,7 +6,7 @@ The files lie on this machine or on object storage; an object's tag stands for s
 import glob
 import hashlib
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -34,9 +34,9 @@ from recsys_dagster.resources.sources.state import (
     require_distinct,
     state_of,
     united,
-    with_state,
 )
 from recsys_dagster.resources.sources.stored import copied, find_stored
+from recsys_dagster.resources.warehouse import StoredTable
 from recsys_dagster.versions import digest
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -132,19 +132,19 @@ def read_files(
     path: str,
     settings: SourceSettings,
     folder: Path,
-    previous: Callable[[], pa.Table | None],
+    previous: StoredTable | None,
     landing: Path | None = None,
 ) -> SourceRead:
     """All rows of all files, in the order of the files' names.
 
     A file of the same size and time as before is not opened, and no object of the same tag; one of
-    the same content is not read into rows again.
+    the same content is not read into rows again, nor from the warehouse before rows are asked for.
 
     Args:
         path: a file, a folder or a pattern.
         settings: delimiter, encoding, names.
         folder: where the YAML file lies.
-        previous: the rows of the last read, if there was one.
+        previous: what the last read left, if there was one.
         landing: where a server puts interactions, if that is another folder.
 
     Raises:
@@ -154,27 +154,33 @@ def read_files(
     for file in files.values():
         reader_of(file if isinstance(file, Path) else Path(file.name), _settings_of(file, settings))
     options = digest(READER, settings.delimiter or "", settings.encoding, *(settings.names or ()))
-    before = previous()
-    known = _known_files(before, options)
+    known = _known_files(previous, options)
     states: dict[str, dict[str, Any]] = {}
-    tables: list[pa.Table] = []
-    rows_read = 0
+    read: dict[str, pa.Table] = {}
     for name, file in files.items():
         state = known.get(name)
         with _opened(file, state) as (seen, path_here):
-            if before is not None and state is not None and seen["sha256"] == state["sha256"]:
-                tables.append(_kept(before, name, state))
+            if state is not None and seen["sha256"] == state["sha256"]:
+                columns = state["columns"]
             else:
-                tables.append(read_file(path_here, name, _settings_of(file, settings)))
-                rows_read += tables[-1].num_rows
-        columns = {field.name: str(field.type) for field in tables[-1].schema}
+                read[name] = read_file(path_here, name, _settings_of(file, settings))
+                columns = {field.name: str(field.type) for field in read[name].schema}
         states[name] = {**seen, "columns": columns}
     fingerprint = digest(options, *(f"{name} {state['sha256']}" for name, state in states.items()))
-    rows = united(tables)
-    require_distinct(rows.column_names, path)
-    return SourceRead(
-        with_state(rows, {"options": options, "files": states}), fingerprint, rows_read
-    )
+    columns_of_all = dict.fromkeys(name for state in states.values() for name in state["columns"])
+    require_distinct([*columns_of_all], path)
+
+    def rows_of_all() -> pa.Table:
+        kept = [name for name in states if name not in read]
+        before = previous.arrow() if previous is not None and kept else pa.table({})
+        tables = [
+            read[name] if name in read else _kept(before, name, state)
+            for name, state in states.items()
+        ]
+        return united(tables)
+
+    rows_read = sum(table.num_rows for table in read.values())
+    return SourceRead(fingerprint, rows_read, rows_of_all, {"options": options, "files": states})
 
 
 def _settings_of(file: File, settings: SourceSettings) -> SourceSettings:
@@ -205,12 +211,12 @@ def _opened(file: File, known: FileState | None) -> Generator[tuple[FileState, P
         yield {**seen, "sha256": sha256(copy)}, copy
 
 
-def _known_files(before: pa.Table | None, options: str) -> dict[str, dict[str, Any]]:
+def _known_files(previous: StoredTable | None, options: str) -> dict[str, dict[str, Any]]:
     """What is kept of files whose rows can be taken as they are from the last read."""
-    state = state_of(before) if before is not None else {}
-    if before is None or state.get("options") != options:
+    state = state_of(previous.memory) if previous is not None else {}
+    if previous is None or state.get("options") != options:
         return {}
-    types = {field.name: str(field.type) for field in before.schema}
+    types = {field.name: str(field.type) for field in previous.schema()}
     # Where files disagreed about a column its values became text; the file has the original.
     return {
         name: file
@@ -219,7 +225,7 @@ def _known_files(before: pa.Table | None, options: str) -> dict[str, dict[str, A
     }
 
 
-def _kept(before: pa.Table, name: str, state: dict[str, Any]) -> pa.Table:
+def _kept(before: pa.Table, name: str, state: FileState) -> pa.Table:
     return before.filter(pc.field("source_file") == name).select(list(state["columns"]))
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.catalog.source import SourceSettings, expand_variables
-from recsys_dagster.errors import UserError
+from recsys_dagster.errors import UserError, install
 from recsys_dagster.resources.sources.databases import Place, relation_of
 from recsys_dagster.resources.sources.state import require_distinct
 from recsys_dagster.sql import quoted
@@ -153,8 +153,8 @@ def _described(settings: SourceSettings) -> dict[str, Any]:
         from psycopg import conninfo  # ty: ignore[import-not-found]
     except ImportError:
         raise UserError(
-            f"{settings.postgres}: PostgreSQL is read with psycopg, which is not installed: pip "
-            "install 'recsys-dagster[postgres]'"
+            f"{settings.postgres}: PostgreSQL is read with psycopg, which is not installed: "
+            f"{install('postgres')}"
         ) from None
     written = expand_variables(settings.postgres or "")
     try:

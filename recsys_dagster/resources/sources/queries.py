@@ -2,13 +2,14 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,8 +31,8 @@ from recsys_dagster.resources.sources.state import (
     require_distinct,
     state_of,
     united,
-    with_state,
 )
+from recsys_dagster.resources.warehouse import StoredTable
 from recsys_dagster.schemas import SOURCE_NAMES
 from recsys_dagster.sql import objection, quoted, without_end
 from recsys_dagster.versions import content_digest, digest
@@ -55,17 +56,16 @@ QUOTED = re.compile(r"""(?P<name>column "[^"]*")|(?<!\w)(["']).*(?:\2|$)|(?<=wit
 """What an error of DuckDB quotes: names of columns, and values, which may have quotes in them."""
 
 
-def read_query(
-    settings: SourceSettings, folder: Path, previous: Callable[[], pa.Table | None]
-) -> SourceRead:
+def read_query(settings: SourceSettings, folder: Path, previous: StoredTable | None) -> SourceRead:
     """All rows, or with a watermark those known and those from the last known value on.
 
-    Rows at the watermark's last value are fetched again, since more of them may have come.
+    Rows at the watermark's last value are fetched again, since more of them may have come. Where
+    none came, the known ones are not read from the warehouse before they are asked for.
 
     Args:
         settings: table or sql, database, watermark.
         folder: where the YAML file lies; relative paths in a query start there.
-        previous: the rows of the last read, if there was one.
+        previous: what the last read left, if there was one.
 
     Raises:
         UserError: no such database, table or column, or the query fails.
@@ -74,10 +74,17 @@ def read_query(
     query = query_of(settings, database)
     watermark = settings.watermark
     place = postgres.whereabouts(settings) if settings.postgres else str(database)
-    asked = digest(READER, query, place, watermark or "")
-    before = previous() if watermark else None
-    if watermark is not None and before is not None and state_of(before).get("query") == asked:
-        rows, fetched = _appended(settings, folder, query, watermark, before)
+    state = {"query": digest(READER, query, place, watermark or "")}
+    is_known = previous is not None and state_of(previous.memory) == state
+    if watermark is not None and previous is not None and is_known:
+        known = previous.arrow((watermark,))[watermark]
+        last = _bound(known, settings)
+        new = numbered(_from_last(settings, folder, query, watermark, last))
+        new = _with_known_types(new, previous.schema())
+        if previous.version and _are_known(new, previous, watermark, known, last):
+            return SourceRead(previous.version, new.num_rows, previous.arrow, state)
+        rows, fetched = _appended(previous.arrow(), new, watermark, last), new.num_rows
+        _require_order(rows[watermark], settings)
     else:
         data = _run(settings, folder, query, ())
         if watermark is not None and watermark not in data.column_names:
@@ -85,13 +92,11 @@ def read_query(
                 f"{settings.described}: there is no column {watermark!r} to be the watermark."
                 f"{did_you_mean(watermark, data.column_names)}"
             )
+        if watermark is not None:
+            _require_order(data[watermark], settings)
         rows, fetched = numbered(data), data.num_rows
-    if watermark is not None:
-        _require_order(rows[watermark], settings)
     own = rows.drop_columns(list(SOURCE_NAMES))
-    return SourceRead(
-        with_state(rows, {"query": asked}), content_digest(own, ordered=False), fetched
-    )
+    return SourceRead(content_digest(own, ordered=False), fetched, lambda: rows, state)
 
 
 def query_digest(settings: SourceSettings, folder: Path) -> str:
@@ -103,7 +108,8 @@ def query_digest(settings: SourceSettings, folder: Path) -> str:
     query = query_of(settings, None)
     if settings.postgres:
         return postgres.fingerprint(settings, query)
-    counted = f"select count(*), sum(hash(rows)) from (\n{query}\n) as rows"
+    # A column with the name of the rows would be taken for them.
+    counted = f"select count(*), sum(hash(row(*columns(*)))) from (\n{query}\n) as recsys_rows"
     return digest(str(_run(settings, folder, counted, ()).to_pylist()))
 
 
@@ -126,40 +132,97 @@ def query_of(settings: SourceSettings, database: Path | None) -> str:
     return query
 
 
-def _appended(
-    settings: SourceSettings, folder: Path, query: str, watermark: str, before: pa.Table
-) -> tuple[pa.Table, int]:
-    last = pc.call_function("max", [before[watermark]])
-    if last.is_valid:
-        last = _as_bound(last)
-        kept = before.filter(pc.field(watermark) < last)
-        # Without a value nothing says whether a row is new: all of those are fetched again.
-        column, value = quoted(watermark), "?"
-        if settings.postgres:  # where the sign of a parameter is doubled to be itself
-            query, column, value = query.replace("%", "%%"), column.replace("%", "%%"), "%s"
-        later = (
-            f"select * from (\n{query}\n) as recsys_rows "
-            f"where {column} >= {value} or {column} is null"
-        )
-        new = _run(settings, folder, later, (last.as_py(),))
-    else:
-        kept, new = before.slice(0, 0), _run(settings, folder, query, ())
-    first = kept.num_rows + 1
-    numbers = pa.array(range(first, first + new.num_rows), pa.int64())
-    kept = kept.set_column(
-        kept.column_names.index("source_row"),
-        "source_row",
-        pa.array(range(1, first), pa.int64()),
+def _from_last(
+    settings: SourceSettings, folder: Path, query: str, watermark: str, last: pa.Scalar
+) -> pa.Table:
+    """The rows from the last known value on; all where no value is known."""
+    if not last.is_valid:
+        return _run(settings, folder, query, ())
+    # Without a value nothing says whether a row is new: all of those are fetched again.
+    column, value = quoted(watermark), "?"
+    if settings.postgres:  # where the sign of a parameter is doubled to be itself
+        query, column, value = query.replace("%", "%%"), column.replace("%", "%%"), "%s"
+    later = (
+        f"select * from (\n{query}\n) as recsys_rows where {column} >= {value} or {column} is null"
     )
-    return united([kept, numbered(new, row_numbers=numbers)]), new.num_rows
+    return _run(settings, folder, later, (last.as_py(),))
 
 
-def _as_bound(last: pa.Scalar) -> pa.Scalar:
-    """A value as a query can be given it: times are cut to microseconds, as DuckDB binds them."""
+def _with_known_types(new: pa.Table, known: pa.Schema) -> pa.Table:
+    """Columns without any value have the type that is known of them: they say nothing else."""
+    for position, column in enumerate(new.columns):
+        place = known.get_field_index(new.field(position).name)
+        if place >= 0 and column.null_count == len(column):
+            field = known.field(place)
+            new = new.set_column(position, field, pa.nulls(len(column), field.type))
+    return new
+
+
+def _are_known(
+    new: pa.Table,
+    previous: StoredTable,
+    watermark: str,
+    known: pa.ChunkedArray,
+    last: pa.Scalar,
+) -> bool:
+    """Whether fetched rows are those that are known from the last value on, and no others.
+
+    Not where a value is null or NaN: of such a row nothing says whether it is new.
+    """
+    if not last.is_valid:
+        return False
+    is_before = pc.call_function("less", [known, last])
+    is_from_last = pc.call_function("greater_equal", [known, last])
+    is_ordered = pc.call_function("or", [is_before, is_from_last])
+    options = pc.ScalarAggregateOptions(skip_nulls=False)
+    if not pc.call_function("all", [is_ordered], options).as_py():
+        return False
+    values = known.filter(is_from_last).unique()
+    before = previous.arrow(only=(watermark, values))
+    digests = {
+        content_digest(rows.drop_columns(list(SOURCE_NAMES)), ordered=False)
+        for rows in (new, before)
+    }
+    return len(digests) == 1
+
+
+def _appended(before: pa.Table, new: pa.Table, watermark: str, last: pa.Scalar) -> pa.Table:
+    kept = before.filter(pc.field(watermark) < last) if last.is_valid else before.slice(0, 0)
+    rows = united([kept, new])
+    place = rows.column_names.index("source_row")
+    return rows.set_column(place, "source_row", pa.array(range(1, rows.num_rows + 1), pa.int64()))
+
+
+def _bound(known: pa.ChunkedArray, settings: SourceSettings) -> pa.Scalar:
+    """The largest known value of a watermark as a query can be given it; null where none is known.
+
+    Times are cut to microseconds, as DuckDB binds them. PostgreSQL tells a `real` in fewer digits
+    than it compares: what is bound is no larger than it.
+
+    Raises:
+        UserError: it is a date that Python has not.
+    """
+    last = pc.call_function("max", [known])
+    if not last.is_valid:
+        return last
+    _value_of(last, settings)
+    if settings.postgres and pa.types.is_floating(last.type):
+        return pa.scalar(min(last.as_py(), float(np.float32(last.as_py()))), last.type)
     if not pa.types.is_timestamp(last.type) or last.type.unit != "ns":
         return last
     cut = pc.call_function("floor_temporal", [last], pc.RoundTemporalOptions(unit="microsecond"))
     return cut.cast(pa.timestamp("us", last.type.tz))
+
+
+def _value_of(last: pa.Scalar, settings: SourceSettings) -> Any:
+    try:
+        return last.as_py()
+    except (OverflowError, ValueError):
+        raise UserError(
+            f"{settings.described}: the watermark {settings.watermark!r} has a value that is "
+            "infinity or after the year 9999, and nothing comes after it: leave such rows out by a "
+            "query (source: {sql: …}), or leave watermark out."
+        ) from None
 
 
 def _require_order(values: pa.ChunkedArray, settings: SourceSettings) -> None:
@@ -183,6 +246,7 @@ def _require_order(values: pa.ChunkedArray, settings: SourceSettings) -> None:
         raise UserError(
             f"{here} is of the type {kind}: expected a number, a date or a time that only grows."
         )
+    _value_of(pc.call_function("max", [values]), settings)
 
 
 def _is_one_form_of_time(values: pa.ChunkedArray) -> bool:

@@ -1,6 +1,5 @@
 """The one way in: settings of a source → its rows."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ from recsys_dagster.resources.sources.formats import read_file
 from recsys_dagster.resources.sources.functions import call_function, table_of
 from recsys_dagster.resources.sources.queries import read_query
 from recsys_dagster.resources.sources.state import SourceRead, numbered, united
+from recsys_dagster.resources.warehouse import StoredTable
 from recsys_dagster.versions import content_digest, digest
 
 
 def read_source(
     settings: SourceSettings,
     folder: Path,
-    previous: Callable[[], pa.Table | None] = lambda: None,
+    previous: StoredTable | None = None,
     asset_value: Any = None,
     landing: Path | None = None,
 ) -> SourceRead:
@@ -29,7 +29,7 @@ def read_source(
     Args:
         settings: the source as the catalog names it.
         folder: where the catalog's YAML file lies.
-        previous: the rows of the last read, if there was one.
+        previous: what the last read left, if there was one.
         asset_value: the value of the source's asset, where the source is one.
         landing: where a server puts interactions that belong to this source too.
 
@@ -45,7 +45,7 @@ def read_source(
 def _read(
     settings: SourceSettings,
     folder: Path,
-    previous: Callable[[], pa.Table | None],
+    previous: StoredTable | None,
     asset_value: Any,
     landing: Path | None,
 ) -> SourceRead:
@@ -66,16 +66,15 @@ def _with_live(found: SourceRead, landing: Path | None) -> SourceRead:
     if not files:
         return found
     told = [read_file(file, name, LIVE_SETTINGS) for name, file in files.items()]
-    rows = united([found.rows, *told])
     contents = (f"{name} {sha256(file)}" for name, file in files.items())
     return SourceRead(
-        rows,
         digest(found.fingerprint, *contents),
         found.rows_read + sum(table.num_rows for table in told),
-        found.remarks,
+        lambda: united([found.rows, *told]),
+        remarks=found.remarks,
     )
 
 
 def _complete(data: pa.Table) -> SourceRead:
     rows = numbered(data)
-    return SourceRead(rows, content_digest(rows), rows.num_rows)
+    return SourceRead(content_digest(rows), rows.num_rows, lambda: rows)

@@ -4,9 +4,10 @@ It travels with the rows as metadata of the Arrow schema, and the warehouse keep
 in one transaction: rows and memory of them never disagree.
 """
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.resources.warehouse import comment_of, with_comment
+from recsys_dagster.resources.warehouse import with_comment
 from recsys_dagster.schemas import SOURCE_NAMES
 
 STATE = "source_state"
@@ -30,27 +31,37 @@ class SourceRead:
     """The rows of a source.
 
     Attributes:
-        rows: the source's own columns behind those of `schemas.SOURCE`; its schema metadata hold
-            the state that the next read starts from.
         fingerprint: says whether the content is the same as at another time, hexadecimal.
         rows_read: how many rows were fetched now; the others were known.
+        rows_of_all: puts what was fetched together with what was known.
+        state: what the next read starts from.
         remarks: a sentence each on what the rows do not say.
     """
 
-    rows: pa.Table
     fingerprint: str
     rows_read: int
+    rows_of_all: Callable[[], pa.Table]
+    state: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    @functools.cached_property
+    def rows(self) -> pa.Table:
+        """The source's own columns behind those of `schemas.SOURCE`.
 
-def with_state(rows: pa.Table, state: Mapping[str, Any]) -> pa.Table:
-    """The rows with the state to remember."""
-    return with_comment(rows, {STATE: json.dumps(state)})
+        Rows that were known are fetched from the warehouse when this is asked for first. The schema
+        metadata hold the state.
+        """
+        return with_comment(self.rows_of_all(), self.memory)
+
+    @property
+    def memory(self) -> dict[str, str]:
+        """The state as it is kept with the table."""
+        return {STATE: json.dumps(self.state)} if self.state else {}
 
 
-def state_of(rows: pa.Table) -> dict[str, Any]:
-    """The kept state; empty where there is none."""
-    return json.loads(comment_of(rows).get(STATE, "{}"))
+def state_of(memory: Mapping[str, str] | None) -> dict[str, Any]:
+    """The state in what is kept with a table; empty where there is none."""
+    return json.loads((memory or {}).get(STATE, "{}"))
 
 
 def numbered(
@@ -93,7 +104,11 @@ def numbered(
 
 
 def _flat(data: pa.Table) -> pa.Table:
-    """A table with a column for each field of its structures, at any depth."""
+    """A table with a column for each field of its structures, at any depth.
+
+    Values that stand for others, such as those of an enum, are what they stand for, as the
+    warehouse gives them back.
+    """
     while any(map(_is_record, data.schema.types)):
         columns: list[tuple[str, pa.ChunkedArray]] = []
         for name, column in zip(data.column_names, data.columns, strict=True):
@@ -104,6 +119,12 @@ def _flat(data: pa.Table) -> pa.Table:
                 columns.append((name, column))
         names = [name for name, _ in columns]
         data = pa.table([column for _, column in columns], names=names)
+    for position, kind in enumerate(data.schema.types):
+        if pa.types.is_dictionary(kind):
+            values = data.column(position).cast(kind.value_type)
+            data = data.set_column(
+                position, data.field(position).with_type(kind.value_type), values
+            )
     return data
 
 

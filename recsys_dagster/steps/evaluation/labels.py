@@ -1,12 +1,38 @@
 """The parts that a column of the source gives pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from recsys_dagster.errors import UserError
 from recsys_dagster.steps.prepare.columns import own_columns, require_column
 from recsys_dagster.steps.prepare.ids import as_ids
+
+
+def label_columns(
+    names: Iterable[str], column: str | None, columns: Mapping[str, str]
+) -> dict[str, str]:
+    """The columns of `raw_interactions` that say which part a pair is in, by our names.
+
+    Args:
+        names: all its columns.
+        column: of the source, with the labels.
+        columns: explicit source names of user_id and item_id.
+
+    Raises:
+        UserError: the source lacks one.
+    """
+    own = own_columns(names)
+    if column is None or column not in own:
+        raise UserError(
+            f"raw_interactions: evaluation: column: {column!r} is not in the source. Found: "
+            f"{', '.join(map(repr, own))}."
+        )
+    keys = {
+        wanted: require_column(wanted, own, columns, "raw_interactions")
+        for wanted in ("user_id", "item_id")
+    }
+    return keys | {"label": column}
 
 
 def labels_of(
@@ -18,7 +44,7 @@ def labels_of(
     """The last label that the source has of each pair.
 
     Args:
-        raw_interactions: table `raw_interactions`.
+        raw_interactions: the columns of `label_columns` of it.
         interactions: table `interactions`.
         column: of the source, with the labels.
         columns: explicit source names of user_id and item_id.
@@ -29,17 +55,13 @@ def labels_of(
     Raises:
         UserError: the source has no such column.
     """
-    names = own_columns(raw_interactions.columns)
-    if column not in names:
-        raise UserError(
-            f"raw_interactions: evaluation: column: {column!r} is not in the source. Found: "
-            f"{', '.join(map(repr, names))}."
-        )
-    keys = {
-        wanted: as_ids(raw_interactions[require_column(wanted, names, columns, "raw_interactions")])
-        for wanted in ("user_id", "item_id")
-    }
-    labelled = pd.DataFrame(keys | {"label": raw_interactions[column]})
+    found = label_columns(raw_interactions.columns, column, columns)
+    labelled = pd.DataFrame(
+        {
+            ours: raw_interactions[name] if ours == "label" else as_ids(raw_interactions[name])
+            for ours, name in found.items()
+        }
+    )
     labelled = labelled.drop_duplicates(["user_id", "item_id"], keep="last")
     pairs = interactions[["user_id", "item_id"]]
     joined = pairs.merge(labelled, on=["user_id", "item_id"], how="left")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from recsys_dagster.catalog.settings import InteractionsSettings, parse_condition
 from recsys_dagster.errors import UserError, did_you_mean
-from recsys_dagster.schemas import INTERACTIONS
+from recsys_dagster.schemas import INTERACTIONS, SOURCE_NAMES
 from recsys_dagster.steps.prepare.columns import as_found, find_column, own_columns, require_column
 from recsys_dagster.steps.prepare.ids import (
     INEXACT,
@@ -194,6 +194,38 @@ def interaction_columns(
     }
 
 
+def columns_read(names: Iterable[str], settings: InteractionsSettings) -> list[str]:
+    """The columns of a raw table that `parse_interactions` looks at; others may be long texts.
+
+    Args:
+        names: all its columns.
+        settings: what they mean.
+
+    Raises:
+        UserError: a needed column is missing.
+    """
+    own = own_columns(names)
+    found = [*interaction_columns(own, settings).values(), _judged_column(own, settings)]
+    return [*SOURCE_NAMES, *dict.fromkeys(column for column in found if column in own)]
+
+
+def _judged_column(names: list[str], settings: InteractionsSettings) -> str | None:
+    """The column that the catalog's condition is about; None where there is none.
+
+    Raises:
+        UserError: the source has no such column.
+    """
+    if settings.positive is None:
+        return None
+    column = parse_condition(settings.positive)[0]
+    if column not in names and column != "weight":
+        raise UserError(
+            f"raw_interactions: positive: {settings.positive!r} asks for the column {column!r}, "
+            f"which is not in the source.{did_you_mean(column, names)}"
+        )
+    return column
+
+
 def _found_columns(
     raw: pd.DataFrame, names: list[str], settings: InteractionsSettings
 ) -> dict[str, pd.Series]:
@@ -211,9 +243,10 @@ def _positive(
 
     A value that is null or no number satisfies no condition, as in SQL.
     """
+    column = _judged_column(names, settings)
     if settings.positive is None:
         return pd.Series(True, index=raw.index), []
-    column, comparison, number = parse_condition(settings.positive)
+    _, comparison, number = parse_condition(settings.positive)
     unread = []
     if column in names:
         values = parse_numbers(raw[column], settings.decimal)
@@ -223,13 +256,8 @@ def _positive(
                 f"positive: {len(strange):,} values of {column!r} are no numbers, so that their "
                 f"rows are not positive{decimal_hint(strange, settings.decimal)}."
             ]
-    elif column == "weight":
-        values = weight
     else:
-        raise UserError(
-            f"raw_interactions: positive: {settings.positive!r} asks for the column {column!r}, "
-            f"which is not in the source.{did_you_mean(column, names)}"
-        )
+        values = weight
     # NaN would satisfy "!=".
     return (COMPARISONS[comparison](values, number) & values.notna()).astype(bool), unread
 
