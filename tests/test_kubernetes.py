@@ -73,6 +73,15 @@ def test_pods_have_no_rights_that_they_do_not_need(template):
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_pods_of_runs_have_no_more_than_those_of_the_chart():
+    values = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
+    own = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    assert own["podSpecConfig"]["securityContext"]["runAsUser"] == 10001
+    for part in (values["dagsterWebserver"], values["dagsterDaemon"], own["containerConfig"]):
+        assert part["securityContext"]["allowPrivilegeEscalation"] is False
+        assert part["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
 @pytest.mark.parametrize("template", PODS)
 def test_containers_ask_for_what_they_need(template):
     for container in template["spec"]["containers"]:
