@@ -75,26 +75,40 @@ def read_query(settings: SourceSettings, folder: Path, previous: StoredTable | N
     watermark = settings.watermark
     place = postgres.whereabouts(settings) if settings.postgres else str(database)
     state = {"query": digest(READER, query, place, watermark or "")}
-    is_known = previous is not None and state_of(previous.memory) == state
-    if watermark is not None and previous is not None and is_known:
-        known = previous.arrow((watermark,))[watermark]
-        last = _bound(known, settings)
-        new = numbered(_from_last(settings, folder, query, watermark, last))
-        new = _with_known_types(new, previous.schema())
-        if previous.version and _are_known(new, previous, watermark, known, last):
-            return SourceRead(previous.version, new.num_rows, previous.arrow, state)
-        rows, fetched = _appended(previous.arrow(), new, watermark, last), new.num_rows
-        _require_order(rows[watermark], settings)
-    else:
-        data = _run(settings, folder, query, ())
-        if watermark is not None and watermark not in data.column_names:
-            raise UserError(
-                f"{settings.described}: there is no column {watermark!r} to be the watermark."
-                f"{did_you_mean(watermark, data.column_names)}"
-            )
-        if watermark is not None:
-            _require_order(data[watermark], settings)
-        rows, fetched = numbered(data), data.num_rows
+    if watermark and previous is not None and state_of(previous.memory) == state:
+        return _read_on(settings, folder, query, watermark, previous, state)
+    data = _run(settings, folder, query, ())
+    if watermark is not None and watermark not in data.column_names:
+        raise UserError(
+            f"{settings.described}: there is no column {watermark!r} to be the watermark."
+            f"{did_you_mean(watermark, data.column_names)}"
+        )
+    if watermark is not None:
+        _require_order(data[watermark], settings)
+    return _whole(numbered(data), data.num_rows, state)
+
+
+def _read_on(
+    settings: SourceSettings,
+    folder: Path,
+    query: str,
+    watermark: str,
+    previous: StoredTable,
+    state: Mapping[str, str],
+) -> SourceRead:
+    """What is known, and what came from the watermark's last known value on."""
+    known = previous.arrow((watermark,))[watermark]
+    last = _bound(known, settings)
+    new = numbered(_from_last(settings, folder, query, watermark, last))
+    new = _with_known_types(new, previous.schema())
+    if previous.version and _are_known(new, previous, watermark, known, last):
+        return SourceRead(previous.version, new.num_rows, previous.arrow, state)
+    rows = _appended(previous.arrow(), new, watermark, last)
+    _require_order(rows[watermark], settings)
+    return _whole(rows, new.num_rows, state)
+
+
+def _whole(rows: pa.Table, fetched: int, state: Mapping[str, str]) -> SourceRead:
     own = rows.drop_columns(list(SOURCE_NAMES))
     return SourceRead(content_digest(own, ordered=False), fetched, lambda: rows, state)
 
