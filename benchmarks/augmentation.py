@@ -128,7 +128,9 @@ def cropped_sets(
     chosen = generator.random(len(lengths)) < share
     sizes = generator.integers(np.minimum(SHORTEST, lengths), lengths + 1)
     sizes = np.where(chosen, sizes, lengths).astype(np.int64)
-    return stored_where(histories, newest_of_each(histories, sizes, generator))
+    return stored_where(
+        histories, newest_of_each(histories, sizes, generator.random(histories.nnz))
+    )
 
 
 def noisy_similarities(

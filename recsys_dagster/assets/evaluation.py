@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recsys_dagster.assets.common import LAST, TABLE, data_version, quality_group, table_assets
-from recsys_dagster.assets.held_back import known_of, known_tables
+from recsys_dagster.assets.held_back import NOT_IN_CATALOGUE, known_of, known_tables
 from recsys_dagster.assets.metadata import (
     grouped_bars,
     intervals,
@@ -27,7 +27,13 @@ from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.schemas import EVALUATION, MODEL
 from recsys_dagster.snapshots.current import current_name
 from recsys_dagster.snapshots.evaluations import append
-from recsys_dagster.steps.evaluation.comparison import BASELINE, RULED, HeldBack, compare
+from recsys_dagster.steps.evaluation.comparison import (
+    BASELINE,
+    RULED,
+    HeldBack,
+    compare,
+    possible_pairs,
+)
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitting import tuned_of
 from recsys_dagster.versions import digest, fit_version
@@ -90,8 +96,8 @@ def evaluation(
     settings = catalog.evaluation
     ks = tuple(config.k or settings.k)
     strategies = tuple(config.strategies or settings.strategies)
+    empty = pd.DataFrame({name: pd.Series(dtype=object) for name in EVALUATION.column_names})
     if not (evaluation_split["part"] == "test").any():
-        empty = pd.DataFrame({name: pd.Series(dtype=object) for name in EVALUATION.column_names})
         return dg.Output(empty, metadata={"not_measured": "nothing was held back to measure with"})
     known = known_of(
         context,
@@ -102,6 +108,9 @@ def evaluation(
         evaluation_split,
         tables,
     )
+    held_back = HeldBack.of(evaluation_split)
+    if not len(possible_pairs(held_back.test, known.items)):
+        return dg.Output(empty, metadata={"not_measured": NOT_IN_CATALOGUE})
     versions = train_versions(catalog, evaluation_split, tables)
     fingerprints: dict[str, str] = {}
     with Narrator(context.log) as narrator:
@@ -114,7 +123,7 @@ def evaluation(
 
         table = compare(
             catalog,
-            HeldBack.of(evaluation_split),
+            held_back,
             known,
             strategies,
             ks,

@@ -25,6 +25,7 @@ from recsys_dagster.steps.models.behaviour import align
 from recsys_dagster.steps.similarity.tables import to_sparse
 
 PARTS = ("train", "valid", "test")
+NOT_IN_CATALOGUE = "all that was held back is of items that the catalogue lacks"
 
 
 def held_back_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:

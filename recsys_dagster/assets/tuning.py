@@ -25,7 +25,12 @@ from recsys_dagster.assets.common import (
 )
 from recsys_dagster.assets.evaluation import train_versions
 from recsys_dagster.assets.gate import require_passed
-from recsys_dagster.assets.held_back import evaluation_split, known_of, known_tables
+from recsys_dagster.assets.held_back import (
+    NOT_IN_CATALOGUE,
+    evaluation_split,
+    known_of,
+    known_tables,
+)
 from recsys_dagster.assets.metadata import STAGE, named_curves, preview
 from recsys_dagster.assets.progress import Narrator, spoken
 from recsys_dagster.catalog.base import Settings
@@ -42,7 +47,7 @@ from recsys_dagster.resources.warehouse import (
     with_comment,
 )
 from recsys_dagster.schemas import TUNING
-from recsys_dagster.steps.evaluation.comparison import HeldBack
+from recsys_dagster.steps.evaluation.comparison import HeldBack, possible_pairs
 from recsys_dagster.steps.evaluation.tuning import Trial, in_words, tune
 from recsys_dagster.steps.models import SEARCHED
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
@@ -94,6 +99,10 @@ def search(
     known = known_of(
         context, catalog, recsys_compute, recsys_encoder, recsys_warehouse, split, tables
     )
+    held_back = HeldBack.of(split)
+    if not len(possible_pairs(held_back.valid, known.items)):
+        context.log.warning(f"not tuned: {NOT_IN_CATALOGUE}")
+        return dg.Output(nothing, metadata={"not_tuned": NOT_IN_CATALOGUE})
     versions = train_versions(catalog, split, tables)
 
     def learn(strategy: Strategy[Any], settings: Settings, evidence: Evidence) -> Arrays:
@@ -103,7 +112,7 @@ def search(
     with Narrator(context.log) as narrator:
         table = tune(
             catalog,
-            HeldBack.of(split),
+            held_back,
             known,
             strategies,
             max(catalog.evaluation.k),
@@ -119,6 +128,7 @@ def search(
     return dg.Output(
         table,
         metadata={
+            "strategies": dg.MetadataValue.json(strategies),
             "split": str(split["split"].iloc[0]),
             "metric": metric,
             "preview": preview(_shown(table[table["chosen"]]), rows=len(strategies)),
@@ -194,7 +204,8 @@ def tuning_job(
                 split,
                 tables,
             )
-        rows = to_arrow(output.value)
+        before = recsys_warehouse.stored(name, TUNING.name).frame()
+        rows = to_arrow(_with_others(output.value, before))
         version = content_digest(rows, TUNING.name)
         recsys_warehouse.replace(name, TUNING, with_comment(rows, {DATA_VERSION: version}))
         context.log_event(
@@ -215,6 +226,12 @@ def tuning_job(
         search_settings()
 
     return tune_catalog
+
+
+def _with_others(found: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """What a search found, and what earlier ones did of strategies that it did not look at."""
+    others = before[~before["strategy"].isin(found["strategy"])]
+    return pd.concat([part for part in (others, found) if len(part)] or [found], ignore_index=True)
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from recsys_dagster.steps import models
 
 
 def search_settings(name: str, strategies: list[str], trials: int) -> pd.DataFrame:
-    """Run the job `tune_<catalog>`; the table `tuning`.
+    """Run the job `tune_<catalog>`; what it found of the table `tuning`.
 
     Raises:
         UserError: no such catalog or strategy, nothing was run before it, or there is nothing to
@@ -35,7 +35,8 @@ def search_settings(name: str, strategies: list[str], trials: int) -> pd.DataFra
     if "not_tuned" in shown:
         raise UserError(f"{name}: not tuned: {shown['not_tuned']}.")
     warehouse = Warehouse(folder=str(warehouse_folder()))
-    return to_pandas(warehouse.read(name, SEARCHED))
+    table = to_pandas(warehouse.read(name, SEARCHED))
+    return table[table["strategy"].isin(shown["strategies"])]
 
 
 def print_as_json(table: pd.DataFrame) -> None:

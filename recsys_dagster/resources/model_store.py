@@ -192,11 +192,12 @@ class ModelStore(dg.ConfigurableResource):
             return self.fit_once(request, run_id, doing)
         fit = self.find(request.catalog, last)
         about = fit.manifest
+        # The code first: another version may have had other settings.
         as_before = (
             about["strategy"] == own.name
+            and about["made_from"]["code"] == request.versions["code"]
             and learned_with(own, own.settings.model_validate(about["settings"]))
             == learned_with(own, settings)
-            and about["made_from"]["code"] == request.versions["code"]
         )
         if not as_before:
             return self.fit_once(request, run_id, doing)

@@ -137,6 +137,44 @@ def test_without_validation_nothing_is_tuned_and_it_says_so(published, monkeypat
         tune("tiny", strategy=None, trials=3, as_json=False)
 
 
+def test_without_items_of_what_is_held_back_nothing_is_tuned_nor_measured(place, run_facts):
+    file = place.data / "interactions.csv"
+    table = pd.read_csv(file, dtype="str")
+    held_back = table["part"] != "train"
+    table.loc[held_back, "item_id"] = "gone-" + table["item_id"]
+    table.to_csv(file, index=False)
+    result = place.run("tiny")
+    assert result.success
+    _, figures = run_facts
+    said = "all that was held back is of items that the catalogue lacks"
+    assert figures(result, "tiny", "evaluation")["not_measured"] == said
+    with pytest.raises(UserError, match=said):
+        tune("tiny", strategy=None, trials=3, as_json=False)
+
+
+def test_a_search_for_one_strategy_forgets_nothing_of_another(place, capsys):
+    assert search(place, trials=2, strategies=["ease"]).success
+    before = found(place)
+    tune("tiny", strategy=["item_knn"], trials=2, as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert {row["strategy"] for row in printed} == {"item_knn"}
+    after = found(place)
+    pd.testing.assert_frame_equal(after[after["strategy"] == "ease"], before)
+    assert set(after["strategy"]) == {"ease", "item_knn"}
+
+
+def test_a_search_takes_what_was_fitted_to_measure(place, monkeypatch):
+    kept, holds = [], ModelStore.holds
+
+    def noted(own, catalog, fingerprint):
+        kept.append(holds(own, catalog, fingerprint))
+        return kept[-1]
+
+    monkeypatch.setattr(ModelStore, "holds", noted)
+    assert search(place, trials=1, strategies=["ease"]).success
+    assert kept == [True]
+
+
 class TestCommand:
     def test_a_table_says_what_was_tried_and_what_comes_of_it(self, place, better, capsys):
         tune("tiny", strategy=None, trials=8, as_json=False)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.steps.evaluation.splits import Cuts, as_known_at, split, time_cuts
+from recsys_dagster.steps.evaluation.splits import Cuts, as_known_at, kind_of, split, time_cuts
 
 KINDS = ("time", "last", "random", "column")
 
@@ -266,3 +266,25 @@ def test_a_split_without_test_is_refused(interactions_of):
 def test_impossible_shares(interactions_of, shares):
     with pytest.raises(ValueError, match="shares of"):
         split(interactions_of(("u", "a")), "random", *shares)
+
+
+@pytest.mark.parametrize(
+    ("days", "users", "positions", "kind"),
+    [
+        ([0, 1, 2], "abc", None, "time"),
+        ([0, 0, 1], "aab", None, "last"),  # two moments are too few for two cuts
+        ([0, 0, 0], "aab", [1.0, 2.0, 3.0], "last"),
+        ([0, 0, 0], "abc", None, "random"),  # nobody has a last one beside others
+        ([None] * 3, "aab", None, "random"),
+    ],
+)
+def test_the_kind_is_the_strictest_that_can_be_made(interactions_of, days, users, positions, kind):
+    table = interactions_of(
+        *(
+            (user, f"i{place}", 1.0, True, pd.NaT if number is None else day(number))
+            for place, (user, number) in enumerate(zip(users, days, strict=True))
+        ),
+        **({} if positions is None else {"position": positions}),
+    )
+    assert kind_of(table) == kind
+    assert (split(table, kind, 0.3, 0.3) == "test").any()

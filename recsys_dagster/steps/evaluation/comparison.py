@@ -143,6 +143,16 @@ def train_evidence(
     return evidence, similar
 
 
+def possible_pairs(pairs: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    """Those of items that the catalogue has: no list could hold the others.
+
+    Args:
+        pairs: user_id and item_id.
+        items: table `items`.
+    """
+    return pairs[pairs["item_id"].isin(items["item_id"])]
+
+
 def asked_for(
     pairs: pd.DataFrame,
     catalog: Catalog,
@@ -153,8 +163,7 @@ def asked_for(
     """What models learn from, and what they are asked for.
 
     Args:
-        pairs: user_id and item_id, of validation or of test; those with items that the catalogue
-            lacks are left out: no list could hold them.
+        pairs: user_id and item_id, of validation or of test; only `possible_pairs` are asked for.
         catalog: its settings.
         held_back: train, validation and test.
         known: texts as vectors.
@@ -163,7 +172,7 @@ def asked_for(
     Raises:
         ValueError: a pair that was held back is in train too.
     """
-    possible = pairs[pairs["item_id"].isin(known.items["item_id"])]
+    possible = possible_pairs(pairs, known.items)
     user_ids = pd.Series(np.sort(possible["user_id"].unique()), dtype="str")
     most = catalog.evaluation.max_users
     if len(user_ids) > most:

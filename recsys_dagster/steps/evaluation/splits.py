@@ -14,6 +14,8 @@ Kind = Literal["time", "last", "random", "column"]
 TRAIN, VALID, TEST = "train", "valid", "test"
 MAX_UNORDERED_SHARE = 0.1
 """Largest share of the positive pairs that may lack what a split orders by."""
+CUTS_NEED = 3
+"""Different times: train, validation and test each begin with one."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,19 @@ class Cuts:
 def kind_of(interactions: pd.DataFrame) -> Kind:
     """The strictest split that interactions allow.
 
-    Time where nine in ten positive pairs have one, last where so many have a time or a position,
-    random otherwise.
+    Time where nine in ten positive pairs have one and three of them differ, last where so many have
+    a time or a position and somebody has two, random otherwise.
 
     Args:
         interactions: table `interactions`.
     """
     liked = interactions[interactions["positive"]]
-    if liked["first_timestamp"].isna().sum() <= MAX_UNORDERED_SHARE * len(liked):
+    times = liked["first_timestamp"]
+    if times.isna().sum() <= MAX_UNORDERED_SHARE * len(liked) and times.nunique() >= CUTS_NEED:
         return "time"
     unordered = liked["last_timestamp"].isna() & liked["last_position"].isna()
-    return "last" if unordered.sum() <= MAX_UNORDERED_SHARE * len(liked) else "random"
+    is_ordered = unordered.sum() <= MAX_UNORDERED_SHARE * len(liked)
+    return "last" if is_ordered and liked["user_id"].duplicated().any() else "random"
 
 
 def split(
@@ -134,7 +138,7 @@ def time_cuts(
     moments = counts.index
     from_here_on = np.cumsum(counts.to_numpy()[::-1])[::-1]
     total = counts.sum()
-    needed = 3 if valid_share else 2
+    needed = CUTS_NEED if valid_share else CUTS_NEED - 1
     if len(moments) < needed:
         raise UserError(
             f"split: time needs {needed} different timestamps of positive pairs, there are "
@@ -183,7 +187,9 @@ def parted(interactions: pd.DataFrame, parts: pd.Series, kind: Kind) -> pd.DataF
         known = as_known_at(interactions, began)
         changed = ["positive", "left_out", "last_timestamp"]
         table.loc[known.index, changed] = known[changed]
-    return table[EVALUATION_SPLIT.column_names]
+    table = table[EVALUATION_SPLIT.column_names]
+    table.attrs.clear()  # interactions are known by another version
+    return table
 
 
 def _by_time(interactions: pd.DataFrame, cuts: Cuts) -> np.ndarray:

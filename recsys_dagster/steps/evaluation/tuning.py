@@ -83,7 +83,7 @@ def search(
                     trial = attempt(settings)
                     tried.append(settings)
                     yield trial
-                    if trial.value <= best.value:
+                    if not trial.value > best.value:  # nor where it is NaN
                         break
                     best, moved = trial, True
 

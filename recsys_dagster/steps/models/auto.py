@@ -20,7 +20,7 @@ from recsys_dagster.steps.models.base import (
     UserBlock,
 )
 from recsys_dagster.steps.models.prefixes import put_under
-from recsys_dagster.steps.models.validation import ndcgs_of, without_newest
+from recsys_dagster.steps.models.validation import ndcgs_of, users_at_once, without_newest
 
 BLOCK_USERS = 500
 COMPETITION = "competition"
@@ -241,8 +241,9 @@ def _ndcgs(
     behaviour = visible.behaviour
     nothing = sparse.csr_matrix(behaviour.seen.shape, dtype=np.float32)
     found = [np.empty(0)]
-    for start in range(0, len(asked), BLOCK_USERS):
-        users = asked[start : start + BLOCK_USERS]
+    step = min(BLOCK_USERS, users_at_once(visible.items))
+    for start in range(0, len(asked), step):
+        users = asked[start : start + step]
         scores = model.score(UserBlock.of(behaviour, nothing, users))
         scores[:, ~behaviour.in_catalogue] = NOT_RANKED
         found.append(ndcgs_of(scores, behaviour.seen[users], hidden[users]))

@@ -16,7 +16,7 @@ from recsys_dagster.steps.models.behaviour import ones
 from recsys_dagster.steps.models.hybrid import STRATEGY as HYBRID
 from recsys_dagster.steps.models.hybrid import HybridSettings
 from recsys_dagster.steps.models.prefixes import put_under, taken_from
-from recsys_dagster.steps.models.validation import ndcg_of
+from recsys_dagster.steps.models.validation import ndcg_of, users_at_once
 
 SETTINGS = HybridSettings()
 SHARES = (0, 0.3, 0.6, 1.2, 2.5)
@@ -84,6 +84,7 @@ def hybrid_beside(
     evidence: Evidence,
     known: sparse.csr_matrix,
     hidden: sparse.csr_matrix,
+    asked: np.ndarray,
     own: np.ndarray,
     learned: np.ndarray,
 ) -> Arrays:
@@ -92,20 +93,24 @@ def hybrid_beside(
     Args:
         evidence: from which `known` is what may be learned from.
         known: recency, csr (users × items).
-        hidden: csr (users × items), what is to be found of those who are asked.
+        hidden: csr (users × items), what is to be found.
+        asked: int64 (asked,), users of whom some of what is learned of is known, and some hidden.
         own: the scores of what is trained, float32 (asked × n).
         learned: int64 (n,), the items that it has scores of.
     """
-    asked = np.flatnonzero(np.diff(hidden.indptr))
     if not len(asked):
         return {}
     evidence.trainer.say("fitting hybrid, to stand beside it")
     visible = replace(evidence.behaviour, weights=ones(known), recency=known)
     arrays = HYBRID.learn(replace(evidence, behaviour=visible), SETTINGS)
-    histories, nothing = known[asked], sparse.csr_matrix((len(asked), evidence.items))
-    block = UserBlock(ones(histories), ones(histories), histories, nothing.astype(np.float32))
-    scores = HYBRID.load(arrays, SETTINGS).score(block)[:, learned]
-    found = (histories[:, learned], hidden[asked][:, learned])
+    hybrid, step = HYBRID.load(arrays, SETTINGS), users_at_once(evidence.items)
+    scores = np.empty_like(own)
+    for start in range(0, len(asked), step):
+        histories = known[asked[start : start + step]]
+        nothing = sparse.csr_matrix(histories.shape, dtype=np.float32)
+        block = UserBlock(ones(histories), ones(histories), histories, nothing)
+        scores[start : start + step] = hybrid.score(block)[:, learned]
+    found = (known[asked][:, learned], hidden[asked][:, learned])
     scale = best_scale(own, scores, SHARES, *found)
     if not scale:
         return {}

@@ -53,7 +53,7 @@ from recsys_dagster.steps.models.validation import (
     stored_where,
     validate_every,
 )
-from recsys_dagster.steps.models.warm_start import WarmStart, begun_from, places_of
+from recsys_dagster.steps.models.warm_start import Places, WarmStart, begun_from
 
 if TYPE_CHECKING:
     import torch
@@ -114,9 +114,11 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
         cold = np.union1d(cold, learned[parted.tail])
         learned = learned[parted.head]
     items = len(learned)
-    user_ids, item_ids = evidence.behaviour.user_ids, evidence.behaviour.item_ids[learned]
-    places = places_of(user_ids, settings.seed) if settings.warm_start else None
-    known, whole_hidden = hold_back(evidence.behaviour.recency, settings.seed, places)
+    behaviour, places = evidence.behaviour, None
+    item_ids = behaviour.item_ids[learned]
+    if settings.warm_start:
+        places = Places.of(behaviour.user_ids, behaviour.item_ids, settings.seed)
+    known, whole_hidden = hold_back(behaviour.recency, settings.seed, places)
     visible, hidden = ones(known[:, learned]), whole_hidden[:, learned]
     A, masses = graph_of(visible)
     first = begun_from(first_parts(A, settings), item_ids, evidence.last)
@@ -132,7 +134,8 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
         (SHARES, weight_arrays(shares, np.arange(len(cold)))),
     ):
         fixed |= put_under(prefix, arrays)
-    asked = np.flatnonzero(np.diff(hidden.indptr))
+    # Where a long tail is not learned of, all that is visible of a user may lie there.
+    asked = np.flatnonzero((np.diff(hidden.indptr) > 0) & (np.diff(visible.indptr) > 0))
     learners = np.flatnonzero(np.diff(visible.indptr))
     graph, neighbours = model_of(kept), similar[:, :items]
     nothing = shares[:0]
@@ -168,11 +171,12 @@ def learn(evidence: Evidence, settings: NeuralSettings) -> Arrays:
             patience=PATIENCE,
         ),
         evidence.trainer,
+        learned,
     )
     own = np.empty((0, items), dtype=np.float32)
     if len(asked):
         own = model_with(best).score_histories(visible[asked])
-    beside = hybrid_beside(evidence, known, whole_hidden, own, learned)
+    beside = hybrid_beside(evidence, known, whole_hidden, asked, own, learned)
     return fixed | best | {CURVE: curve} | beside
 
 
@@ -217,7 +221,7 @@ def graph_of(positives: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hold_back(
-    recency: sparse.csr_matrix, seed: int, places: np.ndarray | None = None
+    recency: sparse.csr_matrix, seed: int, places: Places | None = None
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """What training sees, as recent as it then is, and a fifth of some histories, hidden.
 
@@ -227,7 +231,7 @@ def hold_back(
         recency: csr (users × n), as `Behaviour` has it.
         seed: which users, at most 1,000 and a fifth of all with five positives; and of equals,
             which of theirs.
-        places: of `places_of`, where the same users are to be asked in every fit.
+        places: where the same is to be hidden in every fit.
 
     Returns:
         Csr (users × n) each: recency; and ones.
@@ -238,7 +242,8 @@ def hold_back(
     chosen = chosen_of(enough, VALIDATION_USERS, generator, places)
     numbers = np.zeros(len(lengths), dtype=np.int64)
     numbers[chosen] = (HIDDEN_SHARE * lengths[chosen]).astype(np.int64)
-    return parted(recency, newest_of_each(recency, numbers, generator))
+    ties = generator.random(recency.nnz) if places is None else places.ties(recency)
+    return parted(recency, newest_of_each(recency, numbers, ties))
 
 
 def first_parts(graph: np.ndarray, settings: NeuralSettings) -> Arrays:

@@ -47,9 +47,10 @@ from recsys_dagster.steps.models.validation import (
     ndcg_of,
     newest_of_each,
     parted,
+    users_at_once,
     validate_every,
 )
-from recsys_dagster.steps.models.warm_start import WarmStart, begun_from, places_of
+from recsys_dagster.steps.models.warm_start import Places, WarmStart, begun_from
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +60,6 @@ BATCHES_OF_LIKE_LENGTH = 20
 """Among so many batches sequences are put beside those of their length."""
 VALIDATION_USERS = 5_000
 """Whose last positive is hidden from training, and asked for."""
-MAX_CELLS = 100_000_000
-"""Scores of validation users, 400 MB."""
 MIN_HISTORY = 3
 """Positives of a validation user."""
 PATIENCE = 5
@@ -120,7 +119,9 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
     counts = np.bincount(behaviour.recency.indices, minlength=evidence.items)
     learned, cold = np.flatnonzero(counts), np.flatnonzero(behaviour.cold)
     cold, shares = lent_to(cold, learned, evidence.item_vectors)
-    places = places_of(behaviour.user_ids, settings.seed) if settings.warm_start else None
+    places = None
+    if settings.warm_start:
+        places = Places.of(behaviour.user_ids, behaviour.item_ids, settings.seed)
     known, whole_hidden = hold_back_last(behaviour.recency, settings.seed, places)
     visible, hidden = known[:, learned], whole_hidden[:, learned]
     asked = np.flatnonzero(np.diff(hidden.indptr))
@@ -157,6 +158,7 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
             second_moment_decay=SECOND_MOMENT_DECAY,
         ),
         evidence.trainer,
+        learned,
     )
     scale, own = 0.0, np.empty((0, len(learned)), dtype=np.float32)
     if len(asked):
@@ -164,7 +166,7 @@ def learn(evidence: Evidence, settings: SequentialSettings) -> Arrays:
         found, own = (visible[asked] @ followed).toarray(), scores_of(best)
         scale = best_scale(own, found, STEP_SHARES, visible[asked], hidden[asked])
         own += np.float32(scale) * found
-    beside = hybrid_beside(evidence, known, whole_hidden, own, learned)
+    beside = hybrid_beside(evidence, known, whole_hidden, asked, own, learned)
     steps = no_steps
     if scale:
         steps = steps_between(Sequences.of(behaviour.recency[:, learned]), len(learned), STEPS)
@@ -186,7 +188,7 @@ def load(arrays: Arrays, settings: SequentialSettings) -> Model:
 
 
 def hold_back_last(
-    recency: sparse.csr_matrix, seed: int, places: np.ndarray | None = None
+    recency: sparse.csr_matrix, seed: int, places: Places | None = None
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """What training sees, as recent as it then is, and the last positive of some users.
 
@@ -194,7 +196,7 @@ def hold_back_last(
         recency: csr (users × n).
         seed: which users, at most 5,000 and a fifth of all with three positives, and no more than
             can be scored at once; and of what came together, what is last.
-        places: of `places_of`, where the same users are to be asked in every fit.
+        places: where the same is to be hidden in every fit.
 
     Returns:
         Csr (users × n) each: recency; and ones.
@@ -202,11 +204,12 @@ def hold_back_last(
     generator = np.random.default_rng(seed)
     lengths = np.diff(recency.indptr)
     enough = np.flatnonzero(lengths >= MIN_HISTORY)
-    at_once = MAX_CELLS // max(1, recency.shape[1])
-    chosen = chosen_of(enough, min(VALIDATION_USERS, at_once), generator, places)
+    most = min(VALIDATION_USERS, users_at_once(recency.shape[1]))
+    chosen = chosen_of(enough, most, generator, places)
     numbers = np.zeros(len(lengths), dtype=np.int64)
     numbers[chosen] = 1
-    return parted(recency, newest_of_each(recency, numbers, generator))
+    ties = generator.random(recency.nnz) if places is None else places.ties(recency)
+    return parted(recency, newest_of_each(recency, numbers, ties))
 
 
 def windows_of(sequences: Sequences, max_length: int) -> list[np.ndarray]:
@@ -363,7 +366,7 @@ def _loss(
             vectors = vectors + deviation * torch.empty_like(vectors).normal_(generator=generator)
         everywhere = torch.arange(items.shape[1], device=device)[None, :]
         there = following >= 0
-        said = encoded(parts, vectors, everywhere, torch, dropped)[there]
+        said = encoded(parts, vectors, everywhere, torch, functional.silu, dropped)[there]
         following = following[there]
         right = (said * functional.embedding(following, parts["items"])).sum(dim=1)
         drawn = said @ functional.embedding(negatives, parts["items"]).T

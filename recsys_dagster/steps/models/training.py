@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsys_dagster.errors import UnfittableError
 from recsys_dagster.steps.models.base import Arrays
 from recsys_dagster.steps.models.trainer import CURVE, Trainer, Validation
 
 if TYPE_CHECKING:
     import torch
 
+LEARNED = "learned"
+"""The array of a checkpoint with the items that are learned of."""
 FIRST_MOMENT_DECAY = 0.9
 """β₁ of Adam."""
 AVERAGE_DECAY = 0.998
@@ -72,11 +75,13 @@ def train(
     validate: Callable[[Arrays], float],
     plan: Plan,
     trainer: Trainer,
+    learned: np.ndarray,
 ) -> tuple[Arrays, np.ndarray]:
     """Minimise a loss with Adam, and keep the averaged parameters that validate best.
 
     A batch depends on its number alone, so a training that was cut off goes on as if nothing had
-    happened. On a CUDA device products are taken in bfloat16.
+    happened; but of other items it begins anew: how many are learned of may go by the memory that
+    there is. On a CUDA device products are taken in bfloat16.
 
     Args:
         start: the parameters, float32, that it begins with.
@@ -86,13 +91,19 @@ def train(
             then the last ones are kept.
         plan: how long and how fast.
         trainer: the machine.
+        learned: int64 (n,), the items that are learned of.
 
     Returns:
         The parameters kept; and the curve, float64 (validations × 3): batches, loss and NDCG@20.
+
+    Raises:
+        UnfittableError: the loss was no number before anything could be kept.
     """
     import torch  # late: whoever only reads lists has no use for it
 
-    resumed, device = trainer.resumed, trainer.device()
+    resumed, device, before = trainer.resumed, trainer.device(), 0.0
+    if resumed and not np.array_equal(resumed.get(LEARNED, ()), learned):
+        resumed, before = {}, trainer.seconds()
 
     def tensors(part: str) -> "dict[str, torch.Tensor]":
         arrays = {name: resumed.get(f"{part}.{name}", array) for name, array in start.items()}
@@ -117,9 +128,18 @@ def train(
             }
     autocast = torch.autocast("cuda", dtype=torch.bfloat16) if device == "cuda" else nullcontext()
     losses: list[float] = []
-    while not state.ended(plan, trainer.seconds()):
+    while not state.ended(plan, trainer.seconds() - before):
         with autocast:
             value = loss(current, batch(state.batches))
+        if not torch.isfinite(value):
+            if not state.curve:
+                raise UnfittableError(
+                    f"models: the loss is no number after {state.batches:,} batches: lower "
+                    "learning_rate"
+                )
+            trainer.say("the loss is no number any more: the best until then is kept")
+            losses.clear()
+            break
         optimiser.zero_grad()
         value.backward()
         optimiser.step()
@@ -146,7 +166,7 @@ def train(
                     for part, own in parts.items()
                     for name, each in own.items()
                 }
-                | {CURVE: np.array(state.curve)}
+                | {CURVE: np.array(state.curve), LEARNED: learned}
             )
     if losses:
         _validate(state, _arrays(average), float(np.mean(losses)), validate, trainer)

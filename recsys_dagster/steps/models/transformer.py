@@ -13,6 +13,7 @@ from scipy import sparse
 
 from recsys_dagster.compute.blocks import once
 from recsys_dagster.steps.models.base import NOT_RANKED, Arrays, UserBlock
+from recsys_dagster.steps.models.denoiser import silu
 from recsys_dagster.steps.models.sequences import Sequences, padded
 
 Array = Any
@@ -31,6 +32,7 @@ def encoded(
     vectors: Array,
     asked: Array,
     xp: Any,
+    silu: Callable[[Array], Array],
     dropped: Callable[[Array], Array] = lambda values: values,
 ) -> Array:
     """What histories say at some of their places: a vector to multiply with those of items.
@@ -45,6 +47,7 @@ def encoded(
             never looked at.
         asked: int (b × q), ascending, the places that are asked for.
         xp: the module `numpy` or `torch`.
+        silu: the activation.
         dropped: dropout in training.
 
     Returns:
@@ -70,7 +73,7 @@ def encoded(
         hidden = hidden + dropped(seen)
         normed = normalised(hidden, parts["forward_scale"][block], parts["forward_shift"][block])
         inner = normed @ parts["forward_in"][block] + parts["forward_in_bias"][block]
-        inner = dropped(inner / (1 + xp.exp(-inner)))
+        inner = dropped(silu(inner))
         outer = inner @ parts["forward_out"][block] + parts["forward_out_bias"][block]
         hidden = hidden + dropped(outer)
     return normalised(hidden, parts["last_scale"], parts["last_shift"])
@@ -166,8 +169,7 @@ class SequentialModel:
         for own in _of_like_length(sequences):
             matrix = padded([sequences[place] for place in own])
             newest = (matrix >= 0).sum(axis=1)[:, None] - 1
-            with np.errstate(over="ignore"):  # exp is inf where silu is 0
-                found[own] = encoded(self.parts, self._vectors[matrix], newest, np)[:, 0]
+            found[own] = encoded(self.parts, self._vectors[matrix], newest, np, silu)[:, 0]
         return found
 
     @property

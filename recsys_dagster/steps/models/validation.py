@@ -7,6 +7,7 @@ from scipy import sparse
 
 from recsys_dagster.steps.models.base import NOT_RANKED, Evidence
 from recsys_dagster.steps.models.behaviour import Behaviour, ones
+from recsys_dagster.steps.models.warm_start import Places
 from recsys_dagster.steps.similarity.ranking import top_n
 
 PLACES = 20
@@ -17,6 +18,8 @@ ASKED_SHARE = 0.2
 """Of the users with enough: who are asked while something is trained."""
 MIN_USERS, MAX_USERS = 200, 5_000
 MICROSECONDS_OF_DAY = 86_400_000_000
+MAX_CELLS = 100_000_000
+"""Scores that are held at a time, 400 MB."""
 MIN_BATCHES = 100
 MAX_BATCHES = 300
 """Between two validations: a pass over all histories, but no fewer and no more than these."""
@@ -43,6 +46,11 @@ def ndcgs_of(
     gains = 1 / np.log2(np.arange(2, ranked.shape[1] + 2))
     wanted = np.minimum(np.diff(hidden.indptr), ranked.shape[1])
     return hits @ gains / np.cumsum(gains)[wanted - 1]
+
+
+def users_at_once(items: int) -> int:
+    """How many users are scored at a time, so that memory does not grow with the items."""
+    return max(1, MAX_CELLS // max(1, items))
 
 
 def validate_every(batches: int) -> int:
@@ -108,7 +116,7 @@ def _last_of_each(behaviour: Behaviour, generator: np.random.Generator) -> np.nd
     if not (recency.data < 1).any():
         return np.zeros(recency.nnz, dtype=bool)
     enough = np.diff(recency.indptr) >= MIN_HISTORY
-    return newest_of_each(recency, enough.astype(np.int64), generator)
+    return newest_of_each(recency, enough.astype(np.int64), generator.random(recency.nnz))
 
 
 def _some(behaviour: Behaviour, generator: np.random.Generator) -> np.ndarray:
@@ -116,19 +124,17 @@ def _some(behaviour: Behaviour, generator: np.random.Generator) -> np.ndarray:
     return generator.random(behaviour.recency.nnz) < HIDDEN_SHARE
 
 
-def newest_of_each(
-    recency: sparse.csr_matrix, numbers: np.ndarray, generator: np.random.Generator
-) -> np.ndarray:
+def newest_of_each(recency: sparse.csr_matrix, numbers: np.ndarray, ties: np.ndarray) -> np.ndarray:
     """Which stored values are the newest of their rows, bool (nnz,).
 
     Args:
         recency: csr (users × items), as `Behaviour` has it.
         numbers: int64 (users,), how many of each row, no more than it has.
-        generator: says which of those that came together.
+        ties: float64 (nnz,), the larger is the newer of those that came together.
     """
     lengths = np.diff(recency.indptr)
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.lexsort((generator.random(recency.nnz), recency.data, rows))
+    order = np.lexsort((ties, recency.data, rows))
     from_end = np.repeat(recency.indptr[1:], lengths) - np.arange(recency.nnz) - 1
     newest = np.zeros(recency.nnz, dtype=bool)
     newest[order] = from_end < np.repeat(numbers, lengths)
@@ -136,7 +142,7 @@ def newest_of_each(
 
 
 def chosen_of(
-    enough: np.ndarray, most: int, generator: np.random.Generator, places: np.ndarray | None
+    enough: np.ndarray, most: int, generator: np.random.Generator, places: Places | None
 ) -> np.ndarray:
     """A fifth of some users, int64, at the most so many.
 
@@ -144,12 +150,12 @@ def chosen_of(
         enough: int64, those who have positives enough to be asked.
         most: how many at once.
         generator: who draws them.
-        places: float64 (users,), 0 to 1, where they are not drawn: those below a fifth.
+        places: of all users, where they are not drawn: those below a fifth.
     """
     if places is None:
         return generator.permutation(enough)[: min(most, int(ASKED_SHARE * len(enough)))]
-    own = enough[places[enough] < ASKED_SHARE]
-    return own[np.argsort(places[own])][:most]
+    own = enough[places.users[enough] < ASKED_SHARE]
+    return own[np.argsort(places.users[own])][:most]
 
 
 def parted(
@@ -159,12 +165,22 @@ def parted(
     return recency_without(recency, is_hidden), ones(stored_where(recency, is_hidden))
 
 
-def recency_without(recency: sparse.csr_matrix, newest: np.ndarray) -> sparse.csr_matrix:
-    """1 / (1 + later positives) of what is left when so many of each row's newest are gone."""
-    left = stored_where(recency, ~newest)
-    gone = np.diff(recency.indptr) - np.diff(left.indptr)
-    later = np.rint(1 / left.data - 1) - np.repeat(gone, np.diff(left.indptr))
-    left.data = (1 / (1 + np.maximum(later, 0))).astype(np.float32)
+def recency_without(recency: sparse.csr_matrix, gone: np.ndarray) -> sparse.csr_matrix:
+    """1 / (1 + later positives) of what is left when some, bool (nnz,), are gone."""
+    lengths = np.diff(recency.indptr)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    later = np.rint(1 / recency.data - 1).astype(np.int64)
+    order = np.lexsort((later, rows))
+    counted = np.concatenate([[0], np.cumsum(gone[order])])[:-1]  # gone before it, rows too
+    # What came together has the same number of later ones: that of the first of them.
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (np.diff(rows[order]) != 0) | (np.diff(later[order]) != 0)
+    before = np.empty(len(order), dtype=np.int64)
+    before[order] = counted[np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))]
+    of_row = np.concatenate([[0], np.cumsum(gone)])[recency.indptr[:-1]]
+    later -= before - np.repeat(of_row, lengths)
+    left = stored_where(recency, ~gone)
+    left.data = (1 / (1 + np.maximum(later[~gone], 0))).astype(np.float32)
     return left
 
 

@@ -1,14 +1,17 @@
 """Warm start: a training that begins from the catalog's last model.
 
 What it had learned of must not be asked for when the new one is validated. So who is asked goes by
-user ids, the same users in every fit. What is hidden of them are their newest positives, and as
-histories grow, the newest of now were hidden from the last model too, or were not there.
+user ids, the same users in every fit. What is hidden of them are their newest positives, of those
+that came together by ids too, and as histories grow, the newest of now were hidden from the last
+model too, or were not there.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 from pydantic import Field
+from scipy import sparse
 
 from recsys_dagster.steps.models.base import Arrays, LastModel
 
@@ -49,9 +52,31 @@ def begun_from(first: Arrays, item_ids: "pd.Index", last: LastModel | None) -> A
     return {name: np.array(last.learned[name]) for name in first} | {ITEMS: items}
 
 
-def places_of(user_ids: "pd.Index", seed: int) -> np.ndarray:
-    """A number of each user's, from 0 to 1, that is the same in every fit, float64 (users,)."""
+@dataclass(frozen=True)
+class Places:
+    """Where users and items are, by their ids alone, so that every fit hides the same of them.
+
+    Attributes:
+        users: float64 (users,), from 0 to 1.
+        items: float64 (items,), likewise.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+
+    @classmethod
+    def of(cls, user_ids: "pd.Index", item_ids: "pd.Index", seed: int) -> Self:
+        """Of users and items with such ids."""
+        return cls(places_of(user_ids, seed), places_of(item_ids, seed))
+
+    def ties(self, pairs: sparse.csr_matrix) -> np.ndarray:
+        """Which of a user's pairs that came together is the newer, float64 (nnz,)."""
+        return (np.repeat(self.users, np.diff(pairs.indptr)) + self.items[pairs.indices]) % 1
+
+
+def places_of(ids: "pd.Index", seed: int) -> np.ndarray:
+    """A number of each id's, from 0 to 1, that is the same in every fit, float64 (ids,)."""
     from pandas.util import hash_array
 
-    hashes = hash_array(user_ids.to_numpy(dtype=object), hash_key=f"{seed:016d}")  # ty: ignore[not-callable]
+    hashes = hash_array(ids.to_numpy(dtype=object), hash_key=f"{seed:016d}")  # ty: ignore[not-callable]
     return hashes / 2.0**64

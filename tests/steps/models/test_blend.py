@@ -64,9 +64,9 @@ def asked():
     """Evidence, what is known of it and what is hidden, and scores that say nothing."""
     evidence = in_order(cycles(200), 12)
     known, hidden = hold_back_last(evidence.behaviour.recency, 0)
-    users = int((np.diff(hidden.indptr) > 0).sum())
-    noise = np.random.default_rng(0).random((users, 12)).astype(np.float32)
-    return evidence, known, hidden, noise, np.arange(12)
+    users = np.flatnonzero(np.diff(hidden.indptr))
+    noise = np.random.default_rng(0).random((len(users), 12)).astype(np.float32)
+    return evidence, known, hidden, users, noise, np.arange(12)
 
 
 def test_hybrid_stands_beside_what_knows_less(asked):
@@ -80,6 +80,11 @@ def test_hybrid_stands_beside_what_knows_less(asked):
 
 
 def test_what_knows_all_stays_alone(asked):
-    evidence, known, hidden, _, learned = asked
-    users = np.flatnonzero(np.diff(hidden.indptr))
-    assert hybrid_beside(evidence, known, hidden, hidden[users].toarray(), learned) == {}
+    evidence, known, hidden, users, _, learned = asked
+    assert hybrid_beside(evidence, known, hidden, users, hidden[users].toarray(), learned) == {}
+
+
+def test_a_few_users_at_a_time_say_the_same(asked, monkeypatch):
+    at_once = hybrid_beside(*asked)
+    monkeypatch.setattr("recsys_dagster.steps.models.validation.MAX_CELLS", 24)
+    assert hybrid_beside(*asked)[SCALE] == at_once[SCALE]

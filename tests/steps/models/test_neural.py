@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from making import block_of, csr, evidence_of, histories
 from scipy import sparse
 
-from recsys_dagster.steps.models import STRATEGIES, neural
+from recsys_dagster.steps.models import STRATEGIES, memory, neural
 from recsys_dagster.steps.models.base import NOT_RANKED
 from recsys_dagster.steps.models.denoiser import DenoiserModel, decoded, mixed, own_part, silu
 from recsys_dagster.steps.models.item_weights import ItemWeightsModel
@@ -269,3 +269,18 @@ def test_users_without_a_history_are_not_ranked():
 def test_next_to_nothing_can_be_learned_from(positives):
     model = STRATEGIES["neural"].fit(evidence_of(csr(positives), neighbours=near(2)), SMALL)
     assert model.score(block_of(csr(positives))).shape == (1, 2)
+
+
+@pytest.mark.parametrize("head", [3, 20])
+def test_where_a_long_tail_is_not_learned_of_nobody_is_asked_for_it(monkeypatch, head):
+    # Of some users all that is visible, or all that is hidden, lies in the tail.
+    monkeypatch.setattr(memory, "MAX_DENSE", head)
+    monkeypatch.setattr(memory, "MAX_HEAD", head)
+    X = histories(200, 60, density=0.1)
+    nothing = sparse.csr_matrix((60, 60), dtype=np.float32)
+    vectors = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    evidence = replace(evidence_of(X, vectors), item_neighbours=lambda: nothing)
+    model = STRATEGIES["neural"].fit(evidence, SMALL)
+    scores = model.score(block_of(X))
+    assert not np.isnan(scores).any()
+    assert (scores > NOT_RANKED).any()

@@ -14,6 +14,7 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.steps.models import STRATEGIES, sequential
 from recsys_dagster.steps.models.base import NOT_RANKED
 from recsys_dagster.steps.models.blend import SCALE
+from recsys_dagster.steps.models.denoiser import silu
 from recsys_dagster.steps.models.sequences import Sequences, padded
 from recsys_dagster.steps.models.sequential import SequentialSettings
 from recsys_dagster.steps.models.transformer import SequentialModel, encoded
@@ -85,7 +86,7 @@ def test_torch_and_numpy_say_the_same_at_the_end_of_a_history(blocks):
     parts = {name: torch.tensor(array) for name, array in model.parts.items()}
     vectors = parts["items"][torch.tensor(matrix).clamp(min=0)]
     everywhere = torch.arange(matrix.shape[1])[None, :]
-    found = encoded(parts, vectors, everywhere, torch)
+    found = encoded(parts, vectors, everywhere, torch, torch.nn.functional.silu)
     newest = torch.tensor([len(own) - 1 for own in histories])
     expected = found[torch.arange(len(histories)), newest].numpy()
     np.testing.assert_allclose(model.said(histories), expected, atol=1e-5)
@@ -110,7 +111,7 @@ def test_torch_computes_where_the_vectors_are():
     parts = {name: torch.tensor(array, device="meta") for name, array in model.parts.items()}
     vectors = torch.empty((2, 3, SMALL.width), device="meta")
     places = torch.zeros((2, 1), dtype=torch.int64, device="meta")
-    assert encoded(parts, vectors, places, torch).device.type == "meta"
+    assert encoded(parts, vectors, places, torch, torch.nn.functional.silu).device.type == "meta"
 
 
 def test_scores_of_any_size_are_numbers():
@@ -140,7 +141,7 @@ def test_what_comes_after_a_place_is_not_looked_at_there():
     changed = vectors.copy()
     changed[:, 2:] += 1
     first = np.array([[0, 1]])
-    found = [encoded(model.parts, each, first, np) for each in (vectors, changed)]
+    found = [encoded(model.parts, each, first, np, silu) for each in (vectors, changed)]
     np.testing.assert_allclose(*found, atol=1e-5)
 
 

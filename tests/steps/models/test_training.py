@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recsys_dagster.errors import UnfittableError
 from recsys_dagster.steps.models.trainer import Trainer
 from recsys_dagster.steps.models.training import Plan, train
 
@@ -12,7 +13,12 @@ TARGET = np.array([3.0, -1.0, 0.5], dtype=np.float32)
 PLAN = Plan(learning_rate=0.1, max_batches=60, max_seconds=1e9, validate_every=10, patience=1_000)
 
 
-def fit(plan=PLAN, trainer=None, validate=lambda parts: -abs(float(parts["w"].sum()) - 2.5)):
+def fit(
+    plan=PLAN,
+    trainer=None,
+    validate=lambda parts: -abs(float(parts["w"].sum()) - 2.5),
+    learned=(0, 1, 2),
+):
     """w is drawn to a target, with noise that depends on the number of the batch."""
     import torch
 
@@ -23,7 +29,7 @@ def fit(plan=PLAN, trainer=None, validate=lambda parts: -abs(float(parts["w"].su
         return (parts["w"] - torch.tensor(noisy)).square().sum()
 
     start = {"w": np.zeros(3, dtype=np.float32)}
-    return train(start, batch, loss, validate, plan, trainer or Trainer())
+    return train(start, batch, loss, validate, plan, trainer or Trainer(), np.array(learned))
 
 
 def test_it_finds_the_least_loss():
@@ -91,3 +97,34 @@ def test_cut_off_and_resumed_it_ends_as_if_it_had_never_been(cut_after):
     again, resumed = fit(trainer=Trainer(resumed=kept[-1]))
     np.testing.assert_array_equal(again["w"], whole["w"])
     np.testing.assert_array_equal(resumed, curve)
+
+
+def test_of_other_items_it_begins_anew_with_a_clock_of_its_own():
+    kept = []
+    fit(replace(PLAN, max_batches=30), Trainer(checkpoint=kept.append))
+    seconds = iter(range(100, 200))
+    again = Trainer(resumed=kept[-1], seconds=lambda: float(next(seconds)))
+    _, curve = fit(replace(PLAN, max_seconds=25), again, learned=(0, 1, 7))
+    assert curve[:, 0].tolist() == [10, 20, 24]
+
+
+@pytest.mark.parametrize(("batches", "validations"), [(5, 0), (25, 2)])
+def test_a_loss_that_is_no_number_ends_it_with_the_best_until_then(batches, validations):
+    import torch
+
+    def loss(parts, number):
+        return parts["w"].square().sum() + (float("nan") if number >= batches else 0.0)
+
+    start = {"w": np.ones(2, dtype=np.float32)}
+
+    def run():
+        return train(start, lambda n: n, loss, lambda _: 0.5, PLAN, Trainer(), np.arange(2))
+
+    assert torch.isnan(loss({"w": torch.ones(2)}, batches))
+    if not validations:
+        with pytest.raises(UnfittableError, match="no number after 5 batches: lower learning_rate"):
+            run()
+        return
+    best, curve = run()
+    assert len(curve) == validations
+    assert np.isfinite(best["w"]).all()

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from recsys_dagster.steps.models import validation
@@ -137,3 +139,22 @@ def test_places_that_a_model_has_no_opinion_on_are_no_hits():
 @pytest.mark.parametrize(("batches", "every"), [(1, 100), (170, 170), (5_000, 300)])
 def test_a_pass_is_validated_but_not_too_often_nor_too_seldom(batches, every):
     assert validate_every(batches) == every
+
+
+@given(st.data())
+def test_what_is_left_is_as_recent_as_if_the_others_had_never_been(data):
+    times = data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=8))
+    gone = np.array(data.draw(st.lists(st.booleans(), min_size=len(times), max_size=len(times))))
+
+    def recency_of(own):
+        later = [sum(other > time for other in own) for time in own]
+        return np.float32([1 / (1 + number) for number in later])
+
+    def row_of(values, items):
+        return sparse.csr_matrix((values, items, [0, 0, len(items)]), shape=(2, 8))
+
+    whole = row_of(recency_of(times), np.arange(len(times)))
+    left = validation.recency_without(whole, gone)
+    expected = recency_of([time for time, is_gone in zip(times, gone, strict=True) if not is_gone])
+    assert left.indices.tolist() == np.flatnonzero(~gone).tolist()
+    np.testing.assert_array_equal(left.data, expected)

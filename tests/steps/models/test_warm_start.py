@@ -15,7 +15,7 @@ from recsys_dagster.steps.models import STRATEGIES, neural, sequential
 from recsys_dagster.steps.models.base import LastModel
 from recsys_dagster.steps.models.trainer import CURVE
 from recsys_dagster.steps.models.validation import without_newest
-from recsys_dagster.steps.models.warm_start import begun_from, places_of
+from recsys_dagster.steps.models.warm_start import Places, begun_from, places_of
 
 SMALL = {"width": 8, "epochs": 20, "warm_start": True}
 
@@ -60,15 +60,38 @@ histories = st.lists(
 )
 
 
+HOLD_BACK = {"neural": neural.hold_back, "sequential": sequential.hold_back_last}
+
+
+def places_for(users):
+    ids = (pd.Index([f"{kind} {n}" for n in range(20)], dtype="str") for kind in ("item",))
+    return Places.of(pd.Index(users, dtype="str"), *ids, 0)
+
+
 @given(histories=histories, data=st.data(), way=st.sampled_from(["neural", "sequential"]))
 def test_what_is_hidden_of_grown_histories_was_not_learned_of_before(histories, data, way):
-    hold_back = {"neural": neural.hold_back, "sequential": sequential.hold_back_last}[way]
+    hold_back = HOLD_BACK[way]
     before = [own[: data.draw(st.integers(0, len(own)))] for own in histories]
-    ids = pd.Index([f"user {row}" for row in range(len(histories))], dtype="str")
-    places = places_of(ids, 0)
+    places = places_for([f"user {row}" for row in range(len(histories))])
     learned_of, _ = hold_back(recency_of(before, 20), 0, places)
     _, hidden = hold_back(recency_of(histories, 20), 0, places)
     assert hidden.multiply(learned_of).nnz == 0
+
+
+@pytest.mark.parametrize("way", ["neural", "sequential"])
+def test_nor_where_positives_came_together_and_others_come_before(way):
+    users = [f"user {row}" for row in range(400)]
+    together = np.random.default_rng(0).permuted(np.tile(np.arange(20), (400, 1)), axis=1)[:, :6]
+    # Of each the last three came at once: nothing is later than any of them.
+    later = np.tile(np.float32([1 / 6, 1 / 5, 1 / 4, 1, 1, 1]), 400)
+    indptr = np.arange(0, 2_401, 6)
+    recency = sparse.csr_matrix((later, together.ravel(), indptr), shape=(400, 20))
+    first = sparse.csr_matrix(np.eye(1, 20, dtype=np.float32))
+    learned_of, _ = HOLD_BACK[way](recency, 0, places_for(users))
+    more = sparse.csr_matrix(sparse.vstack([first, recency]))
+    _, hidden = HOLD_BACK[way](more, 0, places_for(["another", *users]))
+    assert hidden[1:].nnz
+    assert hidden[1:].multiply(learned_of).nnz == 0
 
 
 def test_a_fifth_of_the_users_is_asked_whoever_else_comes():
