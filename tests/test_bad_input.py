@@ -8,6 +8,7 @@ import pytest
 
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.errors import UserError
+from recsys_dagster.onboarding.inspection import inspect_catalog
 from recsys_dagster.resources.sources import files
 from recsys_dagster.snapshots.reader import Snapshot
 
@@ -129,6 +130,34 @@ class TestFiles:
             [*READ_ITEMS, "item_texts"],
             r"items: text asks for the column 'genres'.*Did you mean 'genre'",
         )
+
+    def test_headers_in_capitals(self, published):
+        place = published(
+            items={"source": "../data/items.csv", "text": ["Title", "GENRES"]},
+            users={"source": "../data/users.csv", "text": "{profile}"},
+        )
+        items = (place.data / "items.csv").read_text()
+        (place.data / "items.csv").write_text(items.replace("item_id,title", "ItemID,Title", 1))
+        users = (place.data / "users.csv").read_text()
+        header = "User_ID,Item_Count,Profile"
+        (place.data / "users.csv").write_text(
+            users.replace("user_id,profile", header, 1).replace(",I am", ",9,I am")
+        )
+        assert inspect_catalog(place.catalog("tiny")).faults == []
+        result = place.run("tiny")
+        assert result.success, told(result)
+        query = "select title, text from items join item_texts using (item_id)"
+        assert ("Love Letters", "Love Letters. romance love letters") in place.warehouse.query(
+            "tiny", query
+        )
+        texts = place.warehouse.query("tiny", "select text from user_texts")
+        assert ("I am user-zq-10 and like paris love",) in texts
+
+    def test_a_column_named_as_one_of_ours_but_for_its_case(self, published):
+        place = published()
+        text = (place.data / "items.csv").read_text()
+        (place.data / "items.csv").write_text(text.replace("genres", "Source_File", 1))
+        refused(place, READ_ITEMS, r"items\.csv: the column 'Source_File' has a name that recsys")
 
     def test_a_file_that_changes_while_it_is_read(self, published, monkeypatch):
         place = published()

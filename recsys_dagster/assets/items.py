@@ -79,7 +79,7 @@ def _origins(
     origins = {ours: [f"raw_items.{column}"] for ours, column in (found | kept).items() if column}
     # The text, else the id, stands in for a title that is missing.
     title = [*origins.get("title", [])]
-    for name in Template.parse(settings.text).columns:
+    for name in Template.parse(settings.text).found_in(items.columns).columns:
         title += origins.get(name, [])
     title = list(dict.fromkeys([*title, *origins["item_id"]]))
     return origins | {"title": title, "title_source": title}

@@ -30,7 +30,7 @@ def item_texts(
     """
     template = catalog.items.text
     table = step.item_texts(items, template)
-    used = step.Template.parse(template).columns
+    used = step.Template.parse(template).found_in(items.columns).columns
     text = [f"items.{name}" for name in dict.fromkeys([*used, "title", "item_id"])]
     origins = {"item_id": ["items.item_id"], "text": text, "text_hash": text}
     return dg.Output(

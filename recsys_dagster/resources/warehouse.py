@@ -250,7 +250,7 @@ class Warehouse(dg.ConfigurableResource):
 
         Raises:
             UserError: a declared column is missing, or an undeclared one is there and the table
-                is not open.
+                is not open, or only case tells two columns apart.
         """
         columns = _columns(table, data)
         selected = ", ".join(
@@ -269,7 +269,6 @@ class Warehouse(dg.ConfigurableResource):
                 connection.execute(
                     f"comment on table {quoted(table.name)} is {_comment(comment_of(data))}"
                 )
-            connection.execute("commit")
             types = dict(
                 connection.execute(
                     "select column_name, data_type from information_schema.columns "
@@ -277,6 +276,7 @@ class Warehouse(dg.ConfigurableResource):
                     [table.name],
                 ).fetchall()
             )
+            connection.execute("commit")
         return [Column(column.name, types[column.name], column.description) for column in columns]
 
 
@@ -320,6 +320,15 @@ def _columns(table: Table, data: pa.Table) -> list[Column]:
             f"{table.name}: expected the columns {', '.join(table.column_names)}; "
             f"missing: {', '.join(missing) or 'none'}; not expected: {', '.join(extra) or 'none'}."
         )
+    spelled: dict[str, str] = {}
+    for name in data.column_names:
+        other = spelled.setdefault(name.casefold(), name)
+        if other != name:
+            raise UserError(
+                f"{table.name}: only case tells the columns {other!r} and {name!r} apart, which "
+                "no table can hold: rename one of them in the source, or leave it out by a query "
+                "(source: {sql: …})."
+            )
     declared = [
         Column(column.name, _type(column, data), column.description) for column in table.columns
     ]

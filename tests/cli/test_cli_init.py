@@ -11,15 +11,18 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
 
 from recsys_dagster.catalog.files import Catalogs, read_catalog
 from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.cli.proposing import propose_catalog, require_counts
 from recsys_dagster.errors import UserError
 from recsys_dagster.onboarding import finding
+from recsys_dagster.onboarding.inspection import inspect_catalog
 from recsys_dagster.onboarding.proposal import propose, render
 from recsys_dagster.onboarding.proposal.rendering import Counts
 from recsys_dagster.resources.sources import read_source
+from tests.conftest import Place
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 ITEMS = "movieId,title,genres\n" + "".join(
@@ -81,6 +84,22 @@ class TestWhatIsWritten:
         monkeypatch.chdir(movielens)
         catalog = read_catalog(propose_catalog(Path(), None, force=False).file)
         assert catalog.interactions.source.path == "../My Shop 2/ratings.csv"
+
+    @pytest.mark.parametrize("header", ["movieId,Title,Category", "MOVIEID,TITLE,CATEGORY"])
+    def test_a_catalog_of_headers_in_capitals_runs(self, movielens, no_pictures, header):
+        items = ITEMS.replace("movieId,title,genres", header)
+        (movielens / "movies.csv").write_text(items, encoding="utf-8")
+        place = Place(movielens.parent)
+        catalog = read_catalog(propose_catalog(movielens, "shop", force=False).file)
+        settings = yaml.safe_load((place.catalogs / "shop.yaml").read_text(encoding="utf-8"))
+        place.write_catalog("shop", settings | {"encoder": {"model": "tfidf", "dimension": 8}})
+        assert catalog.items.text == tuple(header.split(",")[1:])
+        assert inspect_catalog(place.catalog("shop")).faults == []
+        assert place.run("shop", ["raw_items", "items", "rejected_items", "item_texts"]).success
+        query = "select title, category, text from items join item_texts using (item_id)"
+        assert ("Film, the 1th", "Comedy", "Film, the 1th. Comedy") in place.warehouse.query(
+            "shop", query
+        )
 
     def test_the_folder_of_the_catalogs_loads(self, movielens):
         file = propose_catalog(movielens, None, force=False).file

@@ -72,6 +72,15 @@ class TestReplace:
         with pytest.raises(UserError, match="not expected: colour"):
             warehouse.replace("films", RANKED, data)
 
+    def test_columns_that_only_case_tells_apart_are_named_and_the_old_table_stays(self, warehouse):
+        table = TABLES["raw_items"]
+        data = pa.table({"source_file": ["a"], "source_row": [1], "source_error": ["x"]})
+        warehouse.replace("films", table, data)
+        twice = data.append_column("Year", pa.array([1])).append_column("year", pa.array([2]))
+        with pytest.raises(UserError, match=r"raw_items: only case tells .* 'Year' and 'year'"):
+            warehouse.replace("films", table, twice)
+        assert rows(warehouse, "raw_items") == [("a", 1, "x")]
+
     def test_open_tables_keep_the_columns_of_the_source(self, warehouse):
         data = pa.table(
             {

@@ -111,6 +111,15 @@ def test_a_column_of_lists_is_kept():
     assert parsed.accepted["genres"].tolist() == [["x", "y"]]
 
 
+def test_a_column_of_ours_in_other_case_is_there_once():
+    raw = raw_of(ItemID=["a"], Title=["Heat"], CATEGORY=["film"], Available=["no"], Year=[1995])
+    accepted = parse_items(raw, columns={}).accepted
+    assert accepted.columns.to_list() == [*ITEMS.column_names, "Year"]
+    assert accepted[["title", "category", "available", "Year"]].to_numpy().tolist() == [
+        ["Heat", "film", False, 1995]
+    ]
+
+
 def test_mapped_columns_stay_in_the_table_under_their_own_names():
     raw = raw_of(sku=["a"], label=["Heat"], title=["ignored"], note=["n"])
     accepted = parse_items(raw, columns={"item_id": "sku", "title": "label"}).accepted

@@ -246,6 +246,26 @@ def test_title_then_id_stand_in_for_an_empty_text():
     assert table["text_hash"].tolist() == [hash_text(text) for text in table["text"]]
 
 
+@pytest.mark.parametrize("text", ["{Title}. {ABOUT}", ["TITLE", "about"]])
+def test_columns_are_found_whatever_their_case(text):
+    items = pd.DataFrame(
+        {"item_id": ["a"], "title": ["Heat"], "title_source": "title", "About": ["Crime"]}
+    )
+    assert item_texts(items, text)["text"].tolist() == ["Heat. Crime"]
+
+
+def test_a_column_of_exactly_the_name_goes_before_one_in_other_case():
+    users = pd.DataFrame({"user_id": ["u"], "about": ["no"], "About": ["yes"], "ABOUT": ["no"]})
+    assert user_texts(users, "About")["text"].tolist() == ["yes"]
+
+
+def test_a_text_in_other_case_stands_in_for_a_title():
+    items = pd.DataFrame(
+        {"item_id": ["a"], "title": ["a"], "title_source": "item_id", "About": ["Crime"]}
+    )
+    assert titles_from_texts(items, "{about}")["title"].tolist() == ["Crime"]
+
+
 def test_an_id_that_stands_in_for_a_title_is_no_text():
     items = pd.DataFrame(
         {

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.schemas import SOURCE_NAMES
+from recsys_dagster.schemas import SOURCE_NAMES, USERS
 from recsys_dagster.steps.prepare.users import collect_users
 
 NOBODY = pd.DataFrame(columns=list(SOURCE_NAMES))
@@ -57,6 +57,13 @@ def test_a_profile_cannot_replace_a_column_of_ours(interactions_of):
     users = collect_users(
         interactions_of(("u", "a")), profiles(user_id=["u"], item_count=[99]), columns={}
     )
+    assert users["item_count"].tolist() == [1]
+
+
+def test_nor_one_that_is_written_in_other_case(interactions_of):
+    table = profiles(User_ID=["u"], Item_Count=[99], About=["x"])
+    users = collect_users(interactions_of(("u", "a")), table, columns={})
+    assert users.columns.to_list() == [*USERS.column_names, "About"]
     assert users["item_count"].tolist() == [1]
 
 

@@ -85,7 +85,7 @@ def numbered(
     """
     data = _flat(data)
     require_distinct(data.column_names, file or "source")
-    taken = [name for name in SOURCE_NAMES if name in data.column_names]
+    taken = [name for name in data.column_names if name.casefold() in SOURCE_NAMES]
     if taken:
         raise UserError(
             f"{file or 'source'}: the column {taken[0]!r} has a name that recsys_dagster adds "

@@ -34,6 +34,15 @@ def own_columns(names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in SOURCE_NAMES]
 
 
+def without_taken(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """The names that are none of those taken, whatever their case.
+
+    The warehouse tells no names apart that only case does, so `Title` cannot stand beside `title`.
+    """
+    folded = {name.casefold() for name in taken}
+    return [name for name in names if name.casefold() not in folded]
+
+
 def _letters(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
 

@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 
 from recsys_dagster.schemas import ITEMS, SOURCE_NAMES
-from recsys_dagster.steps.prepare.columns import as_found, find_column, own_columns, require_column
+from recsys_dagster.steps.prepare.columns import (
+    as_found,
+    find_column,
+    own_columns,
+    require_column,
+    without_taken,
+)
 from recsys_dagster.steps.prepare.ids import (
     INEXACT,
     are_inexact,
@@ -94,7 +100,7 @@ def parse_items(raw: pd.DataFrame, *, columns: Mapping[str, str]) -> ParsedItems
     category = (
         raw[category_column].reindex(accepted.index).map(clean_text) if category_column else ""
     )
-    others = [name for name in names if name not in {item_column, *ITEMS.column_names}]
+    others = without_taken(names, [item_column, *ITEMS.column_names])
     accepted = accepted.assign(
         title=title,
         category=category,

@@ -4,8 +4,8 @@ import hashlib
 import html
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from string import Formatter
 from typing import Any
@@ -155,6 +155,19 @@ class Template:
         """The columns it needs, in order, without repeats."""
         return list(dict.fromkeys(name for _, name in self.fields))
 
+    def found_in(self, names: Iterable[str]) -> "Template":
+        """The same with the names of a table, where only their case differs from it.
+
+        What is there under its exact name, or not at all, stays as it is written.
+        """
+        exact = set(names)
+        spelled = {name.casefold(): name for name in exact}
+        found = [
+            (literal, name if name in exact else spelled.get(name.casefold(), name))
+            for literal, name in self.fields
+        ]
+        return replace(self, fields=tuple(found))
+
     def compose(self, values: dict[str, str]) -> str:
         """The text of one row of clean values; empty where every value is."""
         text, after_missing = "", False
@@ -187,6 +200,7 @@ def hash_text(text: str) -> str:
 
 
 def _composed(table: pd.DataFrame, template: Template, name: str) -> list[str]:
+    template = template.found_in(table.columns)
     lacking = [column for column in template.columns if column not in table.columns]
     if lacking:
         raise UserError(
@@ -206,7 +220,7 @@ def titles_from_texts(items: pd.DataFrame, text: str | Sequence[str]) -> pd.Data
     The id stays where there is no text either, or none can be composed yet: `item_texts` says why.
     """
     bare = items["title_source"] == "item_id"
-    template = Template.parse(text)
+    template = Template.parse(text).found_in(items.columns)
     if not bare.any() or not set(template.columns) <= set(items.columns):
         return items
     texts = _composed(_with_own_titles(items[bare]), template, "items")

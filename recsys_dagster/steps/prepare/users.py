@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from recsys_dagster.steps.prepare.columns import own_columns, require_column
+from recsys_dagster.steps.prepare.columns import own_columns, require_column, without_taken
 from recsys_dagster.steps.prepare.ids import are_inexact, as_ids, refuse_no_ids
 
 
@@ -37,8 +37,7 @@ def collect_users(
         profiles = raw_users.assign(user_id=as_ids(raw_users[user_column]))
         is_known = profiles["user_id"].notna() & ~are_inexact(raw_users[user_column])
         profiles = profiles[is_known].drop_duplicates("user_id", keep="last")
-        taken = {user_column, "user_id", *users.columns}
-        others = [name for name in names if name not in taken]
+        others = without_taken(names, [user_column, "user_id", *users.columns])
         users = users.join(profiles.set_index("user_id")[others], how="outer")
     users = users.sort_index().reset_index(names="user_id")
     counts = {
