@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -76,10 +76,29 @@ def _fault(fault: dict[str, Any]) -> str:
 
 
 def _known_keys(path: list[str]) -> list[str]:
-    settings: type[BaseModel] | None = Catalog
+    annotation: Any = Catalog
     for part in path:
-        settings = settings and settings_of(settings.model_fields[part].annotation)
+        annotation = _annotation_below(annotation, part)
+    settings = settings_of(annotation)
     return [] if settings is None else [name for name in settings.model_fields if name != "folder"]
+
+
+def _annotation_below(annotation: Any, key: str) -> Any:
+    """Of what stands under a key, which may be anybody's word where it is one of a mapping."""
+    values = _values_of(annotation)
+    if values is not None:
+        return values
+    settings = settings_of(annotation)
+    field = settings.model_fields.get(key) if settings is not None else None
+    return None if field is None else field.annotation
+
+
+def _values_of(annotation: Any) -> Any:
+    """The values' part of an annotation such as `dict[str, FileSettings] | None`, or None."""
+    parts = get_args(annotation)
+    if get_origin(annotation) in (dict, Mapping):
+        return parts[1]
+    return next((found for part in parts if (found := _values_of(part)) is not None), None)
 
 
 def settings_of(annotation: Any) -> type[BaseModel] | None:

@@ -1,5 +1,6 @@
 """What a YAML file may say, and what it is told when it says something else."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -195,6 +196,25 @@ def test_a_fault_carries_its_file_and_line(tmp_path):
         (11, "encoder.max_length"),
     ]:
         assert f"{file}:{line}: {field}: " in str(raised.value)
+
+
+@pytest.mark.parametrize("table", ["orders", "path"])
+def test_an_unknown_key_of_a_table_is_named_with_its_line(tmp_path, table):
+    text = (
+        "name: shop\n"
+        "interactions:\n"
+        "  source:\n"
+        f"    sql: select * from {table}\n"
+        "    tables:\n"
+        f"      {table}:\n"
+        "        path: a.csv\n"
+        "        delimeter: ';'\n"
+        "items: {source: i.csv, text: title}\n"
+    )
+    file = written(tmp_path, text)
+    fault = f"{file}:8: interactions.source.tables.{table}.delimeter: unknown key. Did you mean"
+    with pytest.raises(UserError, match=re.escape(f"{fault} 'delimiter'?")):
+        read_catalog(file)
 
 
 def test_a_missing_part_is_named_at_the_line_of_what_lacks_it(tmp_path):
