@@ -1,5 +1,10 @@
-"""A catalog file's text → its content. Stricter than YAML: no key twice, none that is no text."""
+"""A catalog file's text → its content. Stricter than YAML: no key twice, none that is no text.
 
+And an id is what is written: to YAML 1.1 007, 0123, 1_000, 12:30 and 0x1F are whole numbers, and
+others than a person reads. Here they are texts, which settings that are numbers read in decimal.
+"""
+
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,9 @@ MAX_VALUES = 200_000
 """In a file, with what aliases stand for: nested aliases of a short text grow beyond any memory."""
 MERGE = "tag:yaml.org,2002:merge"
 TEXT = "tag:yaml.org,2002:str"
+WHOLE = "tag:yaml.org,2002:int"
+PLAIN_WHOLE = re.compile(r"-?[1-9][0-9]*|0")
+"""Whole numbers that are written again as they stand."""
 EXPECTED = "expected a mapping with name, interactions and items"
 
 
@@ -134,7 +142,12 @@ def _judge_keys(node: yaml.Node, judged: set[int], faults: list[str]) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, whose errors all know their line."""
+    """The safe loader, whose errors all know their line, and to which few texts are numbers."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)
+        is_text = tag == WHOLE and PLAIN_WHOLE.fullmatch(value) is None
+        return TEXT if is_text else tag
 
     @classmethod
     def construct(cls, root: yaml.Node) -> Any:

@@ -65,6 +65,22 @@ def test_ids_and_categories_that_yaml_reads_as_numbers_are_text(tmp_path):
     assert rules.narrow
 
 
+@pytest.mark.parametrize("key", ["allow", "deny", "categories", "without_categories"])
+def test_an_id_without_quotes_is_what_is_written(tmp_path, key):
+    written_so = ("007", "0123", "1_000", "12:30", "0x1F", "0b11", "+7", "-0", "-7", "7", "0")
+    text = SMALLEST + f"rules: {{{key}: [{', '.join(written_so)}]}}\n"
+    assert getattr(read_catalog(written(tmp_path, text)).rules, key) == written_so
+
+
+def test_what_is_counted_is_in_decimal_however_it_is_written(tmp_path):
+    text = SMALLEST + "list_length: 010\nmatrix_width: 1_000\nusers: {half_life_days: +7}\n"
+    catalog = read_catalog(written(tmp_path, text))
+    assert (catalog.list_length, catalog.matrix_width) == (10, 1000)
+    assert catalog.users.half_life_days == 7
+    with pytest.raises(UserError, match=r"shop\.yaml:4: list_length: .*integer.*found '0x1F'"):
+        read_catalog(written(tmp_path, SMALLEST + "list_length: 0x1F\n"))
+
+
 def test_settings_do_not_change(tmp_path):
     catalog = read_catalog(written(tmp_path, SMALLEST))
     with pytest.raises(ValidationError, match="frozen"):
