@@ -313,6 +313,13 @@ def test_times_in_a_format_of_the_catalogs_own():
     assert list(pairs_of(parsed, "weight")) == ["ua", "uc"]
 
 
+def test_times_in_such_a_format_with_white_space_around_them():
+    raw = raw_of([("u", "a", "31/01/2024 ")], "user_id", "item_id", "timestamp")
+    parsed = parse(raw, timestamp_format="%d/%m/%Y")
+    assert parsed.rejected.empty
+    assert pairs_of(parsed, "last_timestamp")["ua"] == pd.Timestamp("2024-01-31")
+
+
 def test_a_format_with_a_zone_becomes_utc():
     parsed = parse_timestamps(pd.Series(["01.02.2024 02:00 +0200"]), "%d.%m.%Y %H:%M %z")
     assert parsed.tolist() == [pd.Timestamp("2024-02-01")]

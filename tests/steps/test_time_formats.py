@@ -40,5 +40,6 @@ def test_the_same_day_in_both_orders_is_one_reading():
 
 def test_a_format_that_is_wrong():
     assert "%d.%m.%Y" in format_hint(pd.Series(["31.01.2024"]), "%d/%m/%Y")
+    assert format_hint(pd.Series(["31/01/2024"]), "%d/%m/%Y") == ""
     standard = pd.Series(["2024-01-31"])
     assert format_hint(standard, "%d/%m/%Y") == "; without timestamp_format they would be read"

@@ -130,6 +130,13 @@ def test_types_of_columns(column):
     assert parse_timestamps(column).tolist() == [pd.Timestamp("2024-01-01")]
 
 
+@pytest.mark.parametrize("timestamp_format", ["%d/%m/%Y", " %d/%m/%Y "])
+def test_white_space_around_a_time_says_nothing(timestamp_format):
+    column = pd.Series(["31/01/2024 ", " 31/01/2024", "\t31/01/2024\n", "\u00a031/01/2024"])
+    read = parse_timestamps(column, timestamp_format)
+    assert read.tolist() == [pd.Timestamp("2024-01-31")] * 4
+
+
 def test_a_format_is_of_texts_and_numbers_and_dates_stay_dates():
     assert parse_timestamps(pd.Series(["now", "today"]), "%d/%m/%Y").isna().all()
     column = ["31/01/2024", dt.date(2024, 1, 31), pd.Timestamp("2024-01-31"), "2024-01-31", 5]

@@ -89,7 +89,8 @@ def format_hint(unread: pd.Series, timestamp_format: str | None) -> str:
         return "; without timestamp_format they would be read"
     texts = unread.sample(min(SAMPLE, len(unread)), random_state=0).astype("str").str.strip()
     formats, share = formats_for(texts) if look_dated(texts) else ([], 0.0)
-    if share < READABLE:
+    formats = [each for each in formats if each != timestamp_format]
+    if share < READABLE or not formats:
         return ""
     them = "them" if share == 1 else "most of them"
     lines = [f'timestamp_format: "{each}"' for each in formats]

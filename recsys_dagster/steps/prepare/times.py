@@ -69,14 +69,15 @@ def read_times(values: pd.Series, timestamp_format: str | None = None) -> Times:
     """As `parse_timestamps`, with the units of the Unix times.
 
     The unit of a Unix time is read off its own size: in seconds, 1e11 is the year 5138. Where a
-    format is given, numbers are texts too: 20240131 may be "%Y%m%d".
+    format is given, numbers are texts too: 20240131 may be "%Y%m%d". White space around a text
+    says nothing.
     """
     dates, texts, numbers = _by_kind(values)
     # pandas takes "now" and "today" for times, in any format: those of the reading.
     texts = texts.where(texts.str.contains(r"\d").fillna(False))
     if timestamp_format is not None:
-        texts = texts.fillna(as_ids(numbers))
-        read = pd.to_datetime(texts, utc=True, errors="coerce", format=timestamp_format)
+        texts = texts.fillna(as_ids(numbers)).str.strip()
+        read = pd.to_datetime(texts, utc=True, errors="coerce", format=timestamp_format.strip())
         return Times(dates.fillna(_naive(read)), {})
     numbers = numbers.fillna(pd.to_numeric(texts, errors="coerce").astype("float64"))
     # One time finer than microseconds would narrow the years that the whole column can have.
