@@ -15,7 +15,8 @@ FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("day of the week", 0, 7, DAYS),
 )
 PART = re.compile(r"(?:\*|([0-9]+|[a-z]{3})(?:-([0-9]+|[a-z]{3}))?)(?:/([0-9]{1,4}))?")
-FEBRUARY, ITS_MOST_DAYS = 2, 29
+MOST_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""Of each month, of any year."""
 
 
 def require_cron(schedule: str) -> None:
@@ -34,8 +35,13 @@ def require_cron(schedule: str) -> None:
     if len(fields) != len(FIELDS):
         raise ValueError('expected five fields of cron, for example "0 3 * * *", or @daily')
     values = [_values(field, *kind) for field, kind in zip(fields, FIELDS, strict=True)]
-    if values[3] == {FEBRUARY} and min(values[2]) > ITS_MOST_DAYS:
-        raise ValueError(f"cron has no such time: February has at most {ITS_MOST_DAYS} days")
+    _, _, days, months, _ = values
+    most = max(MOST_DAYS[month - 1] for month in months)
+    if min(days) > most:
+        raise ValueError(
+            f"cron has no such time: the month {fields[3]} has at most {most} days, and the day "
+            f"of the month is {fields[2]}"
+        )
 
 
 def _values(field: str, name: str, least: int, most: int, names: dict[str, int]) -> set[int]:

@@ -1,7 +1,8 @@
 """A schedule is judged without Dagster, which would refuse it for all catalogs at once."""
 
 import pytest
-from dagster._utils.schedules import is_valid_cron_schedule
+from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
+from dagster._vendored.croniter.croniter import CroniterBadDateError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,8 +55,34 @@ def test_schedules_that_never_run(schedule):
 
 
 @pytest.mark.parametrize(
+    ("schedule", "runs"),
+    [
+        ("0 0 31 4 *", False),
+        ("0 0 31 4 1", False),  # Dagster finds no time for it, whatever the day of the week
+        ("0 0 31 4,6,9,11 *", False),
+        ("0 0 30,31 2 *", False),
+        ("0 0 30,31 4 *", True),
+        ("0 0 31 4,5 *", True),
+        ("0 0 30 feb-apr *", True),
+        ("0 0 29 2 *", True),
+    ],
+)
+def test_a_day_of_the_month_comes_where_one_of_the_months_has_it(schedule, runs):
+    assert is_taken(schedule) == runs
+    if runs:
+        assert next(cron_string_iterator(1_700_000_000, schedule, "UTC"))
+    else:
+        with pytest.raises(CroniterBadDateError):
+            next(cron_string_iterator(1_700_000_000, schedule, "UTC"))
+
+
+@pytest.mark.parametrize(
     ("schedule", "told"),
-    [("0 24 * * *", "as hour numbers from 0 to 23"), ("0 3 * * dim", "of the week .*sun, mon")],
+    [
+        ("0 24 * * *", "as hour numbers from 0 to 23"),
+        ("0 3 * * dim", "of the week .*sun, mon"),
+        ("0 3 31 apr,jun *", "the month apr,jun has at most 30 days, and the day .* is 31"),
+    ],
 )
 def test_what_is_wrong_is_named(schedule, told):
     with pytest.raises(ValueError, match=told):
