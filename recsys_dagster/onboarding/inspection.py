@@ -230,7 +230,8 @@ class _Inspector:
         available = int(parsed.accepted["available"].sum())
         to_be_had = soundness.some_available(len(parsed.accepted), available)
         self._judge("items", raw, parsed.accepted, parsed.rejected, to_be_had)
-        return titles_from_texts(parsed.accepted, settings.text)
+        titled = self._attempt(lambda: titles_from_texts(parsed.accepted, settings.text))
+        return parsed.accepted if titled is None else titled
 
     def _judge(
         self,

@@ -62,6 +62,19 @@ def test_a_text_that_asks_for_a_column_that_is_not_there(inspected):
     assert "Did you mean 'genres'?" in fault
 
 
+@pytest.mark.parametrize("text", ["{t", "{}", ""])
+def test_a_text_that_is_no_template_hides_no_other_fault(inspected, text):
+    found = inspected(
+        interactions={"source": "../data/interactions.csv", "columns": {"weight": "nope"}},
+        items={"source": "../data/items.csv", "text": text},
+        rules={"allow": "../data/gone.txt"},
+    )
+    weight, template, rules = found.faults
+    assert "the column 'nope', given as weight, is not in the source" in weight
+    assert f"text: {text!r}" in template
+    assert "gone.txt: there is no such file" in rules
+
+
 def test_rejected_rows_are_counted_with_examples_of_where_they_are(inspected):
     found = inspected(
         {"interactions.csv": "user_id,item_id,rating\nu,space1,5\n,space2,4\nu,space3,many\nu\n"}
