@@ -144,6 +144,49 @@ def test_cleaning(value, expected):
     assert clean_text(value) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("<b>5 < 6</b> <i x='1 < 2' y=\"a > b\" disabled>k</i>", "5 < 6 k"),
+        ("<p title=it's>don't</p>", "don't"),
+        ("<b>x</b> <a href=", "x <a href="),
+        ("<i>a</i> <b and <i>c</i>", "a <b and c"),
+        ("<i>a</i> <!-- not closed", "a <!-- not closed"),
+        ('<a title="<b>bold</b>">link</a>', "link"),
+        ("<?xml version='1'?><!DOCTYPE html><p>Text</p>", "Text"),
+        ("<script>if (a<b) x('<i>')</script ><p>Text", "Text"),
+        ("<p>Text</p><script>never closed <b>x</b>", "Text"),
+        ("<script src='x'/>Text", "Text"),
+        ("<template><p>a</p></template>Text", "Text"),
+        ("&" + "amp;" * 12 + "lt;b&gt;x", "x"),
+    ],
+)  # fmt: skip
+def test_markup_as_people_write_it(value, expected):
+    assert clean_text(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "begins"),
+    [
+        ("<b>" + "<a " * 300_000, "<a <a <a"),
+        ("<b>" + "<a x='" * 160_000, "<a x='<a x='"),
+        ("<a '='" * 160_000 + "<>", "<a '='<a '='"),
+        ("<b>" + "<!--" * 250_000, "<!--<!--"),
+        ("<a " * 300_000 + ">" * 300_000, "<a <a <a"),
+        ("&" + "amp;" * 250_000, "&amp;amp;"),
+        ("['a'" + " " * 1_000_000 + "x", "['a' x"),
+        ("<img src='data:" + "A" * 1_000_000 + "'>Text", "Text"),
+    ],
+    ids=["tags", "quotes", "quotes apart", "comments", "nested", "escaped", "list", "image"],
+)
+def test_a_text_that_is_long_and_broken_is_cleaned_in_a_moment(value, begins):
+    assert clean_text(value).startswith(begins)
+
+
+def test_of_a_text_that_has_no_end_the_beginning_is_kept():
+    assert clean_text("ab " * 1_000_000) == ("ab " * 100_000)[:100_000].strip()
+
+
 # Templates
 
 

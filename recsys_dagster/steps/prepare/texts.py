@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from html.parser import HTMLParser
 from string import Formatter
 from typing import Any
 
@@ -16,42 +15,37 @@ import pandas as pd
 from recsys_dagster.errors import UserError, did_you_mean
 
 MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<!--")
-PART = r"""(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")"""
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+# Where a tag begins no other one goes on: what is not closed is read once and not once a "<".
+INSIDE = r"<(?![a-zA-Z/!?])"
+TAG = re.compile(
+    rf"""
+    <(?P<closing>/\s*+)?+(?P<name>[a-zA-Z][^\s/<>]*+)
+    (?: [^<>=] | {INSIDE} | =\s*+ (?: "(?:[^"<]|{INSIDE})*+" | '(?:[^'<]|{INSIDE})*+' )?+ )*+ >
+    | <[!?][^<>]*+>
+    """,
+    re.VERBOSE,
+)
+PART = r"""(?:'((?:[^'\\]|\\.)*+)'|"((?:[^"\\]|\\.)*+)")"""
 PRINTED_PART = re.compile(PART, re.DOTALL)
-PRINTED_LIST = re.compile(rf"\s*\[\s*{PART}(?:\s*,\s*{PART})*\s*,?\s*\]\s*$", re.DOTALL)
+PRINTED_LIST = re.compile(rf"\s*+\[\s*+{PART}(?:\s*+,\s*+{PART})*+\s*+,?+\s*+\]\s*+$", re.DOTALL)
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 WRITTEN = {"n": " ", "r": " ", "t": " "}
 PIPE = re.compile(r"(?<=\w)\|(?=\w)")
 """Between words without a space, as in Comedy|Drama: a separator, not a sign."""
 INVISIBLE_TAGS = frozenset({"script", "style", "head", "template"})
+UNPARSED_TAGS = frozenset({"script", "style"})
+"""Nothing in them is a tag but their own end."""
 KEPT_FORMATS = frozenset("\u200c\u200d")
 """Joiners: they change the reading of Persian and Indic words and of emoji."""
 OPENING_SEPARATORS = " .,;:|/·–—-"
 TITLE_LENGTH = 60
 """Characters of a text that stand in for a title."""
 CLOSING_BRACKETS = ")]}»”’"
-
-
-class _TextOfMarkup(HTMLParser):
-    """Collects what a browser would show; tags become spaces."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        # A head need not be closed: the body ends it.
-        self._hidden = 0 if tag == "body" else self._hidden + (tag in INVISIBLE_TAGS)
-        self.parts.append(" ")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._hidden = max(0, self._hidden - (tag in INVISIBLE_TAGS))
-        self.parts.append(" ")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(data)
+PASSES = 20
+LONGEST = 100_000
+"""Characters of a clean text: far more than encoders read, and marks on one letter are sorted in
+a time that grows with the square of their number."""
 
 
 def clean_text(value: Any) -> str:
@@ -59,8 +53,9 @@ def clean_text(value: Any) -> str:
 
     Markup and entities to text, Unicode NFKC, controls and format characters out, white space
     folded. Lists become their parts joined by ", ", sets in alphabetical order. What was escaped
-    several times is unescaped as often: a clean text stays as it is when cleaned again. A list
-    printed into a text becomes its parts, and `Comedy|Drama` "Comedy, Drama".
+    several times is unescaped as often, up to 20 times: a clean text stays as it is when cleaned
+    again. A list printed into a text becomes its parts, and `Comedy|Drama` "Comedy, Drama". What
+    is shown after 100,000 characters is left out.
     """
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         parts = [clean_text(part) for part in value]
@@ -74,7 +69,10 @@ def clean_text(value: Any) -> str:
     text = str(value)
     # One pass can uncover work for the next: "&lt;b&gt;" is a tag then, and without the soft
     # hyphen between them a letter and its accent compose.
-    while (cleaner := _cleaned_once(text)) != text:
+    for _ in range(PASSES):
+        cleaner = _cleaned_once(text)
+        if cleaner == text:
+            break
         text = cleaner
     return text
 
@@ -83,17 +81,43 @@ def _cleaned_once(text: str) -> str:
     if PRINTED_LIST.match(text):
         text = _parts_of_printed_list(text)
     if MARKUP.search(text):
-        parser = _TextOfMarkup()
-        parser.feed(text)
-        parser.close()
-        text = "".join(parser.parts)
+        text = _text_of_markup(text)
     elif "&" in text:
         text = html.unescape(text)
+    if len(text) > LONGEST:
+        text = " ".join(text.split())[:LONGEST]
     # Normalised, a trade mark sign would be two letters of the word before it.
     text = unicodedata.normalize("NFKC", text.replace("\N{TRADE MARK SIGN}", ""))
     if not text.isascii() or not text.isprintable():
         text = "".join(_visible(character) for character in text)
     return PIPE.sub(", ", " ".join(text.split()))
+
+
+def _text_of_markup(text: str) -> str:
+    """What a browser would show; tags become spaces, and a tag that is not closed is text."""
+    commented, end, rest = text.rpartition("-->")
+    text = COMMENT.sub("", commented + end) + rest
+    parts: list[str] = []
+    shown_to, hidden, unparsed = 0, 0, ""
+    for tag in TAG.finditer(text):
+        name, is_end = (tag["name"] or "").lower(), tag["closing"] is not None
+        if unparsed and not (is_end and name == unparsed):
+            continue
+        if not hidden:
+            parts.append(html.unescape(text[shown_to : tag.start()]))
+        shown_to, unparsed = tag.end(), ""
+        if not name:
+            continue
+        parts.append(" ")
+        if is_end:
+            hidden = max(0, hidden - (name in INVISIBLE_TAGS))
+        elif not tag[0].endswith("/>"):
+            # A head need not be closed: the body ends it.
+            hidden = 0 if name == "body" else hidden + (name in INVISIBLE_TAGS)
+            unparsed = name if name in UNPARSED_TAGS else ""
+    if not hidden:
+        parts.append(html.unescape(text[shown_to:]))
+    return "".join(parts)
 
 
 def _parts_of_printed_list(text: str) -> str:
