@@ -13,7 +13,12 @@ from recsys_dagster.assets.metadata import STAGE
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.objects import KINDS
-from recsys_dagster.resources.sources.watching import Observation, can_be_watched
+from recsys_dagster.resources.sources.watching import (
+    FileState,
+    Observation,
+    can_be_watched,
+    live_contents,
+)
 from recsys_dagster.versions import code_version
 
 
@@ -81,6 +86,23 @@ def changes(
         and seen.fingerprint != known.get(name)
         and (key := source_key(catalog, name)) is not None
     ]
+
+
+def untold(
+    catalog: Catalog, found: Mapping[str, Observation], known: Mapping[str, Mapping[str, FileState]]
+) -> bool:
+    """Whether what a server was told of is new, beside a source that no event of ours stands for.
+
+    Args:
+        catalog: whose.
+        found: what its sources look like now.
+        known: the states that their files had.
+    """
+    source = catalog.interactions.source
+    if "interactions" not in found or (source.asset is None and can_be_watched(source)):
+        return False
+    landed = live_contents(found["interactions"].files)
+    return landed != live_contents(known.get("interactions", {}))
 
 
 def _materialization(key: dg.AssetKey, seen: Observation) -> dg.AssetMaterialization:

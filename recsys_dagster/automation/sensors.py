@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_dagster.assets.sources import changes, sources_of
+from recsys_dagster.assets.sources import changes, sources_of, untold
 from recsys_dagster.automation.jobs import CATALOG_TAG, refresh_job_name
 from recsys_dagster.automation.runs import UNFINISHED, runs_of
 from recsys_dagster.catalog.item_lists import rule_files
@@ -62,7 +62,9 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
         # No asset stands for the files of rules: what they say is taken up by a whole refresh.
         rules = cursor.get("sources", {}).get("rules")
         ruled = "rules" in seen and rules not in (None, seen["rules"].fingerprint)
-        if catalog.refresh.automation == "conditions" and not ruled:
+        # Nor may one stand for what a server puts beside a source.
+        landed = untold(catalog, seen, cursor.get("files", {}))
+        if catalog.refresh.automation == "conditions" and not ruled and not landed:
             return dg.SensorResult(
                 skip_reason="content has changed; the conditions of the stages see to the rest",
                 asset_events=changed,

@@ -106,6 +106,46 @@ def test_what_a_server_was_told_of_is_one_run_whatever_the_source(tiny, source):
     assert daemon.tick() == "no content has changed"
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "python:collections:ChainMap",
+        {"asset": "sales/orders", "io_manager": "files"},
+        {"asset": "sales/orders", "path": "../data/interactions.csv"},
+    ],
+)
+def test_what_a_server_was_told_of_is_a_whole_refresh_where_no_condition_sees_it(tiny, source):
+    place = tiny(
+        refresh=QUIET | {"automation": "conditions"},
+        interactions={"source": source},
+        live={"folder": "../data/landing"},
+    )
+    daemon = Daemon(place)
+
+    @dg.asset(key=["sales", "orders"])
+    def orders() -> None: ...
+
+    dg.materialize([orders], instance=daemon.instance)
+    by_conditions = "content has changed; the conditions of the stages see to the rest"
+    assert daemon.tick() == by_conditions
+    (place.data / "landing").mkdir()
+    (place.data / "landing" / "live-1.jsonl").write_text('{"user_id": "a"}\n')
+    assert daemon.tick() == "run"
+    assert daemon.tick() == "no content has changed"
+    with (place.data / "items.csv").open("a") as file:
+        file.write("space9,Nine,space\n")
+    assert daemon.tick() == by_conditions
+
+
+def test_what_a_server_was_told_of_beside_a_file_is_seen_to_by_conditions(tiny):
+    place = tiny(refresh=QUIET | {"automation": "conditions"}, live={"folder": "../data/landing"})
+    daemon = Daemon(place)
+    daemon.tick()
+    (place.data / "landing").mkdir()
+    (place.data / "landing" / "live-1.jsonl").write_text('{"user_id": "a"}\n')
+    assert "the conditions of the stages see to the rest" in daemon.tick()
+
+
 def test_a_file_that_is_only_touched_is_no_change(daemon):
     daemon.tick()
     os.utime(daemon.place.data / "items.csv", (1, 1))

@@ -115,6 +115,7 @@ def _files_of(place: Path) -> dict[str, Path]:
 
 
 LIVE_SETTINGS = SourceSettings(path=LIVE_FILES)
+LIVE_PLACE = "live/"
 
 
 def live_files(folder: Path | None) -> dict[str, Path]:
@@ -125,7 +126,7 @@ def live_files(folder: Path | None) -> dict[str, Path]:
     """
     if folder is None or not folder.is_dir():
         return {}
-    return {f"live/{file.name}": file for file in sorted(folder.glob(LIVE_FILES))}
+    return {f"{LIVE_PLACE}{file.name}": file for file in sorted(folder.glob(LIVE_FILES))}
 
 
 def read_files(

@@ -10,6 +10,7 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.databases import database_file
 from recsys_dagster.resources.sources.file_queries import files_of_query
 from recsys_dagster.resources.sources.files import (
+    LIVE_PLACE,
     File,
     FileState,
     find_files,
@@ -114,5 +115,14 @@ def observe_files(
         elif 0 <= time.time() - file.modified / 1e9 < settle_seconds:
             return Observation("", {}, being_written=file.address)
         states[name] = look_at(file, known.get(name))
-    contents = (f"{name} {state.get('tag') or state['sha256']}" for name, state in states.items())
+    contents = (f"{name} {_content(state)}" for name, state in states.items())
     return Observation(digest(asset_version, *contents), states)
+
+
+def live_contents(files: Mapping[str, FileState]) -> dict[str, str]:
+    """What is in the files that a server put beside a source, by their names in it."""
+    return {name: _content(state) for name, state in files.items() if name.startswith(LIVE_PLACE)}
+
+
+def _content(state: FileState) -> str:
+    return state.get("tag") or state["sha256"]
