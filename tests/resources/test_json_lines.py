@@ -1,6 +1,7 @@
 """JSON lines: one object a line, of whatever shape, and lines that are none."""
 
 import gzip
+import json
 
 import pyarrow as pa
 import pytest
@@ -95,6 +96,45 @@ def test_broken_lines_become_rows_that_say_why_and_all_others_stay(read, tmp_pat
     assert data["source_error"].to_pylist() == [None, reason, reason, reason, None]
 
 
+DEEP = '{"id": 2, "of": ' + "[" * 200 + "]" * 200 + "}"
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        (DEEP, "the line has lists and objects in each other deeper than 100 levels"),
+        ('{"": 1, "id": 2}', "a key of the line is empty"),
+        ('{"id": 2, "by": [{"" : 1}]}', "a key of the line is empty"),
+    ],
+    ids=["deep", "empty key", "empty key within"],
+)
+def test_a_line_that_no_table_can_hold_is_one_that_says_why(read, tmp_path, odd, reason):
+    (tmp_path / "m.jsonl").write_text(f'{{"id": 1}}\n{odd}\n{{"id": 3, "of": ["", "\\"\\":"]}}\n')
+    data = read("m.jsonl", tmp_path).rows
+    assert data["id"].to_pylist() == [1, None, 3]
+    assert data["of"].to_pylist() == [None, None, ["", '"":']]
+    assert data["source_error"].to_pylist() == [None, reason, None]
+
+
+def test_an_element_that_no_table_can_hold_is_one_that_says_why(read, tmp_path):
+    (tmp_path / "m.json").write_text(f'[{{"id": 1}}, {DEEP}]')
+    data = read("m.json", tmp_path).rows
+    assert data["id"].to_pylist() == [1, None]
+    assert "the element has lists" in data["source_error"].to_pylist()[1]
+
+
+def test_brackets_in_a_text_are_no_levels(read, tmp_path):
+    (tmp_path / "m.jsonl").write_text(f'{{"id": "{"[" * 200}"}}\n{DEEP}\n')
+    data = read("m.jsonl", tmp_path).rows
+    assert data["id"].to_pylist() == ["[" * 200, None]
+
+
+def test_a_file_of_nothing_but_such_lines_is_refused(read, tmp_path):
+    (tmp_path / "m.jsonl").write_text(f"{DEEP}\n")
+    with pytest.raises(UserError, match=r"m\.jsonl: .*no line of it is a JSON object"):
+        read("m.jsonl", tmp_path)
+
+
 def test_blank_lines_and_a_byte_order_mark_are_no_data(read, tmp_path):
     (tmp_path / "m.jsonl").write_text('\ufeff{"item_id": "a"}\n\n{"item_id": "b"}\r\n')
     data = read("m.jsonl", tmp_path).rows
@@ -137,6 +177,13 @@ class TestLongIds:
             '{"user": {"id": 1234567890123456789}}\n{"user": {"id": 1.5}}\n'
         )
         assert own(read("m.jsonl", tmp_path).rows)[0] == {"user.id": "1234567890123456789"}
+
+    @pytest.mark.parametrize("name", ['a"b', "a.b", "a/b~1", "a*", "a\\b", "0", "$", " "])
+    def test_whatever_the_column_is_called(self, read, tmp_path, name):
+        values = ("12345678901234567890", "1.5")
+        lines = "".join(f"{{{json.dumps(name)}: {value}}}\n" for value in values)
+        (tmp_path / "m.jsonl").write_text(lines)
+        assert read("m.jsonl", tmp_path).rows[name].to_pylist() == list(values)
 
     def test_numbers_that_a_float_holds_stay_numbers(self, read, tmp_path):
         (tmp_path / "m.jsonl").write_text('{"price": 9007199254740991}\n{"price": 1.5}\n')

@@ -2,7 +2,9 @@
 
 import glob
 import json
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,10 @@ from recsys_dagster.resources.sources.sniffing import (
     suffix_of,
 )
 from recsys_dagster.resources.sources.state import numbered, require_distinct
-from recsys_dagster.sql import quoted
+
+DEEPEST = 100
+"""Levels of lists and objects in each other; DuckDB stops at some 127, and says so of no line."""
+NO_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"|[^\[\]{}"]++', re.DOTALL)
 
 
 def read_json(path: Path, file: str, settings: SourceSettings) -> pa.Table:
@@ -46,21 +51,56 @@ def read_json(path: Path, file: str, settings: SourceSettings) -> pa.Table:
 
 
 def _read_objects(readable: Path, file: str, path: Path, is_array: bool) -> pa.Table:
-    what = "element" if is_array else "line"
+    try:
+        return _read_parts(readable, file, path, is_array, {})
+    except duckdb.Error:
+        too_deep = _too_deep(readable, is_array)
+        if not too_deep:
+            raise
+        return _read_parts(readable, file, path, is_array, too_deep)
+
+
+def _reader(is_array: bool) -> str:
     # An array is read as a whole or not at all.
-    reader = (
+    return (
         "read_json_objects(?, format = 'array')"
         if is_array
         else "read_ndjson_objects(?, ignore_errors = true)"
     )
+
+
+def _read_parts(
+    readable: Path, file: str, path: Path, is_array: bool, faults: Mapping[int, str]
+) -> pa.Table:
+    """A file with the columns of `schemas.SOURCE`.
+
+    Args:
+        readable: a plain copy of it, or itself.
+        file: what it is called in the table.
+        path: where it lies.
+        is_array: whether it is one array.
+        faults: why lines are not to be read, by their number from 1.
+
+    Raises:
+        UserError: no part of it is an object.
+        duckdb.Error: DuckDB cannot read a part and does not say which.
+    """
+    what = "element" if is_array else "line"
     with duckdb.connect() as connection:
+        numbers, reasons = pa.array(faults, pa.int64()), pa.array(faults.values(), pa.string())
+        connection.register("faults", pa.table({"number": numbers, "reason": reasons}))
         connection.execute(
-            "create temp table parts as select row_number() over () as number, json, "
-            f"json_type(json) = 'OBJECT' as readable from {reader}",
+            "create temp table parts as select number, json, case "
+            f"when (json_type(json) = 'OBJECT') is not true then 'the {what} is not a JSON object' "
+            # Quotes in a text are escaped: these are a key.
+            f"when regexp_matches(json, '\"\"\\s*:') then 'a key of the {what} is empty' "
+            "else reason end as error "
+            f"from (select row_number() over () as number, json from {_reader(is_array)}) "
+            "left join faults using (number)",
             [glob.escape(str(readable))],
         )
         found = connection.execute(
-            "select json_group_structure(json) from parts where readable"
+            "select json_group_structure(json) from parts where error is null"
         ).fetchall()[0][0]
         structure = json.loads(found) if found is not None else None
         if not isinstance(structure, dict):
@@ -75,31 +115,55 @@ def _read_objects(readable: Path, file: str, path: Path, is_array: bool) -> pa.T
             name: "VARCHAR" if kind in ("JSON", "NULL") else kind
             for name, kind in structure.items()
         }
-        _keep_digits(connection, types, "$")
+        _keep_digits(connection, types, "")
         data = connection.sql(
-            "select unnest(json_transform(case when readable then json end, $types)) "
+            "select unnest(json_transform(case when error is null then json end, $types)) "
             "from parts order by number",
             params={"types": json.dumps(types)},
         ).to_arrow_table()
-        errors = connection.sql(
-            f"select case when readable is not true then 'the {what} is not a JSON object' end "
-            "as error from parts order by number"
-        ).to_arrow_table()["error"]
-    return numbered(data, file, errors=errors.combine_chunks())
+        errors = connection.sql("select error from parts order by number").to_arrow_table()
+    return numbered(data, file, errors=errors["error"].combine_chunks())
+
+
+def _too_deep(readable: Path, is_array: bool) -> dict[int, str]:
+    """Why lines are not to be read that have too many levels, by their number from 1."""
+    what = "element" if is_array else "line"
+    reason = f"the {what} has lists and objects in each other deeper than {DEEPEST} levels"
+    found = {}
+    with duckdb.connect() as connection:
+        parts = connection.execute(
+            f"select json::varchar from {_reader(is_array)}", [glob.escape(str(readable))]
+        )
+        number = 0
+        while (row := parts.fetchone()) is not None:
+            number += 1
+            if row[0] is not None and _depth(row[0]) > DEEPEST:
+                found[number] = reason
+    return found
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for bracket in NO_BRACKETS.sub("", text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _keep_digits(connection: duckdb.DuckDBPyConnection, types: dict[str, Any], place: str) -> None:
     """Make text of the columns of floats that hold whole numbers no float tells apart."""
     for name, kind in types.items():
-        path = f"{place}.{quoted(name)}"
+        # A pointer, as RFC 6901 writes it: whatever is in a name, two characters are escaped.
+        pointer = f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
         if isinstance(kind, dict):
-            _keep_digits(connection, kind, path)
+            _keep_digits(connection, kind, pointer)
         elif kind == "DOUBLE":
             ((is_inexact,),) = connection.execute(
                 "select coalesce(bool_or(regexp_full_match(value, '-?[0-9]+') and "
                 f"abs(value::double) >= {2**53}), false) "
-                "from (select json_extract_string(json, $1) as value from parts where readable)",
-                [path],
+                "from (select json_extract_string(json, $1) as value from parts "
+                "where error is null)",
+                [pointer],
             ).fetchall()
             if is_inexact:
                 types[name] = "VARCHAR"
