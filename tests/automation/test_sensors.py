@@ -185,6 +185,17 @@ def test_a_file_that_is_still_being_written_is_waited_for(tiny):
     assert daemon.tick() == "run"
 
 
+def test_a_file_from_the_future_is_waited_for_no_longer_than_one_of_now(tiny):
+    place = tiny(refresh={"settle_seconds": 1000})
+    for file in place.data.iterdir():
+        os.utime(file, (time.time() - 2000,) * 2)
+    os.utime(place.data / "items.csv", (time.time() + 500,) * 2)  # a clock that is ahead
+    daemon = Daemon(place)
+    assert "items.csv is still being written" in daemon.tick()
+    os.utime(place.data / "items.csv", (time.time() + 86_400,) * 2)
+    assert daemon.tick() == "run"
+
+
 def test_ten_files_of_a_burst_are_one_run(tiny):
     source = {"interactions": {"source": "../data/parts", "positive": "rating >= 4"}}
     place = tiny(refresh=QUIET, **source)

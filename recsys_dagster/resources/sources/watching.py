@@ -109,7 +109,8 @@ def observe_files(
     states: dict[str, FileState] = {}
     for name, file in files.items():
         if isinstance(file, Path):
-            if time.time() - file.stat().st_mtime < settle_seconds:
+            # The clock of a share may be ahead a little, and a time far ahead says nothing.
+            if abs(time.time() - file.stat().st_mtime) < settle_seconds:
                 return Observation("", {}, being_written=str(file))
         # An object is whole, but others of the same delivery may follow; clocks may differ.
         elif 0 <= time.time() - file.modified / 1e9 < settle_seconds:
