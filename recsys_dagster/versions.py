@@ -40,6 +40,25 @@ MEASURED = (
     *SPACE,
 )
 
+READ_IN_SNAPSHOTS = (
+    "description",
+    "strategy",
+    "list_length",
+    "encoder.model",
+    "encoder.preset",
+    "encoder.max_length",
+    "matrix_width",
+    "users.half_life_days",
+    "users.text",
+    "users.text_share",
+    "users.vectors",
+    "interactions.timestamp_format",
+    "interactions.decimal",
+    *SPACE,
+    *ORDERING,
+)
+"""What readers take from the settings in a manifest: folding in, the server, lists of snapshots."""
+
 MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "raw_interactions": ("raw", ("interactions.source",)),
     "raw_items": ("raw", ("items.source",)),
@@ -78,7 +97,7 @@ MADE_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
         "recommendations",
         ("strategy", "list_length", *ORDERING, *SPACE),
     ),
-    "published": ("published", ()),
+    "published": ("published", READ_IN_SNAPSHOTS),
     "evaluation_split": (
         "held_back",
         ("evaluation.split", "evaluation.column", "interactions.columns"),

@@ -191,6 +191,28 @@ class TestAgain:
         changed = {stage for stage in REFRESHED if not figures(result, "tiny", stage)["unchanged"]}
         assert changed == {"recommendations", "published"}
 
+    @pytest.mark.parametrize(
+        "settings", [{"description": "Another one"}, {"matrix_width": 77}], ids=["said", "used"]
+    )
+    def test_a_setting_that_readers_go_by_is_published_though_no_list_is_another(
+        self, published, run_facts, settings
+    ):
+        place = published(**settings)
+        before = current(place, "tiny")
+        result = place.run("tiny")
+        _, figures = run_facts
+        assert figures(result, "tiny", "recommendations")["unchanged"] is True
+        assert figures(result, "tiny", "published")["unchanged"] is False
+        assert current(place, "tiny") != before
+        manifest = Snapshot.current(place.snapshots, "tiny").manifest
+        assert settings.items() <= manifest["settings"].items()
+
+    def test_a_setting_that_no_reader_goes_by_is_no_snapshot(self, published, run_facts):
+        place = published(refresh={"watch": False})
+        before = current(place, "tiny")
+        place.run("tiny")
+        assert current(place, "tiny") == before
+
     def test_a_table_that_is_lost_is_made_again(self, published, run_facts):
         place = published()
         place.warehouse.query("tiny", "drop table item_neighbours")

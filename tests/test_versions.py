@@ -30,7 +30,6 @@ SMALLEST = {
 }
 SAYS_NOTHING_OF_TABLES = {
     "name",
-    "description",
     "folder",
     "refresh",
     "checks",
@@ -94,20 +93,28 @@ def test_every_setting_makes_some_table():
 @pytest.mark.parametrize(
     ("settings", "changed"),
     [
-        ({"strategy": "ease"}, {"model", "recommendations", "tuning", "evaluation"}),
-        ({"encoder": "tfidf"}, {"item_embeddings", "user_embeddings", "tuning", "evaluation"}),
+        (
+            {"strategy": "ease"},
+            {"model", "recommendations", "published", "tuning", "evaluation"},
+        ),
+        (
+            {"encoder": "tfidf"},
+            {"item_embeddings", "user_embeddings", "published", "tuning", "evaluation"},
+        ),
         ({"neighbours": 7}, {"item_neighbours"}),
         ({"items": {"source": "m.csv", "text": "name"}}, {"items", "rejected_items", "item_texts"}),
         (
             {"interactions": {"source": "i.csv", "decimal": ","}},
-            {"interactions", "rejected_interactions"},
+            {"interactions", "rejected_interactions", "published"},
         ),
         ({"items": {"source": "n.csv", "text": "title"}}, {"raw_items"}),
-        ({"description": "A shop"}, set()),
+        ({"description": "A shop"}, {"published"}),
+        ({"list_length": 7}, {"recommendations", "published"}),
+        ({"refresh": {"watch": False}}, set()),
         ({"rules": {"deny": ["a"]}}, {"popular_items"}),
         ({"rules": {"categories": ["a"]}}, {"popular_items"}),
-        ({"rules": {"max_per_category": 2}}, {"recommendations", "evaluation"}),
-        ({"rules": {"diversity": 0.5}}, {"recommendations", "evaluation"}),
+        ({"rules": {"max_per_category": 2}}, {"recommendations", "published", "evaluation"}),
+        ({"rules": {"diversity": 0.5}}, {"recommendations", "published", "evaluation"}),
     ],
 )
 def test_a_setting_changes_the_version_of_what_it_decides(settings, changed):
