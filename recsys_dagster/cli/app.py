@@ -296,14 +296,17 @@ def evaluate(
     if k is not None and not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", k):
         raise UserError(f"--k {k}: expected numbers of at least 1, such as 10,20.")
     ks = [int(number) for number in k.split(",")] if k else []
+    if html is not None:
+        evaluating.require_folder(html)
     console.stderr = as_json  # the progress of the run, not the figures
     table, shown = evaluating.measure(catalog, strategy or [], ks)
-    if html is not None:
-        evaluating.write_page(html, catalog, shown, table)
     if as_json:
         sys.stdout.write(evaluating.as_json(catalog, shown["split"], table) + "\n")
     else:
         measured_tables.print_evaluation(catalog, shown["split"], table)
+    # Last: where it cannot be written, what was measured is told all the same.
+    if html is not None:
+        evaluating.write_page(html, catalog, shown, table)
 
 
 @app.command()
@@ -395,6 +398,10 @@ def plan(
         raise UserError(
             f"{', '.join(missing)}: how many? As in: recsys plan --users 1e8 --items 10M "
             "--interactions 1e10"
+        )
+    if missing and as_json:
+        raise UserError(
+            f"--json: it is of a plan; say how large with {', '.join(missing)}, or leave it out."
         )
     asked = None
     if users is not None and items is not None and interactions is not None:

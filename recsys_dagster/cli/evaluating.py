@@ -44,14 +44,23 @@ def as_json(name: str, split: str, table: pd.DataFrame) -> str:
     return json.dumps({"catalog": name, "split": split, "strategies": strategies}, indent=2)
 
 
+def require_folder(file: Path) -> None:
+    """See that a page can be written where it is asked for.
+
+    Raises:
+        UserError: its folder does not exist.
+    """
+    if not file.parent.is_dir():
+        raise UserError(f"{file}: the folder {file.parent} does not exist.")
+
+
 def write_page(file: Path, name: str, shown: dict[str, Any], table: pd.DataFrame) -> None:
     """A page that stands alone: the table of strategies, the pictures, all figures.
 
     Raises:
         UserError: its folder does not exist, or it could not be written.
     """
-    if not file.parent.is_dir():
-        raise UserError(f"{file}: the folder {file.parent} does not exist.")
+    require_folder(file)
     pictures = [
         f'<img alt="{html.escape(key)}" src="{shown[key].partition("](")[2].rstrip(")")}">'
         for key in ("plot", "accuracy_and_coverage", "recall_by_popularity", "over_runs")

@@ -1,7 +1,9 @@
 """Searching for settings from the command line."""
 
 import json
+import math
 import sys
+from typing import Any
 
 import pandas as pd
 
@@ -40,7 +42,14 @@ def search_settings(name: str, strategies: list[str], trials: int) -> pd.DataFra
 
 
 def print_as_json(table: pd.DataFrame) -> None:
-    """Every trial as JSON on standard output, and nothing else."""
-    rows = table.assign(settings=table["settings"].map(json.loads)).to_dict("records")
-    json.dump(rows, sys.stdout, indent=2)
+    """Every trial as JSON on standard output, and nothing else; null for what is not finite."""
+    rows = [
+        {name: _finite(value) for name, value in row.items()}
+        for row in table.assign(settings=table["settings"].map(json.loads)).to_dict("records")
+    ]
+    json.dump(rows, sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

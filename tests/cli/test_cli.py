@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_dagster.cli import main, terminal
+from recsys_dagster.cli import main, terminal, tuning
 from recsys_dagster.cli.app import app
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
@@ -267,6 +267,22 @@ class TestExportMatrix:
         code, _, err = recsys(finished.place, "export-matrix", "movies", "--out", out)
         assert code == 2
         assert "nowhere" in err
+
+
+class TestEvaluate:
+    def test_a_page_in_a_folder_that_is_not_there_is_refused_before_measuring(self, tiny, recsys):
+        code, out, err = recsys(tiny(), "evaluate", "tiny", "--html", "missing/x.html", "--json")
+        assert (code, out) == (2, "")
+        assert "missing/x.html: the folder missing does not exist." in err
+
+
+class TestTune:
+    def test_json_has_null_for_what_is_not_finite(self, capsys):
+        trial = {"strategy": "ease", "trial": 1, "settings": "{}", "value": float("inf")}
+        tuning.print_as_json(pd.DataFrame([trial, trial | {"trial": 2, "value": float("nan")}]))
+        told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+        assert [row["value"] for row in told] == [None, None]
+        assert told[0] == {"strategy": "ease", "trial": 1, "settings": {}, "value": None}
 
 
 class TestRun:

@@ -92,6 +92,7 @@ def test_it_loads_nothing_that_computes_or_runs(home):
         ([], "--users, --items, --interactions: how many"),
         (SIZE[:4], "--interactions: how many"),
         (["--measure", *SIZE[:2]], "--items, --interactions: how many"),
+        (["--measure", "--json"], "--json: it is of a plan"),
         ([*SIZE[:-1], "a lot"], "--interactions a lot: expected a whole number"),
         (["--users", "10", "--items", "10", "--interactions", "101"], "100 pairs"),
         (["--users", "10", "--items", "1", "--interactions", "10"], "--items 1"),
