@@ -198,3 +198,15 @@ def test_decimals_of_one_file_and_floats_of_another_keep_their_digits():
     assert found == [str(long), None, "1.5"]
     short = pa.table({"user_id": pa.array([7], pa.decimal128(38, 0))})
     assert united([short, floats])["user_id"].to_pylist() == [7.0, 1.5]
+
+
+def test_whole_floats_that_become_text_keep_their_digits():
+    floats = pa.table({"user_id": [1.0, 1e10, 2.5, -12345678.0, None]})
+    found = united([floats, pa.table({"user_id": ["a"]})])["user_id"].to_pylist()
+    assert found == ["1", "10000000000", "2.5", "-12345678", None, "a"]
+    inexact = pa.table({"user_id": [2.0**60, float("nan"), float("inf")]})
+    assert united([inexact, pa.table({"user_id": ["a"]})])["user_id"].to_pylist()[1:] == [
+        "nan",
+        "inf",
+        "a",
+    ]

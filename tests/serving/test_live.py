@@ -1,7 +1,9 @@
 """What a user does is on the disk and in their next list; the next run gives the same list."""
 
+import json
 from datetime import datetime
 
+import pandas as pd
 import pytest
 
 from recsys_dagster.errors import UserError
@@ -144,7 +146,11 @@ NAMES = {"user_id": "userId", "item_id": "itemId", "weight": "stars", "timestamp
         ("VARCHAR", "%d.%m.%Y %H:%M", "01.02.2024 11:00"),
         ("VARCHAR", "%Y-%m-%dT%H:%M:%S%z", "2024-02-01T11:00:00+0000"),
         ("BIGINT", None, 1706785200),
+        ("BIGINT", "%Y%m%d", 20240201),
         ("DOUBLE", None, 1706785200.0),
+        ("DOUBLE", "%Y%m%d", 20240201.0),
+        ("DATE", None, "2024-02-01"),
+        ("TIMESTAMP", "%d.%m.%Y", "01.02.2024"),
     ],
 )
 def test_rows_are_written_as_the_source_writes_them(type_, format_, expected):
@@ -161,7 +167,19 @@ def test_rows_are_written_as_the_source_writes_them(type_, format_, expected):
         ("BIGINT", 2.5, 2.5),
         ("DOUBLE", 3, 3.0),
         ("VARCHAR", 3.0, "3.0"),
+        ("VARCHAR", True, "true"),
         ("BOOLEAN", True, True),
+        ("BIGINT", "-7", -7),
+        ("UBIGINT", -1, -1),
+        ("DOUBLE", "10000000000", 10000000000.0),
+        ("DOUBLE", "2.5", 2.5),
+        ("FLOAT", "7", 7.0),
+        ("FLOAT", 0.1, 0.10000000149011612),
+        ("DECIMAL(10,2)", "7", 7.0),
+        ("DECIMAL(10,2)", 4.25, 4.25),
+        ("DECIMAL(18,0)", "900719925474099300", 900719925474099300),
+        ("TIMESTAMP", "2026-03-01 12:00:00", "2026-03-01 12:00:00"),
+        ("UUID", "a-b", "a-b"),
     ],
 )
 def test_numbers_are_written_in_the_type_of_the_source_where_they_fit_it(type_, told, expected):
@@ -193,6 +211,46 @@ def test_what_the_source_could_not_hold_is_refused(told, said):
         columns.row(told)
 
 
+@pytest.mark.parametrize(
+    ("type_", "told", "said"),
+    [
+        ("BIGINT", "007", "not like 007"),
+        ("BIGINT", "-0", "not like 007"),
+        ("BIGINT", "9" * 30, "64 bits"),
+        ("BIGINT", "9" * 5000, "64 bits"),
+        ("BIGINT", 2**63, "64 bits"),
+        ("BIGINT", 1e300, "64 bits"),
+        ("BIGINT", float("inf"), "finite"),
+        ("BIGINT", True, "whole numbers there; found true"),
+        ("DOUBLE", "abc", "has numbers there"),
+        ("DOUBLE", "007", "has numbers there"),
+        ("DOUBLE", "nan", "has numbers there"),
+        ("DOUBLE", str(2**53), "tell whole numbers below 9007199254740992 apart"),
+        ("FLOAT", str(2**24), "tell whole numbers below 16777216 apart"),
+        ("DOUBLE", 2**53 + 1, "no digits for so long a number"),
+        ("DOUBLE", 10**400, "as large"),
+        ("FLOAT", 1e300, "as large"),
+        ("DOUBLE", float("nan"), "finite"),
+        ("DOUBLE", False, "numbers there; found false"),
+        ("DECIMAL(10,2)", 1.005, "10 digits there, 2 of them decimals"),
+        ("DECIMAL(10,2)", "123456789", "10 digits there, 2 of them decimals"),
+        ("DECIMAL(5,0)", "123456", "5 digits there, 0 of them decimals"),
+        ("DECIMAL(5,0)", 2.5, "5 digits there, 0 of them decimals"),
+        ("DECIMAL(10,2)", "abc", "has numbers there"),
+        ("DECIMAL(38,2)", 2**53, "below 2"),
+        ("BOOLEAN", "x", "true and false"),
+        ("TIMESTAMP", "yesterday", "dates or times"),
+        ("DATE", 7, "dates or times"),
+        ("VARCHAR", float("nan"), "finite"),
+        ("TIME", float("nan"), "finite"),
+    ],
+)
+def test_a_value_that_would_be_another_one_in_the_source_is_refused(type_, told, said):
+    columns = SourceColumns(NAMES, TYPES | {"n": type_}, None, None)
+    with pytest.raises(UserError, match=f"^n: .*{said}"):
+        columns.row({"n": told})
+
+
 def test_a_column_that_the_source_lacks_is_refused_and_the_next_run_is_sound(own_shop, client):
     for more in ({"USER_ID": "x"}, {"": "x"}, {"Rating": 4}, {"event": "view"}):
         assert tell(client, row(NEW, "space1") | more).status_code == 422
@@ -203,6 +261,29 @@ def test_a_column_that_the_source_lacks_is_refused_and_the_next_run_is_sound(own
     assert list_of(client, NEW)["since"] == 2, "ids are read as a run reads them"
     client.__exit__(None, None, None)
     assert own_shop.run(NAME).success
+
+
+def with_column_types(place, **types):
+    """The shop as if its source had other types."""
+    file = Snapshot.current(place.snapshots, NAME).path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["source_columns"] |= types
+    file.write_text(json.dumps(manifest))
+    return place
+
+
+@pytest.mark.parametrize("amount", ["1" + "0" * 400, "NaN", "Infinity", '"abc"'])
+def test_what_is_no_number_of_the_source_is_refused_as_a_fault_of_what_was_sent(
+    own_shop, server, amount
+):
+    client = server(with_column_types(own_shop, amount="DOUBLE"))
+    body = f'{{"interactions":[{{"user_id":"{NEW}","item_id":"space1","amount":{amount}}}]}}'
+    answer = client.post(
+        f"/v1/{NAME}/interactions", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("interactions.0: amount: ")
+    assert list_of(client, NEW)["known"] is False
 
 
 def test_a_reason_that_the_catalogue_lacks_is_named_by_its_id(own_shop, server, client):
@@ -255,3 +336,29 @@ def test_where_profiles_rank_a_stored_list_is_narrowed_and_not_computed_without_
     assert narrowed["recommendations"] == stored["recommendations"]
     tell(client, row(USER, ids(stored)[0]))
     assert ids(list_of(client, USER)) == ids(stored)[1:]
+
+
+def test_an_id_told_into_a_column_of_floats_renames_nobody(published, server):
+    place = published()
+    orders = place.data / "orders"
+    orders.mkdir()
+    told = pd.read_csv(place.data / "interactions.csv")
+    numbers = {user: 1e10 + at for at, user in enumerate(told["user_id"].unique())}
+    told["user_id"] = told["user_id"].map(numbers)
+    told.to_parquet(orders / "first.parquet")
+    place.write_catalog(
+        NAME,
+        {
+            "interactions": {"source": "../data/orders", "positive": "rating >= 4"},
+            "items": {"source": "../data/items.csv", "text": "{title}. {genres}"},
+            "encoder": {"model": "tfidf", "dimension": 16},
+            "live": {"file_seconds": 3600},
+        },
+    )
+    assert place.run(NAME).success
+    client = server(place)
+    assert tell(client, row("10000000000", "space1"), row("7", "space1")).status_code == 202
+    client.__exit__(None, None, None)
+    assert place.run(NAME).success
+    again = server(place)
+    assert all(list_of(again, str(int(number)))["known"] for number in (*numbers.values(), 7))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,10 +20,10 @@ from recsys_dagster.resources.warehouse import with_comment
 from recsys_dagster.schemas import SOURCE_NAMES
 
 STATE = "source_state"
-READER = "3"
+READER = "4"
 """Of the way a source becomes rows: what another way made is read again. 2: a line with a quote
 that is not closed is one row, structures are columns. 3: long whole numbers of JSON keep their
-digits."""
+digits. 4: whole floats do where they become text."""
 MAX_FIELDS = 200
 
 
@@ -198,7 +199,18 @@ def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
                     pa.string(),
                 )
                 if pa.types.is_nested(table[name].type)
-                else pc.cast(table[name], pa.string())
+                else _texts(table[name])
             )
             table = table.set_column(position, name, text)
     return table
+
+
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values as text; whole floats as whole numbers, which ids are: 10000000000 and not 1e+10."""
+    texts = pc.cast(column, pa.string())
+    if not pa.types.is_floating(column.type):
+        return texts
+    numbers = pc.cast(column, pa.float64()).to_numpy()
+    is_whole = (np.floor(numbers) == numbers) & (np.abs(numbers) < 2**53)
+    whole = pa.array(np.where(is_whole, numbers, 0).astype("int64"), mask=~is_whole)
+    return pc.call_function("coalesce", [pc.cast(whole, pa.string()), texts])
