@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from recsys_dagster.catalog.names import LIVE_FILES
 from recsys_dagster.errors import UserError
-from recsys_dagster.writing import unwritten
+from recsys_dagster.writing import reason_of, unwritten
 
 LOG = logging.getLogger("recsys_dagster.serving")
 
@@ -50,6 +50,10 @@ class Landed:
 
 class KeyReusedError(UserError):
     """Something else was told before under a key."""
+
+
+class NotTakenError(UserError):
+    """Nothing can be taken now, whatever is told: the same may be taken later."""
 
 
 class Landing:
@@ -86,7 +90,7 @@ class Landing:
             raise unwritten(folder, error) from None
         self._known = self._keys_of_files()
         self._growing: _Growing | None = None
-        self._to_close: list[Path] = []
+        self._to_close: list[_Growing] = []
         self._waiting: SimpleQueue[_Told | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="landing", daemon=True)
         self._thread.start()
@@ -111,11 +115,12 @@ class Landing:
                 row may be told twice. Rows of one call are accepted together or not at all.
 
         Raises:
-            UserError: this was closed. The future raises one where the rows cannot be written, and
-                a `KeyReusedError` where a key stands for something else.
+            NotTakenError: this was closed. The future raises one where the rows cannot be written,
+                and nothing of them stays; and a `KeyReusedError` where a key stands for something
+                else.
         """
         if not self._thread.is_alive():
-            raise UserError(f"{self.folder}: no interactions are taken here any more.")
+            raise NotTakenError("no interactions are taken here any more: send them again later.")
         told = _Told(rows, Future())
         self._waiting.put(told)
         return told.landed
@@ -167,10 +172,16 @@ class Landing:
             self._growing = self._growing or _Growing(self.folder)
             self._growing.append("".join(lines).encode())
         except OSError as error:
-            # Whole lines that are there already were acknowledged.
+            LOG.error("%s", unwritten(self.folder, error))
             self._put_aside()
+            why = reason_of(error) or "the server could not write; its log says why"
             for place in fresh:
-                together[place].landed.set_exception(unwritten(self.folder, error))
+                together[place].landed.set_exception(
+                    NotTakenError(
+                        f"nothing of this is taken: {why}. Send it again later, under the same "
+                        "keys."
+                    )
+                )
             return
         self._known |= new
         self._forget_old_keys()
@@ -215,19 +226,19 @@ class Landing:
     def _put_aside(self) -> None:
         if self._growing is not None:
             self._growing.end()
-            self._to_close.append(self._growing.path)
+            self._to_close.append(self._growing)
             self._growing = None
 
     def _close_what_can_be(self) -> None:
-        for path in list(self._to_close):
+        for grown in list(self._to_close):
             try:
-                _close(path)
+                _close(grown.path, grown.length)
             except FileNotFoundError:
-                LOG.error("%s: the file was taken away before it was closed", path)
+                LOG.error("%s: the file was taken away before it was closed", grown.path)
             except OSError as error:
-                LOG.error("%s", unwritten(path, error))
+                LOG.error("%s", unwritten(grown.path, error))
                 continue
-            self._to_close.remove(path)
+            self._to_close.remove(grown)
 
     def _keys_of_files(self) -> "dict[str, _Known]":
         oldest = time.time() - REMEMBERED_DAYS * 86_400
@@ -262,14 +273,22 @@ class _Known(NamedTuple):
 
 
 class _Growing:
-    """The file that is being written, hidden."""
+    """The file that is being written, hidden.
+
+    Attributes:
+        name: when it is closed.
+        path: until then.
+        length: of what was acknowledged, in bytes.
+    """
 
     def __init__(self, folder: Path) -> None:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}"
         self.name = LIVE_FILES.replace("*", stamp)
         self.path = folder / f".{self.name}"
         self._since = time.monotonic()
-        self._file = self.path.open("xb")
+        self.length = 0
+        # What a buffer still held would be written when the file is closed, after it was refused.
+        self._file = self.path.open("xb", buffering=0)
         _sync_folder(folder)
 
     @property
@@ -277,24 +296,39 @@ class _Growing:
         return time.monotonic() - self._since
 
     def append(self, lines: bytes) -> None:
-        """Put whole lines on the disk; what is left of others is taken away when it is closed."""
-        self._file.write(lines)
-        self._file.flush()
+        """Put whole lines on the disk.
+
+        Raises:
+            OSError: some of them may be there and some not; `end` takes them away.
+        """
+        left = memoryview(lines)
+        while left:
+            left = left[self._file.write(left) :]
         os.fsync(self._file.fileno())
+        self.length += len(lines)
 
     def end(self) -> None:
+        """Close the file, without what was not acknowledged."""
         with suppress(OSError):  # what could not be written is said already
+            self._file.truncate(self.length)
+            os.fsync(self._file.fileno())
+        with suppress(OSError):
             self._file.close()
 
 
-def _close(path: Path) -> None:
-    """Give a hidden file its own name, without a line that was not written to its end."""
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
+def _close(path: Path, length: int | None = None) -> None:
+    """Give a hidden file its own name.
+
+    Args:
+        path: of the file.
+        length: of what is kept of it, in bytes; where nobody knows, all lines that were written to
+            their end.
+    """
+    whole = path.read_bytes().rfind(b"\n") + 1 if length is None else length
     if whole == 0:
         path.unlink()
         return
-    if whole < len(content):
+    if whole < path.stat().st_size:
         os.truncate(path, whole)
     path.rename(path.with_name(_own_name(path)))
     _sync_folder(path.parent)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_dagster.errors import UnknownNameError, UserError
 from recsys_dagster.serving.encoding import BusyError
-from recsys_dagster.serving.landing import KeyReusedError
+from recsys_dagster.serving.landing import KeyReusedError, NotTakenError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -18,7 +18,12 @@ MEDIA_TYPE = "application/problem+json"
 LOG = logging.getLogger("recsys_dagster.serving")
 MAX_DETAIL = 800
 """Characters: a message may say again what somebody sent."""
-STATUSES = ((UnknownNameError, 404), (KeyReusedError, 409), (BusyError, 503))
+STATUSES = (
+    (UnknownNameError, 404),
+    (KeyReusedError, 409),
+    (BusyError, 503),
+    (NotTakenError, 503),
+)
 """Of errors that are no fault of what was sent."""
 
 

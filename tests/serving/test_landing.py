@@ -11,7 +11,7 @@ import time
 import pytest
 
 from recsys_dagster.errors import UserError
-from recsys_dagster.serving.landing import KEY, KeyReusedError, Landing
+from recsys_dagster.serving.landing import KEY, KeyReusedError, Landing, NotTakenError
 
 
 def visible(folder):
@@ -93,12 +93,39 @@ def test_what_cannot_be_written_is_said_and_what_was_acknowledged_is_kept(tmp_pa
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match="no space left"):
+        with pytest.raises(UserError, match="no space left") as caught:
             landing.take([{"user_id": "b"}]).result(timeout=5)
+    assert str(tmp_path) not in str(caught.value)
     landing.take([{"user_id": "c"}]).result(timeout=5)
     landing.close()
-    assert {"a", "c"} <= {row["user_id"] for row in lines(tmp_path)}
+    assert [row["user_id"] for row in lines(tmp_path)] == ["a", "c"]
     assert not list(tmp_path.glob(".live-*.jsonl"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limit there")
+@pytest.mark.parametrize("before", [0, 1])
+def test_nothing_of_what_a_full_disk_refused_is_there_and_told_again_it_is_there_once(
+    tmp_path, before
+):
+    import resource
+
+    landing = Landing(tmp_path, 3600, "time")
+    acknowledged = [{"user_id": "a", KEY: f"a-{number}"} for number in range(before)]
+    landing.take(acknowledged).result(timeout=5)
+    rows = [{"user_id": "b", KEY: f"b-{number}"} for number in range(1_000)]
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, unlimited[1]))
+        with pytest.raises(NotTakenError, match="Send it again later, under the same keys"):
+            landing.take(rows).result(timeout=5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        signal.signal(signal.SIGXFSZ, handled)
+    assert [row for _, row in landing.rows(without=[])] == acknowledged
+    assert len(landing.take(rows).result(timeout=5).fresh) == len(rows)
+    landing.close()
+    assert lines(tmp_path) == [*acknowledged, *rows]
 
 
 def test_nothing_is_taken_after_the_end(tmp_path):

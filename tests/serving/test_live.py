@@ -1,6 +1,7 @@
 """What a user does is on the disk and in their next list; the next run gives the same list."""
 
 import json
+import os
 from datetime import datetime
 
 import pandas as pd
@@ -112,6 +113,20 @@ def test_what_a_run_would_reject_is_refused_and_nothing_of_it_taken(client, own_
     assert answer.status_code == 422
     assert "interactions.1: timestamp is in the future" in answer.json()["detail"]
     assert list_of(client, NEW)["known"] is False
+
+
+def test_what_the_server_cannot_write_now_may_be_sent_again(client, own_shop, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    told = row(NEW, "space1", key="order-1")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        answer = tell(client, told)
+    assert answer.status_code == 503
+    assert str(own_shop.root) not in answer.text
+    assert tell(client, told).json()["accepted"] == 1
+    assert list_of(client, NEW)["since"] == 1
 
 
 def test_an_item_that_is_new_is_taken_and_named(client):
