@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from recsys_dagster.catalog.names import LIVE_FILES
 from recsys_dagster.errors import UserError
-from recsys_dagster.writing import reason_of, unwritten
+from recsys_dagster.writing import modified, reason_of, unwritten
 
 LOG = logging.getLogger("recsys_dagster.serving")
 
@@ -79,8 +79,6 @@ class Landing:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder / ".live.lock")
             self._lock.acquire(timeout=0)
-            for left in sorted(folder.glob(f".{LIVE_FILES}")):
-                _close(left)
         except Timeout:
             raise UserError(
                 f"{folder}: another server or another catalog takes interactions here: end it, or "
@@ -88,7 +86,11 @@ class Landing:
             ) from None
         except OSError as error:
             raise unwritten(folder, error) from None
-        self._known = self._keys_of_files()
+        try:
+            self._known = self._taken_over()
+        except BaseException:
+            self._lock.release()
+            raise
         self._growing: _Growing | None = None
         self._to_close: list[_Growing] = []
         self._waiting: SimpleQueue[_Told | None] = SimpleQueue()
@@ -100,12 +102,14 @@ class Landing:
 
         Args:
             without: names of files that are passed over.
+
+        Raises:
+            UserError: a file cannot be read.
         """
         for file in self._files():
             if _own_name(file) not in without:
-                with file.open(encoding="utf-8") as lines:
-                    for row in filter(None, map(_row, lines)):
-                        yield _own_name(file), row
+                for row in _rows(file):
+                    yield _own_name(file), row
 
     def take(self, rows: Sequence[Mapping[str, Any]]) -> "Future[Landed]":
         """Write rows; the future is done when they are on the disk.
@@ -240,16 +244,25 @@ class Landing:
                 continue
             self._to_close.remove(grown)
 
-    def _keys_of_files(self) -> "dict[str, _Known]":
+    def _taken_over(self) -> "dict[str, _Known]":
+        """Close what another process left, and give the keys that were told not long ago.
+
+        Raises:
+            UserError: a file cannot be written or read.
+        """
+        for left in sorted(self.folder.glob(f".{LIVE_FILES}")):
+            try:
+                _close(left)
+            except OSError as error:
+                raise unwritten(self.folder, error) from None
         oldest = time.time() - REMEMBERED_DAYS * 86_400
         found: dict[str, _Known] = {}
         for file in self._files():
-            modified = file.stat().st_mtime
-            if modified >= oldest:
-                with file.open(encoding="utf-8") as lines:
-                    for row in filter(None, map(_row, lines)):
-                        if row.get(KEY):
-                            found[row[KEY]] = _Known(modified, self._content(row))
+            since = modified(file)
+            if since >= oldest:
+                for row in _rows(file):
+                    if row.get(KEY):
+                        found[row[KEY]] = _Known(since, self._content(row))
         return found
 
     def _files(self) -> list[Path]:
@@ -350,9 +363,24 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _row(line: str) -> dict[str, Any] | None:
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file, without lines that a run would reject as no JSON; none, if it is gone.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
-        found = json.loads(line)
+        with file.open("rb") as lines:
+            yield from filter(None, map(_row, lines))
+    except FileNotFoundError:
+        LOG.warning("%s: the file was taken away", file)
+    except OSError as error:
+        raise UserError(f"{file}: it could not be read: {error.strerror or error}.") from None
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line.decode())
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
@@ -196,24 +197,38 @@ class ServedCatalogs:
         if served.live is not None:
             return
         try:
-            catalog = self._catalog(served.name)
-            columns = SourceColumns.of(served.snapshot.manifest)
-            folder = landing_folder(catalog)
-            landing = Landing(folder, catalog.live.file_seconds, columns.time)
-        except UserError as error:
-            served.refusal = str(error)
-            return
-        histories = LiveHistories(catalog)
-        landed = list(landing.rows(without=served.snapshot.live_files))
-        if landed:
-            kept, _ = typed([row for _, row in landed], columns, catalog)
-            histories.add([landed[place][0] for place in kept.index], kept)
-        served.live, served.refusal = Live(catalog, landing, columns, histories), ""
+            served.live, served.refusal = self._taking(served), ""
+        except Exception as error:  # the catalog is served to readers all the same
+            said = str(error) or type(error).__name__
+            if said != served.refusal:
+                trace = None if isinstance(error, UserError) else error
+                LOG.warning("%s: no interactions are taken: %s", served.name, said, exc_info=trace)
+            served.refusal = said
+
+    def _taking(self, served: Served) -> Live:
+        catalog = self._catalog(served.name)
+        columns = SourceColumns.of(served.snapshot.manifest)
+        landing = Landing(landing_folder(catalog), catalog.live.file_seconds, columns.time)
+        live = Live(catalog, landing, columns, LiveHistories(catalog))
+        try:
+            _count_again(live, landing.rows(without=served.snapshot.live_files))
+        except BaseException:
+            landing.close()
+            raise
+        return live
 
     def _catalog(self, name: str) -> Catalog:
         with suppress(KeyError):
             return self.catalogs[name]
         raise UserError(f"There is no catalog file of {name!r} here, which says where they go.")
+
+
+def _count_again(live: Live, landed: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Count rows that landed before, each with the file that has it."""
+    found = list(landed)
+    if found:
+        kept, _ = typed([row for _, row in found], live.columns, live.catalog)
+        live.histories.add([found[place][0] for place in kept.index], kept)
 
 
 def landing_folder(catalog: Catalog) -> Path:

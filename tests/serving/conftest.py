@@ -20,6 +20,14 @@ from tests.conftest import Place, without_pictures
 NAME = "tiny"
 
 
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something that happens beside the test."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="session")
 def shop(published_tiny: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """The tiny catalog with its interactions in a folder, run once. Copy it to change it."""

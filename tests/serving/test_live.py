@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.serving import served
+from recsys_dagster.serving.landing import KEY
 from recsys_dagster.serving.source_columns import SourceColumns
 from recsys_dagster.snapshots.reader import Snapshot
-from tests.serving.conftest import NAME
+from tests.serving.conftest import NAME, until
 
 USER = "user-zq-11"
 NEW = "somebody-new"
@@ -86,6 +88,53 @@ def test_rows_survive_a_restart_of_the_server(own_shop, server, client):
     before = ids(list_of(client, NEW))
     client.__exit__(None, None, None)
     assert ids(list_of(server(own_shop), NEW)) == before
+
+
+def landed(place, name, content):
+    """A file of interactions that is there before a server starts."""
+    file = place.data / "orders" / name
+    file.write_bytes(content)
+    return file
+
+
+def test_a_line_with_a_bad_byte_is_passed_over_as_a_run_does_it(own_shop, server):
+    row_of = (
+        '{"user_id":"%s","item_id":"space1","rating":"5.0","timestamp":"2024-02-01","%s":"k-%s"}\n'
+    )
+    bad, good = (row_of % (user, KEY, user) for user in ("M\xfcller", NEW))
+    landed(own_shop, "live-1.jsonl", bad.encode("latin-1") + good.encode() + b'{"user_id":"\n')
+    client = server(own_shop)
+    assert (list_of(client, NEW)["since"], list_of(client, USER)["how"]) == (1, "stored")
+    assert tell(client, row(NEW, "space1", key=f"k-{NEW}")).json()["repeated"] == 1
+    client.__exit__(None, None, None)
+    assert own_shop.run(NAME).success
+    again = server(own_shop)
+    assert list_of(again, NEW)["how"] == "stored"
+    assert not list_of(again, "M\ufffdller")["known"]
+
+
+def test_a_file_that_cannot_be_read_stops_no_reader(own_shop, server):
+    folder = own_shop.data / "orders" / "live-1.jsonl"
+    folder.mkdir()
+    client = server(own_shop)
+    assert list_of(client, USER)["how"] == "stored"
+    answer = tell(client, row(NEW, "space1"))
+    assert (answer.status_code, "live-1.jsonl: it could not be read" in answer.text) == (409, True)
+    folder.rmdir()
+    until(lambda: tell(client, row(NEW, "space1")).status_code == 202)
+
+
+def test_whatever_keeps_interactions_from_being_taken_stops_no_reader(
+    own_shop, server, monkeypatch
+):
+    landed(own_shop, "live-1.jsonl", b'{"user_id":"a","item_id":"b"}\n')
+    with monkeypatch.context() as patch:
+        patch.setattr(served, "typed", lambda *_: 1 / 0)
+        client = server(own_shop)
+        assert list_of(client, USER)["how"] == "stored"
+        answer = tell(client, row(NEW, "space1"))
+        assert (answer.status_code, "division by zero" in answer.text) == (409, True)
+    until(lambda: tell(client, row(NEW, "space1")).status_code == 202)
 
 
 def test_a_key_that_stands_for_something_else_is_refused(client):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from threading import Event, Thread
 
 import httpx
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from recsys_dagster.serving.served import LOOK_SECONDS
 from recsys_dagster.snapshots.current import CURRENT
 from recsys_dagster.snapshots.reader import Snapshot
-from tests.serving.conftest import NAME
+from tests.serving.conftest import NAME, until
 
 USER = "user-zq-11"
 
@@ -42,13 +41,6 @@ def make_current(place, name):
 
 def served(client):
     return client.get("/v1/catalogs").json()["catalogs"][0]
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_no_answer_is_an_error_or_a_mix_while_snapshots_are_exchanged(own_shop, listening):
