@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, NamedTuple
 
 from recsys_dagster.catalog.names import LIVE_FILES
@@ -77,7 +77,8 @@ class Landing:
         self._time_column = time_column
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(folder / ".live.lock")
+            # It is not always closed by the thread that made it.
+            self._lock = FileLock(folder / ".live.lock", thread_local=False)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise UserError(
@@ -94,6 +95,7 @@ class Landing:
         self._growing: _Growing | None = None
         self._to_close: list[_Growing] = []
         self._waiting: SimpleQueue[_Told | None] = SimpleQueue()
+        self._is_closed, self._closing = False, Lock()
         self._thread = Thread(target=self._work, name="landing", daemon=True)
         self._thread.start()
 
@@ -123,15 +125,20 @@ class Landing:
                 and nothing of them stays; and a `KeyReusedError` where a key stands for something
                 else.
         """
-        if not self._thread.is_alive():
-            raise NotTakenError("no interactions are taken here any more: send them again later.")
         told = _Told(rows, Future())
-        self._waiting.put(told)
+        with self._closing:  # nobody would look at what is put there after the end
+            if self._is_closed or not self._thread.is_alive():
+                raise NotTakenError(
+                    "no interactions are taken here any more: send them again later."
+                )
+            self._waiting.put(told)
         return told.landed
 
     def close(self) -> None:
         """Write what waits, and make the file visible."""
-        self._waiting.put(None)
+        with self._closing:
+            self._is_closed = True
+            self._waiting.put(None)
         self._thread.join()
         self._lock.release()
 

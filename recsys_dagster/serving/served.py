@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +33,8 @@ class Live:
     """How interactions are taken for a catalog.
 
     Attributes:
-        catalog: what they mean.
+        catalog: what they mean, by the settings that the snapshot was made with: the file may say
+            something else already, or not any more.
         landing: where they are written.
         columns: how the source spells them.
         histories: what they make of users.
@@ -132,6 +133,7 @@ class ServedCatalogs:
             served = self._served.get(name)
             try:
                 if served is not None and served.snapshot.name == current:
+                    served.fault = None  # of another one, which is not current any more
                     self._take_interactions(served)
                     continue
                 failed, when = self._failed.get(name, ("", 0.0))
@@ -168,15 +170,26 @@ class ServedCatalogs:
             self._take_interactions(served)
             self._served[name] = served
         else:
-            before = served.live
-            served.snapshot, served.fault = opened, None
-            if before is not None:
-                served.live = replace(before, columns=SourceColumns.of(opened.manifest))
-                before.histories.forget(opened.live_files)
+            self._put_in_place(served, opened)
         self._faults.pop(name, None)
         self._failed.pop(name, None)
         LOG.info("%s: serving %s", name, opened.name)
         self.on_swap(name)
+
+    def _put_in_place(self, served: Served, opened: OpenSnapshot) -> None:
+        """Serve another snapshot of a catalog, with what users did that it does not have."""
+        live = served.live
+        if live is not None and _must_count_again(live, served.snapshot, opened):
+            # Closed before, so that what is acknowledged meanwhile is in no file alone.
+            live.landing.close()
+            has = served.snapshot.live_files & opened.live_files
+            live = self._taking(served, opened, has)
+        elif live is not None:
+            live = replace(live, columns=SourceColumns.of(opened.manifest))
+        served.live = live
+        served.snapshot, served.fault = opened, None
+        if live is not None:
+            live.histories.forget(opened.live_files)
 
     def _not_opened(self, name: str, served: Served | None, said: str) -> None:
         known = self._faults.get(name) if served is None else served.fault
@@ -196,22 +209,31 @@ class ServedCatalogs:
         """Begin to take interactions, where nothing is in the way any more."""
         if served.live is not None:
             return
+        snapshot = served.snapshot
+        served.live = self._taking(served, snapshot, snapshot.live_files)
+
+    def _taking(self, served: Served, snapshot: OpenSnapshot, has: Collection[str]) -> Live | None:
+        """How interactions are taken beside a snapshot that has some files; None where said why."""
         try:
-            served.live, served.refusal = self._taking(served), ""
+            live = self._opened(served.name, snapshot, has)
         except Exception as error:  # the catalog is served to readers all the same
             said = str(error) or type(error).__name__
             if said != served.refusal:
                 trace = None if isinstance(error, UserError) else error
                 LOG.warning("%s: no interactions are taken: %s", served.name, said, exc_info=trace)
             served.refusal = said
+            return None
+        served.refusal = ""
+        return live
 
-    def _taking(self, served: Served) -> Live:
-        catalog = self._catalog(served.name)
-        columns = SourceColumns.of(served.snapshot.manifest)
-        landing = Landing(landing_folder(catalog), catalog.live.file_seconds, columns.time)
+    def _opened(self, name: str, snapshot: OpenSnapshot, has: Collection[str]) -> Live:
+        file = self._catalog(name)
+        columns = SourceColumns.of(snapshot.manifest)
+        landing = Landing(landing_folder(file), file.live.file_seconds, columns.time)
+        catalog = _meaning(snapshot)
         live = Live(catalog, landing, columns, LiveHistories(catalog))
         try:
-            _count_again(live, landing.rows(without=served.snapshot.live_files))
+            _count_again(live, landing.rows(without=has))
         except BaseException:
             landing.close()
             raise
@@ -221,6 +243,22 @@ class ServedCatalogs:
         with suppress(KeyError):
             return self.catalogs[name]
         raise UserError(f"There is no catalog file of {name!r} here, which says where they go.")
+
+
+def _meaning(snapshot: OpenSnapshot) -> Catalog:
+    """The catalog as it was when a snapshot was made."""
+    return Catalog.model_validate(snapshot.manifest["settings"])
+
+
+def _must_count_again(live: Live, before: OpenSnapshot, after: OpenSnapshot) -> bool:
+    """Whether rows that landed are not as another snapshot needs them.
+
+    Those that only the one before has are not in memory; and others may mean something else.
+    """
+    now = _meaning(after)
+    was = live.catalog
+    is_edited = (was.interactions, was.users) != (now.interactions, now.users)
+    return is_edited or not before.live_files <= after.live_files
 
 
 def _count_again(live: Live, landed: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from threading import Thread
 
 import pytest
 
@@ -133,6 +134,14 @@ def test_nothing_is_taken_after_the_end(tmp_path):
     landing.close()
     with pytest.raises(UserError, match="no interactions are taken here any more"):
         landing.take([{"user_id": "a"}])
+
+
+def test_a_folder_is_free_again_also_where_another_thread_closes_it(tmp_path):
+    landing = Landing(tmp_path, 3600, "time")
+    thread = Thread(target=landing.close)
+    thread.start()
+    thread.join()
+    Landing(tmp_path, 3600, "time").close()
 
 
 def test_a_line_that_a_crash_cut_off_is_taken_away_and_the_rest_kept(tmp_path):

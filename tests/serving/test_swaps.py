@@ -7,6 +7,7 @@ from threading import Event, Thread
 import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from recsys_dagster.serving.served import LOOK_SECONDS
 from recsys_dagster.snapshots.current import CURRENT
@@ -94,6 +95,74 @@ def test_a_damaged_snapshot_is_said_and_the_one_before_is_served(own_shop, clien
     assert served(client)["snapshot"] == first.name
     assert client.get("/health/ready").json()["stale"] == 1
     assert client.get(f"/v1/{NAME}/popular").status_code == 200
+
+
+def variant(place, letter, change):
+    """Another snapshot of the shop, with a changed manifest."""
+    first = Snapshot.current(place.snapshots, NAME).path
+    other = first.with_name(f"{first.name}-{letter}")
+    shutil.copytree(first, other)
+    manifest = json.loads((other / "manifest.json").read_text()) | {"snapshot": other.name}
+    change(manifest)
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    return first.name, other.name
+
+
+def exchange(place, client, name):
+    make_current(place, name)
+    until(lambda: served(client)["snapshot"] == name)
+
+
+def tell(client, item, **more):
+    told = {"user_id": "newcomer", "item_id": item, "weight": 5} | more
+    return client.post(f"/v1/{NAME}/interactions", json={"interactions": [told]})
+
+
+def newcomer(client):
+    return client.get(f"/v1/{NAME}/users/newcomer/recommendations").json()
+
+
+@pytest.mark.parametrize("starts_with", ["older", "newer"])
+def test_what_was_told_is_not_forgotten_by_going_back_to_an_older_snapshot(
+    own_shop, server, starts_with
+):
+    file = own_shop.data / "orders" / "live-1.jsonl"
+    told = {"user_id": "newcomer", "item_id": "space1", "rating": "5", "timestamp": "2024-02-01"}
+    file.write_text(json.dumps(told) + "\n")
+    older, newer = variant(own_shop, "b", lambda found: found.update(live_files=[file.name]))
+    make_current(own_shop, older if starts_with == "older" else newer)
+    client = server(own_shop)
+    assert tell(client, "space2").status_code == 202
+    for name, since in ((newer, 1), (older, 2), (newer, 1), (older, 2)):
+        exchange(own_shop, client, name)
+        assert newcomer(client)["since"] == since
+    assert tell(client, "love1").status_code == 202
+    assert newcomer(client)["since"] == 3
+
+
+def test_rows_mean_what_the_settings_say_that_a_snapshot_was_made_with(own_shop, client):
+    liked = newcomer(client)["recommendations"][0]["item_id"]
+    assert tell(client, liked, weight=3).status_code == 202
+    assert not any(row["because"] for row in newcomer(client)["recommendations"])
+
+    def lenient(manifest):
+        manifest["settings"]["interactions"]["positive"] = "rating >= 2"
+
+    _, edited = variant(own_shop, "b", lenient)
+    exchange(own_shop, client, edited)
+    after = newcomer(client)
+    assert after["since"] == 1
+    assert any(row["because"] for row in after["recommendations"])
+
+
+def test_the_fault_of_a_snapshot_goes_with_it(own_shop, client):
+    first, second = versions_of(own_shop)
+    (second / "recommendations.parquet").write_bytes(b"PAR1 nothing")
+    make_current(own_shop, second.name)
+    until(lambda: served(client)["fault"] is not None)
+    make_current(own_shop, first.name)
+    until(lambda: served(client)["fault"] is None)
+    assert client.get("/health/ready").json()["stale"] == 0
 
 
 def test_a_catalog_that_publishes_later_is_served_then(own_shop, server):
