@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from recsys_dagster.assets import common, interactions
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources import encoder
@@ -212,6 +213,35 @@ class TestAgain:
         before = current(place, "tiny")
         place.run("tiny")
         assert current(place, "tiny") == before
+
+    def test_rows_from_the_future_are_judged_again_when_their_time_has_come(
+        self, tiny, run_facts, monkeypatch
+    ):
+        place, now = tiny(), pd.Timestamp.now("UTC")
+        with (place.data / "interactions.csv").open("a") as file:
+            for days in (3, 30):
+                day = (now + pd.Timedelta(days=days)).date()
+                file.write(f"user-zq-{days},love5,5,{day}\n")
+        stages = ["raw_interactions", "interactions", "rejected_interactions"]
+        _, figures = run_facts
+
+        def left_alone(days: int) -> bool:
+            later = now + pd.Timedelta(days=days)
+            for module in (common, interactions):
+                monkeypatch.setattr(module, "utc_now", lambda: later)
+            return figures(place.run("tiny", stages), "tiny", "interactions")["unchanged"]
+
+        def from_the_future() -> int:
+            return count(
+                place, "tiny", "rejected_interactions", "reason = 'timestamp is in the future'"
+            )
+
+        assert not left_alone(days=0)
+        assert from_the_future() == 2
+        assert left_alone(days=1)
+        assert not left_alone(days=4)
+        assert from_the_future() == 1
+        assert left_alone(days=4)
 
     def test_a_table_that_is_lost_is_made_again(self, published, run_facts):
         place = published()

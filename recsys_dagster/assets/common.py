@@ -42,6 +42,9 @@ IO_MANAGER = "recsys_io_manager"
 MADE_FROM, MADE_OF, MADE_BY_CODE = "made_from", "made_of", "code_version"
 """Kept with a table: a fingerprint of all that it was made from; the versions of its inputs; the
 version of its code and settings."""
+JUDGED_AGAIN = "judged_again_at"
+"""Metadata of a stage that goes by the clock, kept with its table: from when, in Unix seconds, the
+same inputs would give another one."""
 MADE_BY = "made_by_run"
 """Of a table that a run left as it was: the run that made it."""
 PRIORITY = "dagster/priority"
@@ -124,7 +127,11 @@ def table_assets(
             *(f"{each} {version}" for each, version in versions.items()),
             also_made_with(arguments) if also_made_with else "",
         )
-        if all(comment.get(MADE_FROM) == made_from for comment in comments):
+        if all(
+            comment.get(MADE_FROM) == made_from
+            and utc_now().timestamp() < float(comment.get(JUDGED_AGAIN, "inf"))
+            for comment in comments
+        ):
             context.log.info("left as it is: nothing that it is made from has changed")
             for table, comment in zip(described, comments, strict=True):
                 yield unchanged(context, dg.AssetKey([catalog.name, table]), comment[DATA_VERSION])
@@ -164,6 +171,11 @@ def table_assets(
         op_tags={PRIORITY: str(priority)},
         pool=pool_of(catalog.name),
     )(compute)
+
+
+def utc_now() -> pd.Timestamp:
+    """The time, with its zone."""
+    return pd.Timestamp.now("UTC")
 
 
 def _next(outputs: Iterator[dg.Output]) -> dg.Output | None:
@@ -274,6 +286,7 @@ def _remembering(
     value, name = output.value, output.output_name
     table = value if isinstance(value, pa.Table) else to_arrow(value)
     version = content_digest(table, name)
+    again = output.metadata.get(JUDGED_AGAIN)
     context.set_data_version(context.asset_key_for_output(name), dg.DataVersion(version))
     return dg.Output(
         with_comment(
@@ -283,6 +296,7 @@ def _remembering(
                 MADE_OF: json.dumps(versions),
                 MADE_BY_CODE: code,
                 DATA_VERSION: version,
+                **({JUDGED_AGAIN: str(again.value)} if again is not None else {}),
             },
         ),
         name,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pandas as pd
 
-from recsys_dagster.assets.common import table_assets
+from recsys_dagster.assets.common import JUDGED_AGAIN, table_assets, utc_now
 from recsys_dagster.assets.metadata import (
     bars,
     column_lineage,
@@ -45,9 +45,11 @@ def parse_raw_interactions(
     raw = raw_interactions.frame(columns_read(raw_interactions.schema().names, settings))
     with Narrator(context.log) as narrator:
         narrator.doing(f"typing and merging raw interactions: {len(raw):,} rows")
-        now = pd.Timestamp.now("UTC").tz_localize(None)
+        now = utc_now().tz_localize(None)
         parsed = parse_interactions(raw, settings, now)
     accepted, rejected = parsed.accepted, parsed.rejected
+    again = parsed.judged_again
+    judged_again = {} if again is None else {JUDGED_AGAIN: _time(again)}
     per_user = accepted["user_id"].value_counts()
     yield dg.Output(
         accepted,
@@ -75,12 +77,17 @@ def parse_raw_interactions(
         "rejected_interactions",
         metadata={
             **rejected_because(rejected),
+            **judged_again,
             "preview": preview(rejected.drop(columns="user_id")),
             "plot": bars(
                 rejected["reason"].value_counts().to_dict(), "Why rows were rejected", "rows"
             ),
         },
     )
+
+
+def _time(naive_utc: pd.Timestamp) -> dg.MetadataValue:
+    return dg.MetadataValue.timestamp(naive_utc.tz_localize("UTC").timestamp())
 
 
 def _origins(raw: pd.DataFrame, settings: InteractionsSettings) -> dict[str, list[str]]:

@@ -163,6 +163,14 @@ def test_a_rejected_row_keeps_what_was_found_and_the_first_reason(change, reason
         assert (pd.isna(row[name]) and value is None) or row[name] == str(value)
 
 
+def test_the_first_of_the_rows_in_the_future_says_when_to_judge_again():
+    days = ["2024-05-01", "2024-07-09", "2024-07-01"]
+    ids = ["a", "b", "c"]
+    parsed = parse(raw_of(user_id=ids, item_id=ids, timestamp=days))
+    assert parsed.judged_again == pd.Timestamp("2024-06-30")
+    assert parse(raw_of(user_id=ids, item_id=ids)).judged_again is None
+
+
 @pytest.mark.parametrize("late", ["2024-06-01T20:00:00", "2024-06-02"])
 def test_a_clock_that_is_a_day_ahead_is_no_fault(late):
     assert len(parse(raw_of(user_id=["u"], item_id=["i"], timestamp=[late])).accepted) == 1

@@ -32,6 +32,7 @@ COMPARISONS: dict[str, Callable[[pd.Series, float], pd.Series]] = {
     "<": operator.lt,
 }
 CLOCK_SKEW = pd.Timedelta(days=1)
+IN_THE_FUTURE = "timestamp is in the future"
 """Timestamps this far ahead are a matter of clocks and zones, not of bad data."""
 ROUNDING = 1e-9
 """Share of a sum that is nothing: 0.1 + 0.2 - 0.3 leaves a little."""
@@ -50,12 +51,15 @@ class ParsedInteractions:
         rejected: table `rejected_interactions`.
         merged: accepted rows that went into another one.
         remarks: a sentence each on what was read and may not be meant so.
+        judged_again: when the first of the rows is accepted that are in the future, naive UTC;
+            None where no row is.
     """
 
     accepted: pd.DataFrame
     rejected: pd.DataFrame
     merged: int
     remarks: tuple[str, ...]
+    judged_again: pd.Timestamp | None
 
 
 def parse_interactions(
@@ -74,7 +78,11 @@ def parse_interactions(
     typed = type_interactions(raw, settings, now)
     accepted = merge_interactions(typed.kept, settings)
     return ParsedInteractions(
-        accepted, typed.rejected, merged=len(typed.kept) - len(accepted), remarks=typed.remarks
+        accepted,
+        typed.rejected,
+        merged=len(typed.kept) - len(accepted),
+        remarks=typed.remarks,
+        judged_again=typed.judged_again,
     )
 
 
@@ -86,11 +94,13 @@ class TypedInteractions:
         kept: user_id, item_id, timestamp, position, event, weight, positive of the good rows.
         rejected: table `rejected_interactions`.
         remarks: as of `ParsedInteractions`.
+        judged_again: as of `ParsedInteractions`.
     """
 
     kept: pd.DataFrame
     rejected: pd.DataFrame
     remarks: tuple[str, ...]
+    judged_again: pd.Timestamp | None
 
 
 def type_interactions(
@@ -129,10 +139,12 @@ def type_interactions(
             for name in ("user_id", "item_id", "weight", "timestamp", "event")
         }
     )[reason.notna()]
+    early = rows["timestamp"][reason == IN_THE_FUTURE]
     return TypedInteractions(
         rows[reason.isna()],
         rejected.reset_index(drop=True),
         remarks=(*_mixed_units(times), *unread),
+        judged_again=early.min() - CLOCK_SKEW if len(early) else None,
     )
 
 
@@ -294,7 +306,7 @@ def _reasons(
         faults["timestamp is before 1971, which stands for an unknown time"] = (
             rows["timestamp"] < FIRST_TIME
         )
-        faults["timestamp is in the future"] = rows["timestamp"] > now + CLOCK_SKEW
+        faults[IN_THE_FUTURE] = rows["timestamp"] > now + CLOCK_SKEW
     if "position" in found:
         unread = _says_something(found["position"]) & ~np.isfinite(rows["position"])
         hint = decimal_hint(found["position"][unread], settings.decimal)
