@@ -32,8 +32,8 @@ COMPARISONS: dict[str, Callable[[pd.Series, float], pd.Series]] = {
     "<": operator.lt,
 }
 CLOCK_SKEW = pd.Timedelta(days=1)
-IN_THE_FUTURE = "timestamp is in the future"
 """Timestamps this far ahead are a matter of clocks and zones, not of bad data."""
+IN_THE_FUTURE = "timestamp is in the future"
 ROUNDING = 1e-9
 """Share of a sum that is nothing: 0.1 + 0.2 - 0.3 leaves a little."""
 FIRST_TIME = pd.Timestamp("1971-01-01")
