@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+from decimal import Decimal
 from itertools import count
 
 import pyarrow as pa
@@ -266,6 +267,71 @@ TYPES = {
     "list": pa.list_(pa.int64()),
     "struct": pa.struct([("n", pa.int64())]),
 }
+
+
+class TestInteractionsThatAServerWasTold:
+    @pytest.mark.parametrize(
+        ("type_", "own", "told", "expected"),
+        [
+            (pa.int64(), 1, "2", 2),
+            (pa.uint8(), 1, "2", 2),
+            (pa.float64(), 1.5, "10000000000.0", 1e10),
+            (pa.float32(), 1.5, "0.10000000149011612", pytest.approx(0.1)),
+            (pa.decimal128(10, 2), Decimal("1.50"), "4.1", Decimal("4.10")),
+            (pa.decimal128(18, 0), Decimal(1), "7", Decimal(7)),
+            (
+                pa.timestamp("us"),
+                dt.datetime(2024, 1, 1),
+                '"2026-01-01 00:00:00.250"',
+                dt.datetime(2026, 1, 1, 0, 0, 0, 250_000),
+            ),
+            (pa.date32(), dt.date(2024, 1, 1), '"2026-01-01"', dt.date(2026, 1, 1)),
+            # Files of before ids were written as numbers.
+            (pa.float64(), 1.5, '"10000000000"', 1e10),
+        ],
+    )
+    def test_they_have_the_types_of_the_source_and_are_read_once(
+        self, read, tmp_path, opened, type_, own, told, expected
+    ):
+        (tmp_path / "parts").mkdir()
+        pq.write_table(pa.table({"item_id": pa.array([own], type_)}), tmp_path / "parts/a.parquet")
+        first = read("parts", tmp_path)
+        file = tmp_path / "parts/live-1.jsonl"
+        file.write_text(f'{{"item_id":{told}}}\n')
+        touch(file)
+        opened.clear()
+        second = read("parts", tmp_path, previous=first.rows)
+        assert second.rows["item_id"].type == type_
+        assert second.rows["item_id"].to_pylist() == [own, expected]
+        third = read("parts", tmp_path, previous=second.rows)
+        assert (second.rows_read, third.rows_read) == (1, 0)
+        assert opened == ["live-1.jsonl"]
+
+    def test_times_with_a_zone_are_of_utc(self, read, tmp_path):
+        (tmp_path / "parts").mkdir()
+        at = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+        table = pa.table({"item_id": pa.array([at], pa.timestamp("us", "UTC"))})
+        pq.write_table(table, tmp_path / "parts/a.parquet")
+        (tmp_path / "parts/live-1.jsonl").write_text('{"item_id":"2026-01-01 00:00:00.000"}\n')
+        assert read("parts", tmp_path).rows["item_id"].to_pylist()[1] == at.replace(year=2026)
+
+    @pytest.mark.parametrize(
+        ("type_", "own", "told", "expected"),
+        [
+            (pa.int64(), 1, '"007"', ["1", "007"]),
+            (pa.int64(), 1, "2.5", [1.0, 2.5]),
+            (pa.uint8(), 1, "300", [1, 300]),
+            (pa.decimal128(10, 2), Decimal("1.50"), "1.005", [1.5, 1.005]),
+            (pa.timestamp("us"), dt.datetime(2024, 1, 1), "7", ["2024-01-01 00:00:00.000000", "7"]),
+        ],
+    )
+    def test_a_value_that_does_not_fit_stays_what_it_is(
+        self, read, tmp_path, type_, own, told, expected
+    ):
+        (tmp_path / "parts").mkdir()
+        pq.write_table(pa.table({"item_id": pa.array([own], type_)}), tmp_path / "parts/a.parquet")
+        (tmp_path / "parts/live-1.jsonl").write_text(f'{{"item_id":{told}}}\n')
+        assert read("parts", tmp_path).rows["item_id"].to_pylist() == expected
 
 
 @st.composite

@@ -31,6 +31,7 @@ from recsys_dagster.resources.sources.sniffing import suffix_of
 from recsys_dagster.resources.sources.state import (
     READER,
     SourceRead,
+    fitted,
     require_distinct,
     state_of,
     united,
@@ -165,8 +166,9 @@ def read_files(
                 columns = state["columns"]
             else:
                 read[name] = read_file(path_here, name, _settings_of(file, settings))
-                columns = {field.name: str(field.type) for field in read[name].schema}
+                columns = _types(read[name])
         states[name] = {**seen, "columns": columns}
+    _fit_live(files, states, read, previous)
     fingerprint = digest(options, *(f"{name} {state['sha256']}" for name, state in states.items()))
     columns_of_all = dict.fromkeys(name for state in states.values() for name in state["columns"])
     require_distinct([*columns_of_all], path)
@@ -185,7 +187,43 @@ def read_files(
 
 
 def _settings_of(file: File, settings: SourceSettings) -> SourceSettings:
-    return LIVE_SETTINGS if fnmatch(file.name, LIVE_FILES) else settings
+    return LIVE_SETTINGS if _is_live(file) else settings
+
+
+def _is_live(file: File) -> bool:
+    return fnmatch(file.name, LIVE_FILES)
+
+
+def _types(table: pa.Table) -> dict[str, str]:
+    return {field.name: str(field.type) for field in table.schema}
+
+
+def _fit_live(
+    files: Mapping[str, File],
+    states: Mapping[str, dict[str, Any]],
+    read: dict[str, pa.Table],
+    previous: StoredTable | None,
+) -> None:
+    """Give live files that were read the types of the source's own.
+
+    JSON has no times, and its whole numbers no sign of their own: files that disagree with others
+    about a type are read again at every refresh, and all the others of a source with them.
+    """
+    live = [name for name in read if _is_live(files[name])]
+    if not live:
+        return
+    own = [name for name, file in files.items() if not _is_live(file)]
+    before = previous.schema() if previous is not None else pa.schema([])
+    # What is known has the types of the table.
+    schemas = [
+        read[name].schema
+        if name in read
+        else pa.schema([before.field(column) for column in states[name]["columns"]])
+        for name in own
+    ]
+    for name in live:
+        read[name] = fitted(read[name], schemas)
+        states[name]["columns"] = _types(read[name])
 
 
 @contextmanager

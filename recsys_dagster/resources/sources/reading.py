@@ -12,7 +12,7 @@ from recsys_dagster.resources.sources.files import LIVE_SETTINGS, live_files, re
 from recsys_dagster.resources.sources.formats import read_file
 from recsys_dagster.resources.sources.functions import call_function, table_of
 from recsys_dagster.resources.sources.queries import read_query
-from recsys_dagster.resources.sources.state import SourceRead, numbered, united
+from recsys_dagster.resources.sources.state import SourceRead, fitted, numbered, united
 from recsys_dagster.resources.warehouse import StoredTable
 from recsys_dagster.versions import content_digest, digest
 
@@ -70,7 +70,7 @@ def _with_live(found: SourceRead, landing: Path | None) -> SourceRead:
     return SourceRead(
         digest(found.fingerprint, *contents),
         found.rows_read + sum(table.num_rows for table in told),
-        lambda: united([found.rows, *told]),
+        lambda: united([found.rows, *(fitted(table, [found.rows.schema]) for table in told)]),
         remarks=found.remarks,
     )
 

@@ -6,7 +6,7 @@ in one transaction: rows and memory of them never disagree.
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -23,8 +23,10 @@ STATE = "source_state"
 READER = "4"
 """Of the way a source becomes rows: what another way made is read again. 2: a line with a quote
 that is not closed is one row, structures are columns. 3: long whole numbers of JSON keep their
-digits. 4: whole floats do where they become text."""
+digits. 4: whole floats do where they become text; told interactions have the types of the rest."""
 MAX_FIELDS = 200
+LONGEST_WHOLE = pa.decimal128(20, 0)
+"""Whole numbers of 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,40 @@ def require_distinct(names: Sequence[str], source: str) -> None:
                 f"{advice}"
             )
         spelled[name.casefold()] = name
+
+
+def fitted(table: pa.Table, others: Iterable[pa.Schema]) -> pa.Table:
+    """A table whose columns have the types that others agree on, where every value fits them."""
+    types: dict[str, set[pa.DataType]] = {}
+    for schema in others:
+        for name, kind in zip(schema.names, schema.types, strict=True):
+            types.setdefault(name, set()).add(kind)
+    for position, name in enumerate(table.column_names):
+        if len(types.get(name, ())) == 1:
+            (kind,) = types[name]
+            table = table.set_column(position, name, _fitted(table.column(position), kind))
+    return table
+
+
+def _fitted(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column in a type; as it is, where a value would be another one in it."""
+    is_text = pa.types.is_string(column.type)
+    if column.type == kind:
+        return column
+    if pa.types.is_temporal(kind) and not is_text:
+        return column
+    try:
+        if pa.types.is_timestamp(kind):
+            # A text without a zone is of UTC.
+            return column.cast(pa.timestamp(kind.unit)).cast(kind)
+        if pa.types.is_decimal(kind) and pa.types.is_integer(column.type):
+            cast = column.cast(LONGEST_WHOLE).cast(kind)
+        else:
+            cast = column.cast(kind)
+        back = _texts(cast) if is_text else cast.cast(column.type)
+    except pa.ArrowException:
+        return column
+    return cast if pa.types.is_temporal(kind) or back.equals(column) else column
 
 
 def united(tables: Sequence[pa.Table]) -> pa.Table:
