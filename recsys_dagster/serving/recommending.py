@@ -1,7 +1,7 @@
 """Lists for requests: stored ones as they are, others computed as a run would compute them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -140,12 +140,13 @@ def _narrowed(
     """Rows that a wish lets in, without what the user has seen since."""
     allowed, positions = among(snapshot, wish), snapshot.folding.positions
     seen = set() if history is None else set(history.item_ids.tolist())
-    return [
+    kept = (
         row
         for row in rows
         if row.item_id not in seen
         and (allowed is None or (row.item_id in positions and allowed[positions[row.item_id]]))
-    ]
+    )
+    return [replace(row, rank=rank) for rank, row in enumerate(kept, start=1)]
 
 
 def without(history: History, item_ids: Collection[str]) -> History:

@@ -399,7 +399,15 @@ def test_where_profiles_rank_a_stored_list_is_narrowed_and_not_computed_without_
     narrowed = client.get(f"/v1/tiny/users/{USER}/recommendations", params=params).json()
     assert narrowed["recommendations"] == stored["recommendations"]
     tell(client, row(USER, ids(stored)[0]))
-    assert ids(list_of(client, USER)) == ids(stored)[1:]
+    after = list_of(client, USER)
+    assert ids(after) == ids(stored)[1:]
+    assert [each["rank"] for each in after["recommendations"]] == list(
+        range(1, len(ids(after)) + 1)
+    )
+    page = client.get(f"/c/tiny/users/{USER}").text
+    assert "Strike something out of the history" not in page
+    struck = client.get(f"/c/tiny/users/{USER}?without={ids(stored)[0]}").text
+    assert "had never been there" not in struck
 
 
 def test_an_id_told_into_a_column_of_floats_renames_nobody(published, server):

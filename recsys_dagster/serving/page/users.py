@@ -112,13 +112,16 @@ def user_page(
     history, before = history_of(snapshot, live, user_id)
     entries = [] if history is None else _liked(snapshot, history, before)
     own = {entry.item_id for entry in entries}
-    struck = [item for item in dict.fromkeys(struck) if item in own][:MOST_STRUCK]
-    strikable = history is not None and bool(history.positives.any())
+    # Where profiles rank, a list without an entry cannot be computed: their texts are not kept.
+    strikable = (
+        history is not None and bool(history.positives.any()) and not snapshot.ranks_by_profile
+    )
+    struck = [item for item in dict.fromkeys(struck) if item in own and strikable][:MOST_STRUCK]
     after = answer.rows
     others: list[OtherList] = []
     if history is not None:
         kept = without(history, struck)
-        if struck and strikable:
+        if struck:
             after = of_history(snapshot, kept, wish)
         others = _others(snapshot, kept)
     return UserPage(
