@@ -280,10 +280,17 @@ class HeldHistories:
         self._one_at_a_time = Lock()
         groups = self._file.metadata.num_row_groups
         place = self._file.schema_arrow.get_field_index("user_id")
-        self._last = [
-            self._file.metadata.row_group(group).column(place).statistics.max
-            for group in range(groups)
+        statistics = [
+            self._file.metadata.row_group(group).column(place).statistics for group in range(groups)
         ]
+        # Parquet keeps no bounds where an id has more than 4,096 bytes.
+        self._last = [
+            known.max if known is not None and known.has_min_max else self._last_of(group)
+            for group, known in enumerate(statistics)
+        ]
+
+    def _last_of(self, group: int) -> str:
+        return self._file.read_row_group(group, columns=["user_id"])["user_id"][-1].as_py()
 
     def of(self, user_id: str) -> pa.Table:
         """The user's row, or none."""

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_dagster.errors import UnknownNameError, UserError
+from recsys_dagster.serving.held import HeldHistories
 from recsys_dagster.serving.sorted_ids import SortedIds
 
 
@@ -44,6 +46,15 @@ def test_histories_are_those_of_the_files(snapshot, opened):
         own, other = opened.history(user), snapshot.history(user)
         for name, values in vars(other).items():
             np.testing.assert_array_equal(getattr(own, name), values)
+
+
+def test_the_history_of_somebody_with_a_very_long_id_is_found(tmp_path):
+    users = ["a", "b" * 5_000, "c"]
+    table = pa.table({"user_id": users, "number": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "histories.parquet", row_group_size=1)
+    held = HeldHistories(tmp_path / "histories.parquet")
+    assert [held.of(user)["number"].to_pylist() for user in users] == [[1], [2], [3]]
+    assert held.of("bb").num_rows == 0
 
 
 def test_an_item_is_found_by_id_and_title(snapshot, opened):
