@@ -58,7 +58,7 @@ def served(request: Request, catalog: str) -> Served:
     Raises:
         UnknownNameError: it is not served.
     """
-    return request.app.state.catalogs[catalog]
+    return request.app.state.catalogs.find(catalog, partial(may_see, request))
 
 
 @router.get("/catalogs", response_model=messages.CatalogList)

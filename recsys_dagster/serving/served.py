@@ -102,7 +102,14 @@ class ServedCatalogs:
         return iter(sorted(self._served.values(), key=lambda served: served.name))
 
     def __getitem__(self, name: str) -> Served:
+        return self.find(name)
+
+    def find(self, name: str, may_see: Callable[[str], bool] = lambda name: True) -> Served:
         """A catalog.
+
+        Args:
+            name: of the catalog.
+            may_see: whether whoever asks may know of another one.
 
         Raises:
             UnknownNameError: it is not served.
@@ -115,7 +122,8 @@ class ServedCatalogs:
                 f"The catalog {name!r} cannot be served: its faults are in /v1/catalogs."
             )
         raise UnknownNameError(
-            f"There is no published catalog {name!r}.{did_you_mean(name, sorted(self._served))}"
+            f"There is no published catalog {name!r}."
+            f"{did_you_mean(name, sorted(filter(may_see, self._served)))}"
         )
 
     @property

@@ -101,6 +101,9 @@ def test_a_key_of_one_catalog_does_not_list_the_others(guarded, keys, own_shop):
     answer = guarded.get("/v1/catalogs", headers=bearer(secret))
     assert answer.status_code == 200
     assert answer.json()["catalogs"] == []
+    missing = guarded.get("/v1/another/popular", headers=bearer(secret))
+    assert missing.status_code == 404
+    assert NAME not in missing.json()["detail"]
 
 
 def test_a_page_under_another_name_does_not_reach_a_local_server(own_shop, server):

@@ -86,10 +86,15 @@ def _from_here(request: Request) -> None:
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
     elsewhere = site is not None and site not in ("same-origin", "none")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        elsewhere = True
-    if elsewhere:
+    if elsewhere or (origin is not None and _host(origin) != request.headers.get("host")):
         raise HTTPException(403, "This form was sent from another site.")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _own_path(path: str) -> str:
