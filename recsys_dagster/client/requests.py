@@ -107,4 +107,5 @@ def _of(catalog: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    return quote(name, safe="")
+    # As they are, these two are ways in a path, and taken out of it before it is sent.
+    return name.replace(".", "%2E") if name in (".", "..") else quote(name, safe="")

@@ -67,7 +67,10 @@ class Recommendation(Answer):
 
 @dataclass(frozen=True)
 class Recommendations(Answer):
-    """A list, and what it rests on: `how` is stored, computed or popular."""
+    """A list, and what it rests on: `how` is stored, computed or popular.
+
+    `text_counts` says whether a text has a say in it.
+    """
 
     catalog: str
     snapshot: str
@@ -76,6 +79,7 @@ class Recommendations(Answer):
     recommendations: tuple[Recommendation, ...]
     since: int = 0
     user_id: str | None = None
+    text_counts: bool = False
 
     parts: ClassVar[Mapping[str, type[Answer]]] = {"recommendations": Recommendation}
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from recsys_dagster.client import AsyncClient, Client, Problem
+from recsys_dagster.client.types import Recommendations
 from tests.serving.conftest import NAME
 
 USER = "user-zq-11"
@@ -44,6 +45,12 @@ def test_interactions_are_told(asking):
     assert asking.tell(NAME, [row | {"key": "a"}]).repeated == 1
 
 
+def test_whether_a_text_has_a_say_is_told():
+    content = {"catalog": "c", "snapshot": "s", "how": "computed", "known": True}
+    found = Recommendations.of(content | {"recommendations": [], "text_counts": True})
+    assert found.text_counts is True
+
+
 def test_what_is_wrong_is_raised_in_the_servers_words(asking):
     with pytest.raises(Problem, match="Star Voyage") as found:
         asking.similar(NAME, "Star Voyag")
@@ -51,7 +58,11 @@ def test_what_is_wrong_is_raised_in_the_servers_words(asking):
 
 
 def test_ids_with_any_character_reach_the_server(asking):
-    assert asking.recommend(NAME, "a/b?c#ü").user_id == "a/b?c#ü"
+    for user in ("a/b?c#ü", ".", "..", "...", "a/.."):
+        assert asking.recommend(NAME, user).user_id == user
+    for item in (".", ".."):
+        with pytest.raises(Problem, match="item"):
+            asking.similar(NAME, item)
 
 
 def test_the_other_client_asks_the_same(listening):
