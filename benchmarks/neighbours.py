@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
+from recsys_dagster.compute.blocks import LocalCompute
+from recsys_dagster.resources.machine import usable_cores
 from recsys_dagster.steps.lists.recommendations import BLOCK_CELLS, best_items
 from recsys_dagster.steps.similarity.nearest import top_k
 from recsys_dagster.steps.similarity.ranking import top_n
@@ -78,6 +81,9 @@ def measure_scoring(
 ) -> list[dict]:
     """Time lists from scores beside the matrix product that the scores are.
 
+    The product alone has all cores at once, as BLAS shares it out. Lists are made as in a run: in
+    blocks, one core each.
+
     Args:
         users: rows of scores.
         items: columns.
@@ -96,24 +102,25 @@ def measure_scoring(
     pairs = (np.repeat(np.arange(users), seen), random.integers(0, items, users * seen))
     mask = sparse.csr_matrix((np.ones(users * seen, dtype=bool), pairs), shape=(users, items))
     everything, popularity = np.ones(items, dtype=bool), random.random(items).astype(np.float32)
-    step = BLOCK_CELLS // items
+    step, compute = BLOCK_CELLS // items, LocalCompute(usable_cores())
+    blocks = [slice(start, start + step) for start in range(0, users, step)]
 
     def product() -> None:
-        for start in range(0, users, step):
-            queries[start : start + step] @ table
+        for block in blocks:
+            queries[block] @ table
 
-    def ranked() -> None:
-        for start in range(0, users, step):
-            top_n(queries[start : start + step] @ table, n)
+    def ranked(_: None, block: slice) -> None:
+        top_n(queries[block] @ table, n)
 
-    def masked() -> None:
-        for start in range(0, users, step):
-            block = slice(start, start + step)
-            best_items(queries[block] @ table, mask[block], everything, popularity, n)
+    def masked(_: None, block: slice) -> None:
+        best_items(queries[block] @ table, mask[block], everything, popularity, n)
 
-    seconds = np.array(
-        [[_seconds(work) for work in (product, ranked, masked)] for _ in range(repeats)]
-    )
+    def in_blocks(work: Callable[[None, slice], None]) -> None:
+        for _ in compute.map(work, None, blocks, "lists"):
+            pass
+
+    ways = (product, partial(in_blocks, ranked), partial(in_blocks, masked))
+    seconds = np.array([[_seconds(way) for way in ways] for _ in range(repeats)])
     alone, plain, with_mask = np.median(seconds, axis=0)
     return [
         {"name": "scoring.vs_gemm", "value": alone / plain, "unit": "x"},
