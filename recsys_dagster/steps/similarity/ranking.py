@@ -58,29 +58,39 @@ def _rank(scores: np.ndarray, k: int) -> np.ndarray:
     if np.isnan(maxima).any() or np.isnan(scores[:, depth * groups :]).any():
         _refuse_nan(scores)
     bound = np.partition(maxima, groups - k, axis=1)[:, groups - k]
-    reached = scores >= bound[:, None]
-    counts = np.count_nonzero(reached, axis=1)
+    reached = np.flatnonzero(scores >= bound[:, None])
+    counts = np.diff(np.searchsorted(reached, n * np.arange(rows + 1)))
+    row_of, columns = np.divmod(reached, n)
 
     positions = np.empty((rows, k), dtype=np.int64)
     crowded = counts > _CROWDED * k
     for row in np.flatnonzero(crowded):
         positions[row] = _rank_crowded(scores[row], k)
-    calm = np.flatnonzero(~crowded)
-    if calm.size:
-        positions[calm] = _rank_candidates(scores[calm], reached[calm], counts[calm], k)
+    if not crowded.all():
+        calm = ~crowded[row_of]
+        row_of, columns = row_of[calm], columns[calm]
+        own = scores[row_of, columns]
+        positions[~crowded] = _rank_candidates(own, columns, counts[~crowded], k)
     return positions
 
 
 def _rank_candidates(
-    scores: np.ndarray, reached: np.ndarray, counts: np.ndarray, k: int
+    scores: np.ndarray, columns: np.ndarray, counts: np.ndarray, k: int
 ) -> np.ndarray:
-    """Sort only the candidates, side by side in one padded table; at least k a row."""
-    rows, columns = np.divmod(np.flatnonzero(reached), scores.shape[1])
+    """Sort only the candidates, side by side in one padded table; at least k a row.
+
+    Args:
+        scores: float32 (c,), of the candidates, row by row.
+        columns: int64 (c,), where they are.
+        counts: int64 (b,), how many each row has.
+        k: places.
+    """
+    rows = np.repeat(np.arange(len(counts)), counts)
     places = np.arange(rows.size) - np.repeat(np.cumsum(counts) - counts, counts)
-    shape = (len(scores), int(counts.max()))
+    shape = (len(counts), int(counts.max()))
     # Padding comes after the candidates and never beats one: the sort is stable.
     negated = np.full(shape, np.inf, dtype=np.float32)
-    negated[rows, places] = -scores[rows, columns]
+    negated[rows, places] = -scores
     candidates = np.zeros(shape, dtype=np.int64)
     candidates[rows, places] = columns
     order = np.argsort(negated, axis=1, kind="stable")[:, :k]
