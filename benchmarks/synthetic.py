@@ -105,6 +105,7 @@ def publish_synthetic(home: Path, items: int, users: int) -> Snapshot:
         ),
     }
     about = {
+        "live_files": [],
         "encoder": {"model": "drawn", "fingerprint": "drawn"},
         "settings": catalog.model_dump(mode="json"),
     }
