@@ -3,9 +3,10 @@
 import errno
 import os
 import re
+import shutil
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def modified(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return time.time()
+
+
+def remove_older(paths: Iterable[Path], before: float) -> int:
+    """Delete folders that were changed last before a time; how many they were.
+
+    Args:
+        paths: of folders. What cannot be deleted stays for another time.
+        before: Unix seconds.
+    """
+    old = [path for path in paths if modified(path) < before]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(old)
 
 
 @contextmanager

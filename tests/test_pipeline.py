@@ -228,7 +228,7 @@ class TestAgain:
         def left_alone(days: int) -> bool:
             later = now + pd.Timedelta(days=days)
             for module in (common, interactions):
-                monkeypatch.setattr(module, "utc_now", lambda: later)
+                monkeypatch.setattr(module, "utc_now", lambda: later.tz_localize(None))
             return figures(place.run("tiny", stages), "tiny", "interactions")["unchanged"]
 
         def from_the_future() -> int:

@@ -174,8 +174,8 @@ def table_assets(
 
 
 def utc_now() -> pd.Timestamp:
-    """The time, with its zone."""
-    return pd.Timestamp.now("UTC")
+    """The time, naive UTC as all tables have it."""
+    return pd.Timestamp.now("UTC").tz_localize(None)
 
 
 def _next(outputs: Iterator[dg.Output]) -> dg.Output | None:

@@ -7,7 +7,14 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from recsys_dagster.assets.common import LAST, TABLE, data_version, quality_group, table_assets
+from recsys_dagster.assets.common import (
+    LAST,
+    TABLE,
+    data_version,
+    quality_group,
+    table_assets,
+    utc_now,
+)
 from recsys_dagster.assets.held_back import NOT_IN_CATALOGUE, known_of, known_tables
 from recsys_dagster.assets.metadata import (
     grouped_bars,
@@ -149,7 +156,7 @@ def evaluation(
             snapshots,
             catalog.name,
             context.run.run_id,
-            pd.Timestamp.now("UTC").tz_localize(None),
+            utc_now(),
             split,
             catalog.strategy,
             table,

@@ -45,8 +45,7 @@ def parse_raw_interactions(
     raw = raw_interactions.frame(columns_read(raw_interactions.schema().names, settings))
     with Narrator(context.log) as narrator:
         narrator.doing(f"typing and merging raw interactions: {len(raw):,} rows")
-        now = utc_now().tz_localize(None)
-        parsed = parse_interactions(raw, settings, now)
+        parsed = parse_interactions(raw, settings, utc_now())
     accepted, rejected = parsed.accepted, parsed.rejected
     again = parsed.judged_again
     judged_again = {} if again is None else {JUDGED_AGAIN: _time(again)}

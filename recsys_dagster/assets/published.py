@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +18,7 @@ from recsys_dagster.assets.common import (
     pool_of,
     spec_metadata,
     unchanged,
+    utc_now,
 )
 from recsys_dagster.assets.gate import GUARDED, Objection, forced_reason, objections, refusal
 from recsys_dagster.assets.metadata import ENCODER, FINGERPRINT, STAGE, first_list, rests_on
@@ -175,7 +175,7 @@ def published(
         folder,
         catalog.name,
         context.run.run_id,
-        pd.Timestamp.now("UTC").tz_localize(None),
+        utc_now(),
         tables,
         {
             "made_from": made_from,

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from scipy import sparse
 
-from recsys_dagster.assets.common import TABLE, table_assets
+from recsys_dagster.assets.common import TABLE, table_assets, utc_now
 from recsys_dagster.assets.metadata import (
     bars,
     column_lineage,
@@ -156,7 +156,7 @@ def recommendations(
         behaviour,
         kept.strategy,
         context.run.run_id,
-        pd.Timestamp.now("UTC").tz_localize(None),
+        utc_now(),
     )
     return dg.Output(
         table,

@@ -1,6 +1,5 @@
 """Removing what nobody needs any more: old snapshots, models, runs and logs, unused vectors."""
 
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,7 +22,7 @@ from recsys_dagster.snapshots.model_files import remove_models
 from recsys_dagster.snapshots.remote import Folder
 from recsys_dagster.snapshots.writer import models_of, remove_old
 from recsys_dagster.sql import quoted
-from recsys_dagster.writing import modified
+from recsys_dagster.writing import remove_older
 
 LATEST_MODELS = timedelta(hours=1)
 """Models so new stay: the run that fitted one may be about to name it."""
@@ -115,11 +114,7 @@ def models_in_use(warehouse: Warehouse, snapshots: Folder, catalog: str) -> set[
 
 def remove_leftovers(downloads: Path, before: datetime) -> int:
     """Delete the copies of objects that a process left which was killed while it read them."""
-    found = list(downloads.iterdir()) if downloads.is_dir() else []
-    left = [path for path in found if modified(path) < before.timestamp()]
-    for path in left:
-        shutil.rmtree(path, ignore_errors=True)
-    return len(left)
+    return remove_older(downloads.iterdir() if downloads.is_dir() else (), before.timestamp())
 
 
 def encoders_in_use(catalog: Catalog, encoder: TextEncoder) -> set[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from recsys_dagster.errors import UserError
 from recsys_dagster.snapshots.current import MANIFEST
 from recsys_dagster.snapshots.reader import ARRAYS
-from recsys_dagster.writing import modified, unwritten
+from recsys_dagster.writing import remove_older, unwritten
 
 FORMAT = 1
 DTYPES = {
@@ -165,11 +165,5 @@ def remove_models(home: Path, kept: Iterable[str], before: datetime) -> int:
         before: what was written later stays: a run may be about to name it.
     """
     names = set(kept)
-    old = [
-        path
-        for path in (home.iterdir() if home.is_dir() else ())
-        if path.name not in names and modified(path) < before.timestamp()
-    ]
-    for path in old:
-        shutil.rmtree(path, ignore_errors=True)
-    return len(old)
+    others = (path for path in (home.iterdir() if home.is_dir() else ()) if path.name not in names)
+    return remove_older(others, before.timestamp())

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from recsys_dagster import objects
-from recsys_dagster.writing import modified, unwritten, whole_file
+from recsys_dagster.writing import modified, remove_older, unwritten, whole_file
 
 COPIES = 3
 """Of the folders beside each other so many are kept here; somebody may still read the last one."""
@@ -122,11 +122,10 @@ class RemoteFolder:
             reverse=True,
         )
         whole = [path for path in beside if not path.name.startswith(".")]
-        long_ago = time.time() - HALF_FOR_SECONDS
-        halves = (path for path in beside if path.name.startswith("."))
-        left = (path for path in halves if modified(path) < long_ago)
-        for path in (*whole[COPIES - 1 :], *left):
+        for path in whole[COPIES - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
+        halves = (path for path in beside if path.name.startswith("."))
+        remove_older(halves, time.time() - HALF_FOR_SECONDS)
 
     def send(self, name: str, last: str) -> None:
         """Put a folder there as it is here.

@@ -38,7 +38,7 @@ from recsys_dagster.snapshots.current import (
 from recsys_dagster.snapshots.model_files import link_model, read_manifest
 from recsys_dagster.snapshots.reader import MODEL, TABLES, Snapshot
 from recsys_dagster.snapshots.remote import HALF_FOR_SECONDS, Folder, RemoteFolder, here
-from recsys_dagster.writing import modified, unwritten
+from recsys_dagster.writing import remove_older, unwritten
 
 ROWS_OF_GROUP = {"histories": 4_096, "items": 4_096}
 MANY_ROWS_OF_GROUP = 65_536
@@ -244,11 +244,12 @@ def remove_old(folder: Folder, catalog: str, keep: int) -> int:
 
 def _remove_halves(home: Path) -> None:
     """Delete what a publisher left that was killed long ago."""
-    long_ago = time.time() - HALF_FOR_SECONDS
-    for path in home.iterdir() if home.is_dir() else ():
-        is_half = path.name.startswith(".") and SNAPSHOT.fullmatch(path.name[1:])
-        if is_half and modified(path) < long_ago:
-            shutil.rmtree(path, ignore_errors=True)
+    halves = (
+        path
+        for path in (home.iterdir() if home.is_dir() else ())
+        if path.name.startswith(".") and SNAPSHOT.fullmatch(path.name[1:])
+    )
+    remove_older(halves, time.time() - HALF_FOR_SECONDS)
 
 
 def models_of(folder: Folder, catalog: str) -> set[str]:
