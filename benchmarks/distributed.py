@@ -1,9 +1,9 @@
 """What it costs to have blocks of work done on Ray, and from which size on it pays.
 
 Lists, nearest items and the weights of a long tail are worked out three times at each of three
-sizes, by turns: in this process, with all cores of the machine; on Ray, by one worker that has all
-of them, which shows the overhead; and by a worker a core. Ray runs on this machine and is started
-before. Data is drawn by chance, popularity falling with rank.
+sizes: on Ray, by one worker that has all cores of the machine, which shows the overhead, then by a
+worker a core; each by turns with this process, which has all cores too. Ray runs on this machine
+and is started before. Data is drawn by chance, popularity falling with rank.
 
 | figure | what it is |
 | --- | --- |
@@ -150,17 +150,12 @@ def run(rounds: int) -> Iterator[dict]:
     for name, sizes in SIZES.items():
         for size in sizes:
             work = WORK[name](size)
-            shares: dict[int, list[float]] = {workers: [] for workers in on_ray}
             work(in_process)  # what is loaded once is no part of it
             for workers, compute in on_ray.items():
+                # Ray ends workers that nobody asks for a second: each number of them by itself.
                 work(compute)
-                shares[workers].clear()
-            for _ in range(rounds):
-                here = seconds(work, in_process)
-                for workers, compute in on_ray.items():
-                    shares[workers].append(seconds(work, compute) / here)
-            for workers, found in shares.items():
-                yield row(name, size, workers, "seconds_share", median(found))
+                shares = [seconds(work, compute) / seconds(work, in_process) for _ in range(rounds)]
+                yield row(name, size, workers, "seconds_share", median(shares))
 
 
 def row(work: str, size: int, workers: int, name: str, value: float) -> dict:

@@ -10,12 +10,15 @@ from recsys_dagster.catalog.source import Filled
 
 def _numbers_as_text(value: Any) -> Any:
     """Ids and categories are text; YAML reads 318 as a number."""
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple(
-        str(name) if isinstance(name, int) and not isinstance(name, bool) else name
-        for name in value
-    )
+    return tuple(map(_as_text, value)) if isinstance(value, list | tuple) else value
+
+
+def _as_text(name: Any) -> str:
+    if isinstance(name, str):
+        return name
+    if isinstance(name, int) and not isinstance(name, bool):
+        return str(name)
+    raise ValueError(f"YAML reads one of these names as {name}: write it in quotes")
 
 
 def _file_or_ids(value: Any) -> Any:

@@ -114,6 +114,8 @@ def test_settings_do_not_change(tmp_path):
         ("interactions: {source: x, positive: rating is 4}", "positive: .*is not a condition"),
         ("rules: {denny: [a]}", r"rules\.denny: unknown key\. Did you mean 'deny'"),
         ("rules: {allow: 7}", r"rules\.allow: expected a list of item_ids, or the path of a text"),
+        ("rules: {deny: [2020-01-01]}", r"rules\.deny: .*as 2020-01-01: write it in quotes"),
+        ("rules: {categories: [yes]}", r"rules\.categories: .*as True: write it in quotes"),
         ("rules: {deny: ''}", r"rules\.deny.*at least 1 character"),
         ("rules: {categories: []}", r"rules\.categories: .*at least 1 item"),
         ("rules: {categories: [a], without_categories: [b, a]}", r"rules: 'a': both in categories"),

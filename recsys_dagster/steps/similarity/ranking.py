@@ -10,6 +10,8 @@ import numpy as np
 # A row with more than this many candidates per place has mass ties; it is settled on its own.
 _CROWDED = 4
 _GROUPS_PER_PLACE = 8
+# Columns of a row that are folded into one first: NumPy is slow at maxima of narrow groups.
+_FOLD = 8
 # Scores handled at a time: keeps the comparison mask and the candidates small.
 _BLOCK_CELLS = 1 << 22
 
@@ -47,15 +49,17 @@ def _rank(scores: np.ndarray, k: int) -> np.ndarray:
     """Positions (b, k) of the best scores of a block (b, n)."""
     rows, n = scores.shape
     groups = _GROUPS_PER_PLACE * k
-    depth = n // max(groups, 1)
-    if depth < 2:  # groups of one tell nothing: sort the short rows whole
+    if n < 2 * max(groups, 1):  # groups of one tell nothing: sort the short rows whole
         _refuse_nan(scores)
         return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
     # k different groups reach the k-th largest maximum, so at least k scores do. The columns left
-    # over after the last whole group can only add candidates.
-    maxima = scores[:, : depth * groups].reshape(rows, depth, groups).max(axis=1)
-    if np.isnan(maxima).any() or np.isnan(scores[:, depth * groups :]).any():
+    # over after the last whole fold can only add candidates.
+    width = groups * max(1, n // (groups * _FOLD))
+    whole = n // width * width
+    folded = scores[:, :whole].reshape(rows, -1, width).max(axis=1)
+    maxima = folded.reshape(rows, -1, groups).max(axis=1)
+    if np.isnan(maxima).any() or np.isnan(scores[:, whole:]).any():
         _refuse_nan(scores)
     bound = np.partition(maxima, groups - k, axis=1)[:, groups - k]
     reached = np.flatnonzero(scores >= bound[:, None])
