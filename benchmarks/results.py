@@ -122,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--only", nargs="+", default=["movies", *EXAMPLES])
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES)
     parser.add_argument("--minutes", type=float, default=2, help="of what is trained, each")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     arguments = parser.parse_args()
@@ -134,10 +135,15 @@ def main() -> None:
             own = rewritten(name, folder, to, name, models=bounded(arguments.minutes))
             other = rewritten(name, folder, to, f"{name}_tfidf", encoder="tfidf")
             left_out = BY_ORDER if name in WITHOUT_ORDER else ()
-            strategies = [each for each in STRATEGIES if each not in left_out]
+            asked = [each for each in arguments.strategies if each not in left_out]
+            with_texts = [each for each in asked if each in WITH_TEXTS]
             try:
-                rows += rows_of(name, "language model", evaluate(own, to, strategies, environment))
-                rows += rows_of(name, "tfidf", evaluate(other, to, WITH_TEXTS, environment))
+                if asked:
+                    found = evaluate(own, to, asked, environment)
+                    rows += rows_of(name, "language model", found)
+                if with_texts:
+                    found = evaluate(other, to, with_texts, environment)
+                    rows += rows_of(name, "tfidf", found)
             except subprocess.CalledProcessError as error:
                 CONSOLE.print(f"{name}: not measured, exit status {error.returncode}")
             if arguments.json:
