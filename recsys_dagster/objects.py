@@ -48,6 +48,8 @@ OVERWRITTEN = {
     "412",
 }
 """What storages call it that an object is not what a write expects it to be."""
+NO_NAMES = {"", ".", ".."}
+"""Parts of an address that would leave the folder where they are joined to a path here."""
 NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 UNREACHABLE = re.compile(r"Connect|Timeout|DNS|HTTPClientError|ServiceRequestError")
 NO_CREDENTIALS = re.compile(r"Credential|ClientAuthentication|RefreshError")
@@ -137,7 +139,7 @@ def names_in(address: str) -> list[str]:
             if _code(error) in NO_BUCKET:
                 raise
             return []
-    return sorted({name.rstrip("/").rpartition("/")[2] for name in found} - {""})
+    return sorted({name.rstrip("/").rpartition("/")[2] for name in found} - NO_NAMES)
 
 
 def read(address: str) -> tuple[bytes, str] | None:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from recsys_dagster import objects
+from recsys_dagster.errors import UserError
 from recsys_dagster.writing import modified, remove_older, unwritten, whole_file
 
 COPIES = 3
@@ -97,7 +98,11 @@ class RemoteFolder:
             raise unwritten(copy.parent, error) from None
         try:
             for stored in objects.below(f"{self.address}/{name}"):
-                file = hidden / stored.address.removeprefix(f"{self.address}/{name}/")
+                inside = stored.address.removeprefix(f"{self.address}/{name}/")
+                if not objects.NO_NAMES.isdisjoint(inside.split("/")):
+                    # Whoever may write there must not write anywhere here.
+                    raise UserError(f"{stored.address}: this is no file of a snapshot: delete it.")
+                file = hidden / inside
                 file.parent.mkdir(parents=True, exist_ok=True)
                 objects.download(stored, file)
             verify(hidden)

@@ -248,6 +248,16 @@ class TestReading:
             Snapshot.current(reader, "films")
         assert {path.name for path in (reader.here / "films").iterdir()} == {CURRENT}
 
+    def test_no_address_leads_out_of_the_folder_of_copies(self, machine, tmp_path):
+        name, reader = put(machine()), machine()
+        objects.write(f"{reader.address}/films/{name}/../../../outside", b"x", None)
+        with pytest.raises(UserError, match=r"/outside: this is no file of a snapshot"):
+            Snapshot.current(reader, "films")
+        objects.write(f"{reader.address}/../CURRENT", b"x", None)
+        assert published(reader) == {"films": name}
+        assert [path for path in tmp_path.iterdir() if path.is_file()] == []
+        assert {path.name for path in (reader.here / "films").iterdir()} == {CURRENT}
+
     def test_what_was_removed_there_is_said(self, machine):
         publisher, reader = machine(), machine()
         name = put(publisher)
