@@ -11,7 +11,7 @@ from recsys_dagster.snapshots.remote import Folder, here
 
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
-SNAPSHOT = re.compile(r"\d+T\d+-.+")
+SNAPSHOT = re.compile(r"\d+T\d+-[^/\\\s]{1,100}")
 """Names of snapshots: when they were made, and the beginning of the run's id."""
 FORMAT = 4
 
@@ -34,7 +34,7 @@ def published(folder: Folder) -> dict[str, str]:
 
 
 def current_name(folder: Folder, catalog: str) -> str | None:
-    """The name of the current snapshot of a catalog; None where nothing is published.
+    """What `CURRENT` of a catalog says; None where nothing is published.
 
     Args:
         folder: where all catalogs' snapshots lie.
@@ -48,11 +48,12 @@ def current_name(folder: Folder, catalog: str) -> str | None:
         if found is None:
             return None
         folder.keep(f"{catalog}/{CURRENT}", found[0])
-        return found[0].decode().strip()
+        return found[0].decode(errors="replace").strip()
     try:
-        return (folder / catalog / CURRENT).read_text(encoding="utf-8").strip()
+        written = (folder / catalog / CURRENT).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
+    return written.strip()
 
 
 def required_name(folder: Folder, catalog: str) -> str:
@@ -63,13 +64,20 @@ def required_name(folder: Folder, catalog: str) -> str:
         catalog: whose.
 
     Raises:
-        UserError: nothing is published, or they lie elsewhere and cannot be asked for.
+        UserError: nothing is published, what says so is damaged, or they lie elsewhere and cannot
+            be asked for.
     """
     name = current_name(folder, catalog)
     if name is None:
         raise UserError(
             f"The catalog {catalog!r} has published nothing yet: run it first, with: "
             f"recsys run {catalog}"
+        )
+    if SNAPSHOT.fullmatch(name) is None:
+        where = folder if isinstance(folder, Path) else folder.address
+        raise UserError(
+            f"{where}/{catalog}/{CURRENT}: this names no snapshot, the file is damaged: publish "
+            f"again, with: recsys run {catalog}"
         )
     return name
 
@@ -112,13 +120,14 @@ def manifest_of(folder: Folder, catalog: str, name: str) -> dict[str, Any]:
         text, _ = there
     try:
         manifest = json.loads(text)
-    except ValueError:
+        written_in = manifest["format"]
+    except (ValueError, TypeError, KeyError):
         raise UserError(
             f"{shown}/{MANIFEST}: this is no manifest, the snapshot is damaged: {again}"
         ) from None
-    if manifest["format"] != FORMAT:
+    if written_in != FORMAT:
         raise UserError(
-            f"{shown}: written in format {manifest['format']}, this version reads {FORMAT}: {again}"
+            f"{shown}: written in format {written_in}, this version reads {FORMAT}: {again}"
         )
     return manifest
 

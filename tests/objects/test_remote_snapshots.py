@@ -122,11 +122,15 @@ class TestPublishing:
             put(machine(), run_id, day=3, began=seconds)
         assert words(Snapshot.current(machine(), "films")) == {run_id if goes_on else "one"}
 
-    def test_what_nobody_can_read_is_replaced_by_the_next_one(self, machine):
+    @pytest.mark.parametrize(
+        ("damaged", "content"),
+        [("{}/" + MANIFEST, b'{"format": 1}'), ("{}/" + MANIFEST, b"[]"), (CURRENT, b"\xff\0")],
+    )
+    def test_what_nobody_can_read_is_replaced_by_the_next_one(self, machine, damaged, content):
         name = put(machine(), "one", day=1)
-        address = f"{machine().address}/films/{name}/{MANIFEST}"
+        address = f"{machine().address}/films/{damaged.format(name)}"
         _, tag = objects.read(address)
-        objects.write(address, b'{"format": 1}', tag)
+        objects.write(address, content, tag)
         put(machine(), "two", day=2, began=0.0)
         assert words(Snapshot.current(machine(), "films")) == {"two"}
 

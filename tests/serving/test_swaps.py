@@ -97,6 +97,16 @@ def test_a_damaged_snapshot_is_said_and_the_one_before_is_served(own_shop, clien
     assert client.get(f"/v1/{NAME}/popular").status_code == 200
 
 
+def test_a_damaged_name_of_what_is_current_is_said_and_the_looking_goes_on(own_shop, client):
+    first, second = versions_of(own_shop)
+    (own_shop.snapshots / NAME / CURRENT).write_bytes(b"\xff\xfe")
+    until(lambda: served(client)["fault"] is not None)
+    assert "this names no snapshot" in served(client)["fault"]
+    assert served(client)["snapshot"] == first.name
+    make_current(own_shop, second.name)
+    until(lambda: served(client)["snapshot"] == second.name)
+
+
 def variant(place, letter, change):
     """Another snapshot of the shop, with a changed manifest."""
     first = Snapshot.current(place.snapshots, NAME).path

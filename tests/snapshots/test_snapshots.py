@@ -215,10 +215,22 @@ class TestPublish:
 
 
 class TestReading:
-    def test_a_damaged_manifest_is_named(self, tmp_path):
-        (put(tmp_path) / MANIFEST).write_text("{half")
+    @pytest.mark.parametrize("content", ["{half", "", "[]", "{}", "4"])
+    def test_a_damaged_manifest_is_named(self, tmp_path, content):
+        (put(tmp_path) / MANIFEST).write_text(content)
         with pytest.raises(UserError, match=r"manifest\.json: this is no manifest"):
             Snapshot.current(tmp_path, "films")
+
+    @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"../x\n", b"1T1-" + b"x" * 300])
+    def test_what_says_which_is_current_may_be_damaged_and_publishing_mends_it(
+        self, tmp_path, content
+    ):
+        put(tmp_path)
+        (tmp_path / "films" / CURRENT).write_bytes(content)
+        with pytest.raises(UserError, match=r"films/CURRENT: this names no snapshot.*recsys run"):
+            Snapshot.current(tmp_path, "films")
+        newer = put(tmp_path, "run-two", day=2)
+        assert Snapshot.current(tmp_path, "films").path == newer
 
     def test_what_readers_get_after_a_run_that_failed(self, tmp_path):
         assert served(tmp_path, "films", "run-one") == "nothing is published yet"
