@@ -244,6 +244,28 @@ class TestFaults:
         assert "invalid input syntax for type integer" in said
         assert "Anna" not in said
 
+    @pytest.mark.parametrize("query", ["select", "select from orders"])
+    def test_a_query_without_columns(self, orders, query):
+        assert "the query gives no columns" in self.said(table=None, sql=query)
+
+    def test_a_connection_that_is_lost_between_batches(self, execute, orders, monkeypatch):
+        original = postgres._as_written
+
+        def lost(values):
+            monkeypatch.setattr(postgres, "_as_written", original)
+            execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name = 'recsys_dagster'"
+            )
+            return original(values)
+
+        monkeypatch.setattr(postgres, "_as_written", lost)
+        monkeypatch.setattr(postgres, "BATCH", 1)
+        said = self.said()
+        assert "the connection to PostgreSQL was lost while it was read" in said
+        assert "terminating connection due to administrator command" in said
+        assert read(table="orders").rows.num_rows == 2
+
     def test_a_password_stands_in_no_catalog(self, tmp_path):
         file = tmp_path / "shop.yaml"
         file.write_text(

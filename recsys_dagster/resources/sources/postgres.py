@@ -7,7 +7,7 @@ Nothing is said of the connection but the variable that names it.
 
 import re
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -93,7 +93,9 @@ def read_rows(settings: SourceSettings, query: str, parameters: Sequence[Any] = 
     """
     with _connected(settings) as connection, connection.cursor(name="recsys") as cursor:
         cursor.execute(query, tuple(parameters) or None)
-        columns = list(cursor.description)
+        columns = list(cursor.description or ())
+        if not columns:
+            raise UserError(f"source {settings.described}: the query gives no columns.")
         require_distinct([column.name for column in columns], settings.described)
         batches: list[list[pa.Array]] = [[] for _ in columns]
         while rows := cursor.fetchmany(BATCH):
@@ -186,25 +188,23 @@ def _connected(settings: SourceSettings) -> "Generator[psycopg.Connection]":
         fault = _not_connected(settings, error)
     if fault is not None:
         raise fault  # outside: what libpq says names the server and the user
-    with connection:
+    with closing(connection):  # which ends its transaction, too
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        _take_text(connection)
         try:
             for setting in AS_WRITTEN:
                 connection.execute(setting)
+            _take_text(connection)
             yield connection
-            connection.rollback()
         except psycopg.Error as error:
-            fault = _failed(settings, error)
+            fault = _lost(settings, error) if connection.broken else _failed(settings, error)
         except UnicodeDecodeError:
             fault = UserError(
                 f"{settings.described}: the database holds text that is not in its encoding: "
                 "mend it there, or leave the column out by a query (sql: …)."
             )
-        if fault is not None:
-            connection.rollback()
-            raise fault
+    if fault is not None:
+        raise fault
 
 
 def _take_text(connection: "psycopg.Connection") -> None:
@@ -254,6 +254,19 @@ def _failed(settings: SourceSettings, error: "psycopg.Error") -> UserError:
     elif state.startswith(REFUSED):
         hint = " Let somebody grant the right to read it."
     return UserError(f"source {settings.described}: {said}.{hint}")
+
+
+def _lost(settings: SourceSettings, error: "psycopg.Error") -> UserError:
+    """That the connection ended before all rows were there, and why where the server said it."""
+    # The server's own words came before something was asked of the connection again.
+    said = error.diag.message_primary or getattr(
+        getattr(error.__context__, "diag", None), "message_primary", None
+    )
+    told = f" ({said})" if said else ""
+    return UserError(
+        f"source {settings.described}: the connection to PostgreSQL was lost while it was read"
+        f"{told}, and nothing of it was taken: run again."
+    )
 
 
 def _as_written(values: Sequence[Any]) -> pa.Array:
