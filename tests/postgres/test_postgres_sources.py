@@ -68,6 +68,9 @@ class TestTypes:
             ("'{\"a\": 1}'::jsonb", pa.string(), '{"a": 1}'),
             ("array['a', null, 'c,d']", pa.list_(pa.string()), ["a", None, "c,d"]),
             ("array[1, 2]", pa.list_(pa.int64()), [1, 2]),
+            ("array[1.50, null]", pa.list_(pa.string()), ["1.50", None]),
+            ("array['{\"a\": 1}'::jsonb]", pa.list_(pa.string()), ['{"a": 1}']),
+            ("array[time '10:00']", pa.list_(pa.string()), ["10:00:00"]),
             ("array[array[1], array[2]]", pa.string(), "[['1'], ['2']]"),
             ("'\\x00ff'::bytea", pa.string(), "\\x00ff"),
             (
@@ -87,6 +90,12 @@ class TestTypes:
     def test_an_enum(self, execute):
         execute("create type mood as enum ('glad', 'sad')")
         assert column("'sad'", "mood") == (pa.string(), "sad")
+        assert column("'{sad,glad}'", "mood[]") == (pa.list_(pa.string()), ["sad", "glad"])
+
+    def test_a_domain(self, execute):
+        execute("create domain stars as int check (value between 1 and 5)")
+        assert column("4", "stars") == (pa.int64(), 4)
+        assert column("'{4,5}'", "stars[]") == (pa.list_(pa.string()), ["4", "5"])
 
     def test_settings_of_the_server_change_nothing(self, execute, database):
         execute(

@@ -57,22 +57,11 @@ TYPES = {
 NUMERIC = 1700
 MOST_DIGITS = 38
 """Of a decimal of Arrow."""
-ARRAY_OF = {
-    1000: 16,
-    1005: 21,
-    1007: 23,
-    1016: 20,
-    1021: 700,
-    1022: 701,
-    1009: 25,
-    1014: 25,
-    1015: 25,
-    2951: 2950,
-    1182: 1082,
-    1115: 1114,
-    1185: 1184,
-}
-"""Arrays of types that are lists here, by the type in them; 25 is text, 2950 uuid."""
+OWN_TYPES = """
+    select t.typname, t.oid, t.typarray from pg_catalog.pg_type as t
+    where t.typtype in ('e', 'd') and t.typarray <> 0
+"""
+"""Enums and domains, whose arrays the library does not know by themselves."""
 REFUSED = ("28", "42501")
 """How states of SQL begin where a user may not do what was asked."""
 VALUES_ARE_QUOTED = "22"
@@ -97,13 +86,18 @@ def read_rows(settings: SourceSettings, query: str, parameters: Sequence[Any] = 
         if not columns:
             raise UserError(f"source {settings.described}: the query gives no columns.")
         require_distinct([column.name for column in columns], settings.described)
+        elements = _elements(connection)
         batches: list[list[pa.Array]] = [[] for _ in columns]
         while rows := cursor.fetchmany(BATCH):
             for values, column in zip(zip(*rows, strict=True), batches, strict=True):
                 column.append(_as_written(values))
     return pa.table(
         {
-            column.name: _cast(_joined(batch, column), column)
+            column.name: _cast(
+                _joined(batch, column.type_code in elements),
+                column,
+                elements.get(column.type_code),
+            )
             for column, batch in zip(columns, batches, strict=True)
         }
     )
@@ -209,14 +203,20 @@ def _connected(settings: SourceSettings) -> "Generator[psycopg.Connection]":
 
 def _take_text(connection: "psycopg.Connection") -> None:
     """Let values come as the text that PostgreSQL writes, elements of arrays too."""
+    from psycopg.types import TypeInfo  # ty: ignore[import-not-found]
     from psycopg.types.string import TextLoader  # ty: ignore[import-not-found]
 
-    arrays = {*ARRAY_OF, *(kind.array_oid for kind in connection.adapters.types)}
+    for name, oid, array_oid in connection.execute(OWN_TYPES).fetchall():
+        TypeInfo(name, oid, array_oid).register(connection)
+    arrays = _elements(connection)
     for kind in connection.adapters.types:
         if kind.oid not in arrays:
             connection.adapters.register_loader(kind.oid, TextLoader)
-        if kind.array_oid and kind.array_oid not in ARRAY_OF:
-            connection.adapters.register_loader(kind.array_oid, TextLoader)
+
+
+def _elements(connection: "psycopg.Connection") -> dict[int, int]:
+    """Of each type of arrays the type that is in them, by their numbers."""
+    return {kind.array_oid: kind.oid for kind in connection.adapters.types if kind.array_oid}
 
 
 def _not_connected(settings: SourceSettings, error: Exception) -> UserError:
@@ -283,8 +283,7 @@ def _in_words(values: Iterable[Any]) -> pa.Array:
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def _joined(batches: Sequence[pa.Array], column: Any) -> pa.ChunkedArray:
-    is_array = column.type_code in ARRAY_OF
+def _joined(batches: Sequence[pa.Array], is_array: bool) -> pa.ChunkedArray:
     wanted = pa.list_(pa.string()) if is_array else pa.string()
     is_deeper = (batch.type != wanted and batch.null_count < len(batch) for batch in batches)
     if is_array and any(is_deeper):
@@ -299,12 +298,18 @@ def _without_zones(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return values.cast(pa.timestamp("us")) if pa.types.is_timestamp(values.type) else values
 
 
-def _cast(texts: pa.ChunkedArray, column: Any) -> pa.ChunkedArray:
-    """A column in its type; as text where a value is none of the type's."""
-    if column.type_code in ARRAY_OF:
+def _cast(texts: pa.ChunkedArray, column: Any, element: int | None) -> pa.ChunkedArray:
+    """A column in its type; as text where a value is none of the type's.
+
+    Args:
+        texts: its values, or of arrays lists of them.
+        column: as the server describes it.
+        element: the type in its arrays; None where it has none.
+    """
+    if element is not None:
         if pa.types.is_string(texts.type):
             return texts
-        of = TYPES.get(ARRAY_OF.get(column.type_code, 0))
+        of = TYPES.get(element)
         wanted = pa.list_(of) if of is not None else texts.type
     elif column.type_code == NUMERIC:
         digits, scale = column.precision, column.scale

@@ -20,10 +20,11 @@ from recsys_dagster.resources.warehouse import with_comment
 from recsys_dagster.schemas import SOURCE_NAMES
 
 STATE = "source_state"
-READER = "4"
+READER = "5"
 """Of the way a source becomes rows: what another way made is read again. 2: a line with a quote
 that is not closed is one row, structures are columns. 3: long whole numbers of JSON keep their
-digits. 4: whole floats do where they become text; told interactions have the types of the rest."""
+digits. 4: whole floats do where they become text; told interactions have the types of the rest.
+5: arrays of PostgreSQL are lists, whatever is in them."""
 MAX_FIELDS = 200
 LONGEST_WHOLE = pa.decimal128(20, 0)
 """Whole numbers of 64 bits."""
