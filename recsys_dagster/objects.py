@@ -5,6 +5,7 @@ part of an address, a log or a message. An object is there whole or not at all, 
 another one once it was written again.
 """
 
+import glob
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -51,7 +52,9 @@ OVERWRITTEN = {
 NO_NAMES = {"", ".", ".."}
 """Parts of an address that would leave the folder where they are joined to a path here."""
 NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
-UNREACHABLE = re.compile(r"Connect|Timeout|DNS|HTTPClientError|ServiceRequestError")
+REFUSED_UNSAID = "400"
+"""What S3 says of a session that has ended where an answer has no body."""
+UNREACHABLE = re.compile(r"Connect|Timeout|DNS|HTTPClientError|ServiceRequestError|Payload")
 NO_CREDENTIALS = re.compile(r"Credential|ClientAuthentication|RefreshError")
 
 
@@ -264,13 +267,17 @@ def _objects(address: str, found: Iterable[Mapping[str, Any]]) -> Iterator[Store
     for each in found:
         if each["type"] != "file" or each["name"].endswith("/"):
             continue
-        modified = next(each[name] for name in TIMES if each.get(name) is not None)
-        if isinstance(modified, str):
-            modified = datetime.fromisoformat(modified)
-        tag = next(str(each[name]) for name in TAGS if each.get(name) is not None)
-        yield StoredObject(
-            f"{scheme}://{each['name']}", each["size"], int(modified.timestamp() * 1e9), tag
-        )
+        try:
+            modified = next(each[name] for name in TIMES if each.get(name))
+            if isinstance(modified, str):
+                modified = datetime.fromisoformat(modified)
+            tag = next(str(each[name]) for name in TAGS if each.get(name))
+            seconds = modified.timestamp()
+        except (StopIteration, ValueError, AttributeError):
+            raise UserError(
+                f"{address}: what answers there is no object storage{_endpoint(scheme)}."
+            ) from None
+        yield StoredObject(f"{scheme}://{each['name']}", each["size"], int(seconds * 1e9), tag)
 
 
 @cache
@@ -307,6 +314,10 @@ def _told(address: str) -> Generator[Any]:
     if match is None:
         raise UserError(f"{address}: there is no bucket in it: expected s3://bucket/folder/….")
     scheme, bucket = match[1], match["bucket"]
+    if glob.has_magic(bucket):
+        raise UserError(
+            f"{address}: a pattern is of objects in one bucket, which has its full name."
+        )
     try:
         yield _storage(scheme, os.getpid())
     except (UserError, OverwrittenError):
@@ -317,36 +328,53 @@ def _told(address: str) -> Generator[Any]:
             f"{address}: this needs {library}, which is not installed: {install(extra)}"
         ) from None
     except Exception as error:
-        if isinstance(error, OSError) and error.__cause__ is None and reason_of(error):
+        if isinstance(error, OSError) and error.__cause__ is None and _is_of_this_disk(error):
             raise
         raise _fault(address, scheme, bucket, error) from None
+
+
+def _is_of_this_disk(error: OSError) -> bool:
+    """Whether a file of this machine could not be opened or written: others name no path of it."""
+    return Path(str(error.filename)).is_absolute() or reason_of(error) is not None
 
 
 def _fault(address: str, scheme: str, bucket: str, error: Exception) -> UserError:
     """What a library says, for people; its own words may name an endpoint with a password."""
     kind, code = type(error).__name__, _code(error)
-    if code in NO_BUCKET:
-        return UserError(f"{address}: there is no bucket {bucket!r}.")
     library, _, credentials = KINDS[scheme]
-    if NO_CREDENTIALS.search(kind) or (isinstance(error, ValueError) and scheme == "az"):
-        return UserError(
-            f"{address}: no credentials were found that work: set {credentials}, or another way "
-            f"that {library} knows."
+    if code in NO_BUCKET:
+        said = f"there is no bucket {bucket!r}"
+    elif NO_CREDENTIALS.search(kind) or (isinstance(error, ValueError) and scheme == "az"):
+        said = (
+            f"no credentials were found that work: set {credentials}, or another way that "
+            f"{library} knows"
         )
-    if isinstance(error, PermissionError):
-        return UserError(
-            f"{address}: access is refused ({code or kind}): look whether the credentials are "
-            f"right, still valid, and have a right to the bucket {bucket!r}."
+    elif isinstance(error, PermissionError):
+        said = (
+            f"access is refused ({code or kind}): look whether the credentials are right, still "
+            f"valid, and have a right to the bucket {bucket!r}"
         )
-    if UNREACHABLE.search(kind) or isinstance(error, TimeoutError | ConnectionError):
-        endpoint = ", and at AWS_ENDPOINT_URL" if "AWS_ENDPOINT_URL" in os.environ else ""
-        return UserError(
-            f"{address}: the object storage could not be reached ({kind}): look at the "
-            f"network{endpoint if scheme == 's3' else ''}."
+    elif UNREACHABLE.search(kind) or isinstance(error, TimeoutError | ConnectionError):
+        said = (
+            f"the object storage could not be reached, or the connection was lost ({kind}): look "
+            f"at the network{_endpoint(scheme, ', and at ')}"
         )
-    if isinstance(error, FileNotFoundError):
-        return UserError(f"{address}: there is no such object or bucket.")
-    return UserError(f"{address}: the object storage answered with an error: {code or kind}.")
+    elif code == REFUSED_UNSAID or "Expired" in code:
+        said = (
+            f"the object storage refuses what is asked ({code}): look whether the credentials are "
+            "still valid, as those of a session end, and whether the region is that of the bucket "
+            f"{bucket!r}"
+        )
+    elif isinstance(error, FileNotFoundError):
+        said = "there is no such object or bucket"
+    else:
+        said = f"the object storage answered with an error: {code or kind}"
+    return UserError(f"{address}: {said}.")
+
+
+def _endpoint(scheme: str, before: str = ": look at ") -> str:
+    is_set = scheme == "s3" and "AWS_ENDPOINT_URL" in os.environ
+    return f"{before}AWS_ENDPOINT_URL" if is_set else ""
 
 
 def _code(error: BaseException | None) -> str:

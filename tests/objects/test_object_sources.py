@@ -3,7 +3,11 @@
 import gzip
 import io
 import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import ClassVar
 
 import pyarrow as pa
@@ -27,6 +31,39 @@ BROKEN = 'item_id,title\n1,"a value\nof two lines"\n2,"never closed\n3,c\n4,d,to
 
 class RefusedError(Exception):
     response: ClassVar = {"Error": {"Code": "InvalidAccessKeyId"}}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server says to everything; of a hundred bytes it sends ten."""
+
+    status: int
+    headers: dict[str, str]
+
+
+@contextmanager
+def answering(answer):
+    """The address of a server that is no object storage, or a bad one."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            self.wfile.write(b"0123456789")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def read(source, previous=None, folder=Path()):
@@ -53,6 +90,7 @@ def parquet(**columns) -> bytes:
         ("a.json", b'[{"item_id": 1}, {"item_id": 2}]', {}),
         ("a.parquet", parquet(item_id=[1, 2], title=["a", None]), {}),
         ("odd [1] name.csv", b"item_id\n1\n", {}),
+        ("50% a+b #é名.csv", b"item_id\n1\n", {}),
     ],
 )
 def test_every_format_is_read_as_a_file_of_this_machine_is(tmp_path, put, name, content, settings):
@@ -152,6 +190,10 @@ class TestWatching:
         assert self.observe(f"{bucket}/p", settle_seconds=3600.0).being_written == address
 
 
+def test_an_object_may_have_a_longer_name_than_a_file(put):
+    assert read(put("名" * 290 + ".csv", "item_id\n1\n")).rows["item_id"].to_pylist() == ["1"]
+
+
 class TestFaults:
     def test_no_such_bucket(self, bucket):
         for path in ("x.csv", "folder/", "*.csv"):
@@ -164,6 +206,12 @@ class TestFaults:
             read(f"{bucket}/data/interaction.csv")
         with pytest.raises(UserError, match=r"no object is called like this"):
             read(f"{bucket}/data/*.parquet")
+
+    def test_a_folder_of_nothing_but_its_marker(self, bucket, put):
+        with objects._told(bucket) as storage:
+            storage.call_s3("put_object", Bucket=bucket[len("s3://") :], Key="orders/", Body=b"")
+        with pytest.raises(UserError, match=r"no folder with objects in it\.$"):
+            read(f"{bucket}/orders")
 
     def test_a_fault_of_a_file_names_the_object(self, bucket, put):
         address = put("data/a.parquet", b"no parquet")
@@ -217,6 +265,37 @@ class TestFaults:
         with pytest.raises(UserError, match=r"could not be reached.*AWS_ENDPOINT_URL") as fault:
             read(f"{bucket}/a.csv")
         assert "hidden-word" not in str(fault.value)
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (Answer(400, {}), r"refuses what is asked \(400\).*still valid.*region"),
+            (Answer(200, {}), r"what answers there is no object storage: look at AWS_ENDPOINT_URL"),
+            (
+                Answer(200, {"ETag": '"x"', "Last-Modified": "Sat, 28 Nov 2026 05:48:00 GMT"}),
+                r"the connection was lost \(ClientPayloadError\)",
+            ),
+        ],
+        ids=["a session that ended", "a web page", "a body that breaks off"],
+    )
+    def test_what_other_servers_answer(self, bucket, environment, reconnect, answer, said):
+        with answering(answer) as address:
+            environment.setenv("AWS_ENDPOINT_URL", address)
+            reconnect()
+            with pytest.raises(UserError, match=said):
+                read(f"{bucket}/a.csv")
+
+    def test_a_file_of_this_machine_that_cannot_be_opened_is_no_fault_of_the_storage(
+        self, bucket, put, tmp_path
+    ):
+        address = put("a.csv", "item_id\n1\n")
+        with pytest.raises(UserError, match=r"could not be written: .*name too long") as fault:
+            objects.download(objects.at(address), tmp_path / ("a" * 300))
+        assert "object storage" not in str(fault.value)
+
+    def test_a_pattern_of_buckets(self, bucket):
+        with pytest.raises(UserError, match="a pattern is of objects in one bucket"):
+            read("s3://bucket*/a.csv")
 
     def test_what_a_variable_holds_is_not_said(self, bucket, environment):
         environment.setenv("WHERE_IT_LIES", f"{bucket}/of-a-customer")

@@ -14,6 +14,9 @@ from recsys_dagster.objects import StoredObject
 from recsys_dagster.resources.sources.sniffing import suffix_of
 from recsys_dagster.writing import unwritten
 
+LONGEST_NAME = 200
+"""Bytes of a copy's name, which ends as the object's does: that may be longer than a file's."""
+
 
 def find_stored(address: str, in_folders: Collection[str]) -> dict[str, StoredObject]:
     """The objects that an address means, by their names in the source, sorted.
@@ -55,9 +58,10 @@ def _in_folder(address: str, in_folders: Collection[str]) -> dict[str, StoredObj
     if not inside:
         parent, _, last = address.rstrip("/").rpartition("/")
         siblings = objects.names_in(parent) if not parent.endswith("/") else []
+        others = [name for name in siblings if name != last]  # it may be there, with nothing in it
         raise UserError(
             f"{address}: there is no such object, and no folder with objects in it."
-            f"{did_you_mean(last, siblings)}"
+            f"{did_you_mean(last, others)}"
         )
     found = {
         name: each
@@ -87,7 +91,7 @@ def copied(stored: StoredObject) -> Generator[Path]:
         folder = Path(tempfile.mkdtemp(dir=home))
     except OSError as error:
         raise unwritten(home, error) from None
-    copy = folder / stored.name
+    copy = folder / stored.name.encode()[-LONGEST_NAME:].decode(errors="ignore")
     try:
         objects.download(stored, copy)
         yield copy
