@@ -43,6 +43,17 @@ class RemoteFolder:
         """
         return objects.read(f"{self.address}/{name}")
 
+    def sent_at(self, name: str) -> float | None:
+        """When a file was written there, in Unix seconds; None where there is none.
+
+        By the storage's clock: that of the machine that wrote it may be wrong.
+
+        Raises:
+            UserError: the storage cannot be asked.
+        """
+        found = objects.at(f"{self.address}/{name}")
+        return None if found is None else found.modified / 1e9
+
     def write(self, name: str, content: bytes, tag: str | None) -> None:
         """Write a small file there if it is still what was read, and then here.
 

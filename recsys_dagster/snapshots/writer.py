@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +131,10 @@ def _require_not_overtaken(folder: Folder, catalog: str, run_id: str, began: flo
         return
     try:
         current = current_manifest(folder, catalog)
+        sent_at = folder.sent_at(f"{catalog}/{current['snapshot']}/{MANIFEST}")
     except UserError:
         return  # nothing is published, or nothing that anybody can read
-    made_at = datetime.fromisoformat(current["made_at"]).timestamp()
-    if current["run_id"] != run_id and made_at > began:
+    if current["run_id"] != run_id and sent_at is not None and sent_at > began:
         raise OvertakenError(
             f"{folder.address}/{catalog}: {current['snapshot']} was published by another machine "
             "after this run began, and stays current: what this run has read may be older. Let one "
