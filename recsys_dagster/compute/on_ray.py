@@ -11,9 +11,9 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
@@ -78,9 +78,8 @@ class RayCompute:
     @property
     def place(self) -> str:
         """Which Ray it is."""
-        address = self._given_address or ""
-        found = urlsplit(address if "//" in address else f"//{address}")
-        return f"Ray at {found.hostname}" if found.hostname else "Ray on this machine"
+        address = self._given_address
+        return "Ray on this machine" if address is None else f"Ray at {host_of(address)}"
 
     @property
     def _given_address(self) -> str | None:
@@ -110,7 +109,8 @@ class RayCompute:
             return
         ray = self._connected()
         self._require_room({"CPU": self._cpus}, "cpus_per_block")
-        given = ray.put((function, shared))
+        with _losses_told(what):
+            given = ray.put((function, shared))
         task = ray.remote(_done).options(num_cpus=self._cpus, max_retries=RETRIES)
 
         def workers() -> int:
@@ -121,8 +121,7 @@ class RayCompute:
             # In a list, so that the worker asks for it, and once.
             return task.remote(_package(), [given], block)
 
-        drop = partial(ray.cancel, force=True)
-        yield from self._in_order(submit, chain(first, blocks), workers, what, drop)
+        yield from self._in_order(submit, chain(first, blocks), workers, what)
 
     def map_by_actors(
         self,
@@ -142,7 +141,8 @@ class RayCompute:
             actors: the workers.
         """
         ray = self._connected()
-        given = ray.put((function, shared))
+        with _losses_told(what):
+            given = ray.put((function, shared))
         free = ray.available_resources()
         cpus, gpus = actors.cpus, actors.gpus
         if gpus is None:
@@ -168,10 +168,11 @@ class RayCompute:
             return begun[turn].done.remote(_package(), [given], block)
 
         try:
-            yield from self._in_order(submit, iter(blocks), lambda: most, what, ray.cancel)
+            yield from self._in_order(submit, iter(blocks), lambda: most, what)
         finally:
-            for each in begun:
-                ray.kill(each)
+            if ray.is_initialized():
+                for each in begun:
+                    ray.kill(each)
 
     def _require_room(self, wanted: dict[str, float], settings: str) -> None:
         """See that a node has what a worker is to be given; a cluster may still grow one.
@@ -202,7 +203,6 @@ class RayCompute:
         blocks: Iterator[Block],
         workers: Callable[[], int],
         what: str,
-        drop: Callable[[Any], None],
     ) -> Iterator[Any]:
         """What is made of blocks, a bounded number of them under way.
 
@@ -211,23 +211,24 @@ class RayCompute:
             blocks: all of them.
             workers: tells how many there are.
             what: is done, in words.
-            drop: is called with what nobody waits for any more.
         """
+        # What nobody waits for any more comes to its end: to cancel what just ends lets Ray abort
+        # this process.
         waiting: deque[Any] = deque()
         taken = 0
-        try:
-            while True:
-                more = islice(blocks, max(0, UNDER_WAY * workers() - len(waiting)))
-                waiting.extend(submit(block) for block in more)
-                if not waiting:
-                    return
-                made = self._made(waiting[0], f"{what}, block {taken + 1}")
-                waiting.popleft()
-                taken += 1
-                yield pickle.loads(made)  # noqa: S301, made by our own worker
-        finally:
-            for each in waiting:
-                drop(each)
+        while True:
+            block_of = f"{what}, block {taken + 1}"
+            with _losses_told(block_of):
+                room = UNDER_WAY * workers() - len(waiting)
+            for block in islice(blocks, max(0, room)):
+                with _losses_told(block_of):
+                    waiting.append(submit(block))
+            if not waiting:
+                return
+            made = self._made(waiting[0], block_of)
+            waiting.popleft()
+            taken += 1
+            yield pickle.loads(made)  # noqa: S301, made by our own worker
 
     def _made(self, reference: Any, what: str) -> bytes:
         """What a worker made, as bytes: arrays in the object store would stay there.
@@ -235,23 +236,35 @@ class RayCompute:
         Raises:
             UserError: as the block raised it, or it was lost.
         """
-        ray = self._connected()
-        errors = ray.exceptions
-        while not ray.wait([reference], timeout=SECONDS_BETWEEN_WORDS)[0]:
+        import ray  # ty: ignore[import-not-found]
+
+        with _losses_told(what):
+            self._await(reference, what)
+            try:
+                return ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, ray.exceptions.RayError):
+                    raise error.cause from error
+                error.cause.add_note(f"In {what}, on Ray.")
+                raise error.cause from error
+
+    def _await(self, reference: Any, what: str) -> None:
+        """Wait until a block is done or lost, and say now and then that it is waited for.
+
+        Raises:
+            ConnectionError: Ray is not there any more; none is started in its place.
+        """
+        import ray  # ty: ignore[import-not-found]
+
+        while ray.is_initialized():
+            if ray.wait([reference], timeout=SECONDS_BETWEEN_WORDS)[0]:
+                return
             has, free = ray.cluster_resources(), ray.available_resources()
             cores, gpus = (
                 f"{free.get(name, 0):g} of {has.get(name, 0):g} {name}s" for name in ("CPU", "GPU")
             )
             self._say(f"waiting for {what}: {cores} and {gpus} of {self.in_words} are free")
-        try:
-            return ray.get(reference)
-        except errors.RayTaskError as error:
-            if isinstance(error.cause, errors.RayError):
-                raise _lost(what, error.cause) from error
-            error.cause.add_note(f"In {what}, on Ray.")
-            raise error.cause from error
-        except (errors.RayError, ConnectionError) as error:
-            raise _lost(what, error) from error
+        raise ConnectionError(f"{self.place} was stopped.")
 
     def _connected(self) -> Any:
         """Ray, started or connected to where it is not yet.
@@ -280,18 +293,39 @@ class RayCompute:
         return ray
 
 
+def host_of(address: str) -> str:
+    """The host in an address, without who asks; the whole where it has none, or is no address."""
+    with suppress(ValueError):
+        found = urlsplit(address if "//" in address else f"//{address}")
+        return found.hostname or address
+    return address
+
+
 MISSING = (
     f"Blocks of work are to be done on Ray, which is not installed: {install('ray')}, or "
     "RECSYS_COMPUTE=local"
 )
 
 
-def _lost(what: str, error: Exception) -> UserError:
-    first = str(error).strip().partition("\n")[0]
-    return UserError(
-        f"{what} was lost on Ray, which does a block again {RETRIES} times: {first} Often a worker "
-        "has too little memory: Ray's dashboard and logs say why it died."
-    )
+@contextmanager
+def _losses_told(what: str) -> Generator[None]:
+    """What Ray says against a block becomes an error for people.
+
+    Raises:
+        UserError: the block was lost, or Ray is not there any more.
+    """
+    import ray  # ty: ignore[import-not-found]
+
+    try:
+        yield
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        first = str(error).strip().partition("\n")[0]
+        if isinstance(error, ConnectionError) or not ray.is_initialized():
+            raise UserError(f"{what}: the connection to Ray was lost: {first}") from error
+        raise UserError(
+            f"{what} was lost on Ray, which does a block again {RETRIES} times: {first} Often a "
+            "worker has too little memory: Ray's dashboard and logs say why it died."
+        ) from error
 
 
 @contextmanager
@@ -334,7 +368,21 @@ def _given(package: str, reference: list[Any]) -> tuple[Callable[[Any, Any], Any
 def _done(package: str, given: list[Any], block: Any) -> bytes:
     """In a worker: a block, done."""
     function, shared = _given(package, given)
-    return pickle.dumps(function(shared, block), protocol=5)
+    try:
+        return pickle.dumps(function(shared, block), protocol=5)
+    except Exception as error:
+        if _can_be_sent(error):
+            raise
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+    raise told  # alone: what it came of cannot be sent either
+
+
+def _can_be_sent(error: Exception) -> bool:
+    """Whether an error comes out as itself where it is unpacked."""
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)  # noqa: S301, our own
+    except Exception:
+        return False
 
 
 class _Actor:

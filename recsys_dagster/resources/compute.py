@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Self
+from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import Field, field_validator
@@ -61,7 +62,7 @@ class ComputeResource(dg.ConfigurableResource):
     @field_validator("where")
     @classmethod
     def _known(cls, where: str) -> str:
-        if where in (LOCALLY, ON_RAY) or (where.startswith(RAY_ADDRESS) and where != RAY_ADDRESS):
+        if where in (LOCALLY, ON_RAY) or _is_address(where):
             return where
         raise ValueError(f"{where!r} is neither {LOCALLY} nor {ON_RAY} nor {RAY_ADDRESS}HOST:PORT")
 
@@ -116,6 +117,15 @@ class ComputeResource(dg.ConfigurableResource):
             None if limit is None else int(OBJECT_STORE_SHARE * limit),
             dg.get_dagster_logger().info,
         )
+
+
+def _is_address(where: str) -> bool:
+    """Whether it is ray://HOST or ray://HOST:PORT, and could be one."""
+    try:
+        found = urlsplit(where)
+        return where.startswith(RAY_ADDRESS) and bool(found.hostname) and found.port != 0
+    except ValueError:
+        return False
 
 
 def free_threads() -> int:

@@ -27,6 +27,19 @@ def broken(_shared, block):
     return 1 / (block - 2)
 
 
+class TwoPartError(Exception):
+    """One that is packed without what it is made of, so that it cannot be unpacked."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+def cannot_be_sent(_shared, block):
+    if block == 1:
+        raise TwoPartError("this", "that")
+    return block
+
+
 def dies(_shared, block):
     if block == 2:
         os.kill(os.getpid(), signal.SIGKILL)

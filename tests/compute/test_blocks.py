@@ -117,7 +117,9 @@ def test_work_is_done_here_where_nothing_else_is_said(where, monkeypatch):
     assert compute.encoder(encoder) is encoder
 
 
-@pytest.mark.parametrize("where", ["spark", "ray://", "Ray", "http://head:10001"])
+@pytest.mark.parametrize(
+    "where", ["spark", "ray://", "Ray", "http://head:10001", "ray://[head", "ray://head:port"]
+)
 def test_an_unknown_place_is_said_with_the_known_ones(where, monkeypatch):
     monkeypatch.setenv("RECSYS_COMPUTE", where)
     with pytest.raises(UserError, match=r"RECSYS_COMPUTE is .*expected local, ray or ray://"):
@@ -142,3 +144,5 @@ def test_where_work_is_done_is_said_without_starting_anything(monkeypatch):
     assert ComputeResource(where="ray://head:10001").in_words == "Ray at head"
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
     assert ComputeResource(where="ray").in_words == "Ray at 10.0.0.7"
+    monkeypatch.setenv("RAY_ADDRESS", "[head")
+    assert ComputeResource(where="ray").in_words == "Ray at [head"

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -62,7 +64,7 @@ def test_no_more_blocks_are_taken_than_are_under_way(ray, compute):
     found.close()
 
 
-def test_what_nobody_waits_for_any_more_is_not_begun(compute, tmp_path):
+def test_what_nobody_waits_for_any_more_ends_with_what_is_under_way(compute, tmp_path):
     begun = tmp_path / "begun"
     found = compute.map(failing.slow, str(begun), range(100), "blocks")
     next(found)
@@ -94,6 +96,18 @@ def test_a_bug_keeps_its_kind_and_the_traceback_of_the_worker(compute):
     assert "in broken" in str(caught.value.__cause__)
 
 
+def test_an_error_that_cannot_be_sent_arrives_in_words(compute):
+    with pytest.raises(RuntimeError, match="TwoPartError: this and that") as caught:
+        list(compute.map(failing.cannot_be_sent, None, range(9), "blocks"))
+    assert caught.value.__notes__ == ["In blocks, block 2, on Ray."]
+
+
+def test_this_process_outlives_blocks_that_fail_while_others_end(compute):
+    for _ in range(100):
+        with pytest.raises(ZeroDivisionError):
+            list(compute.map(failing.broken, None, range(9), "blocks"))
+
+
 def test_the_blocks_of_a_worker_that_is_killed_are_done_again(compute, tmp_path):
     found = list(compute.map(failing.dies_once, str(tmp_path), range(12), "blocks"))
     assert found == list(range(0, 120, 10))
@@ -109,6 +123,34 @@ def test_a_node_with_other_code_is_refused(compute, monkeypatch):
     monkeypatch.setattr(on_ray, "_package", lambda: "other code")
     with pytest.raises(UserError, match="other code of recsys_dagster"):
         list(compute.map(failing.doubled, None, range(3), "blocks"))
+
+
+STOPPED = """
+import ray, sys
+import blocks_that_fail
+from recsys_dagster.errors import UserError
+from recsys_dagster.resources.compute import ComputeResource
+
+found = ComputeResource(where="ray").map(blocks_that_fail.doubled, None, range(99), "blocks")
+assert next(found) == 0
+ray.shutdown()
+try:
+    list(found)
+except UserError as error:
+    sys.exit(f"{error} {ray.is_initialized()}")
+"""
+
+
+def test_ray_that_is_stopped_is_said_and_none_is_started_in_its_place(ray):
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: own for name, own in os.environ.items() if name != "RAY_ADDRESS"},
+    )
+    assert "blocks, block 2: the connection to Ray was lost: " in done.stderr
+    assert done.stderr.endswith(" False\n")
 
 
 class TestEncoding:
