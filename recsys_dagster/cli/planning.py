@@ -10,7 +10,6 @@ from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.onboarding.sizing.plan import (
     CPU,
     DEVICES,
-    SHARED,
     WANTED_HOURS,
     Machine,
     StagePlan,
@@ -114,8 +113,9 @@ def remarks(work: Workload, machine: Machine, rates: Rates, stages: list[StagePl
         "on one machine, without workers. Serve: until the first answer."
     ]
     if any(stage.is_worth_sharing for stage in stages):
+        part = "a part a core" if machine.device == CPU else "a part a core, of texts a GPU"
         lines.append(
-            f"Workers: so many such machines, a part a core, end a stage in {WANTED_HOURS} hours."
+            f"Workers: so many such machines, {part}, end a stage in {WANTED_HOURS} hours."
         )
     if any(not stage.fits for stage in stages):
         lines.append(
@@ -144,7 +144,7 @@ def _as_dict(
             "memory_bytes": stage.memory,
             "storage_bytes": stage.storage,
             "machines": stage.machines,
-            "can_be_shared": stage.name in SHARED,
+            "can_be_shared": stage.can_be_shared,
             "fits": stage.fits,
         }
         for stage in stages

@@ -57,6 +57,22 @@ def test_a_table_of_eighty_columns_with_titles(monkeypatch):
     assert SHIPPED.measured_on in printed
 
 
+def test_a_run_with_a_gpu_looks_for_the_nearest_by_itself():
+    """Ray's workers do it where there is none: see `top_k`."""
+    by_device = {
+        device: {
+            stage["stage"]: (stage["can_be_shared"], stage["machines"] > 1)
+            for stage in json.loads(planned(*SIZE, *MACHINE, "--device", device, "--json"))[
+                "stages"
+            ]
+        }
+        for device in ("cpu", "h100")
+    }
+    assert by_device["cpu"]["similarity"] == (True, True)
+    assert by_device["h100"]["similarity"] == (False, False)
+    assert by_device["h100"]["lists"] == (True, True)
+
+
 def test_a_fit_that_is_not_counted_is_said():
     assert "Not counted: what the fit of als takes" in planned(*SIZE, "--strategy", "als")
 

@@ -62,6 +62,8 @@ STAGES = {
 ON_DEVICE = ("encode", "similarity")
 SHARED = (*ON_DEVICE, "lists")
 """Stages whose work goes by items or users and can be handed to workers."""
+BY_ITS_OWN_DEVICE = "similarity"
+"""The stage that the run does by itself where it has a GPU."""
 OF_ALL_CORES = frozenset(
     {
         "texts",
@@ -112,6 +114,7 @@ class StagePlan:
         storage: bytes that it leaves.
         machines: how many end it in `WANTED_HOURS`, where its work can be shared; else 1.
         fits: whether the machine has the memory.
+        can_be_shared: whether its work can be handed to workers.
     """
 
     name: str
@@ -120,6 +123,7 @@ class StagePlan:
     storage: float
     machines: int
     fits: bool
+    can_be_shared: bool
 
     @property
     def title(self) -> str:
@@ -129,7 +133,7 @@ class StagePlan:
     @property
     def is_worth_sharing(self) -> bool:
         """Whether workers can help with what takes long."""
-        return self.name in SHARED and self.seconds > WANTED_HOURS * 3600
+        return self.can_be_shared and self.seconds > WANTED_HOURS * 3600
 
     @property
     def needed_memory(self) -> float:
@@ -174,11 +178,12 @@ def plan(work: Workload, machine: Machine, rates: Rates) -> list[StagePlan]:
         seconds = alone + computing + (_training_seconds(work) if name == "model" else 0.0)
         # A worker makes as many parts at once as it has cores.
         shared = computing if by_device else (alone + together) / cores
-        machines = math.ceil(shared / (WANTED_HOURS * 3600)) if name in SHARED else 1
+        can_be_shared = name in SHARED and not (by_device and name == BY_ITS_OWN_DEVICE)
+        machines = max(1, math.ceil(shared / (WANTED_HOURS * 3600))) if can_be_shared else 1
         memory = memory_of(name, counts) + _sum(rates.memory.get(name, {}), counts)
         storage = _sum(rates.storage.get(name, {}), counts)
         fits = machine.memory is None or memory <= machine.memory
-        stages.append(StagePlan(name, seconds, memory, storage, max(1, machines), fits))
+        stages.append(StagePlan(name, seconds, memory, storage, machines, fits, can_be_shared))
     return stages
 
 
