@@ -35,7 +35,7 @@ def memory_limit() -> int | None:
     is; 70 % where it says nothing. In a container what there is is what the container may take.
 
     Raises:
-        UserError: it says something else, or less than 1 GiB.
+        UserError: it says something else, less than 1 GiB or more than 1 EiB.
     """
     there = _total_bytes()
     told = os.environ.get(MEMORY_LIMIT, "").strip()
@@ -48,7 +48,8 @@ def memory_limit() -> int | None:
         limit = bytes_of(told)
     if not MIN_LIMIT <= limit <= MAX_LIMIT:
         raise UserError(
-            f"{MEMORY_LIMIT} is {told!r}: expected at least 1 GiB, such as 8GiB, 8GB or 50%"
+            f"{MEMORY_LIMIT} is {told!r}: expected at least 1 GiB and at most 1 EiB, such as 8GiB, "
+            "8GB or 50%"
         )
     return int(limit)
 

@@ -61,7 +61,9 @@ def test_the_limit_is_what_is_told_else_a_share_of_what_there_is(
 )
 def test_a_limit_that_is_none_is_refused(monkeypatch, of_16_gib, told):
     monkeypatch.setenv("RECSYS_MEMORY_LIMIT", told)
-    with pytest.raises(UserError, match=r"RECSYS_MEMORY_LIMIT is .* expected at least 1 GiB"):
+    with pytest.raises(
+        UserError, match=r"RECSYS_MEMORY_LIMIT is .* at least 1 GiB and at most 1 EiB"
+    ):
         machine.memory_limit()
 
 
