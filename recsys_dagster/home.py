@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_dagster.writing import unwritten
+from recsys_dagster.errors import UserError
+from recsys_dagster.writing import unwritten, whole_file
 
 if TYPE_CHECKING:
     from recsys_dagster.snapshots.remote import Folder
@@ -82,6 +83,9 @@ def prepare_dagster_home() -> Path:
     With one home for the command line and the UI, a run started in one is seen in the other. A
     `dagster.yaml` that somebody changed is left alone; what it lacks is said at the start of
     runs and of the sensors (`automation/settings.py`).
+
+    Raises:
+        UserError: the settings could not be written.
     """
     from importlib.resources import files
 
@@ -90,9 +94,8 @@ def prepare_dagster_home() -> Path:
     settings = home / "dagster.yaml"
     shipped = files("recsys_dagster").joinpath("dagster.yaml").read_bytes()
     if not settings.exists() or _was_shipped(settings.read_bytes()):
-        beside = settings.with_name(".dagster.yaml")
-        beside.write_bytes(shipped)
-        beside.replace(settings)
+        with whole_file(settings) as hidden:  # several may begin in a new home at once
+            hidden.write_bytes(shipped)
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -106,5 +109,7 @@ def _was_shipped(content: bytes) -> bool:
 if __name__ == "__main__":
     try:
         prepare_dagster_home()
+    except UserError as error:
+        sys.exit(f"Error {error}")
     except OSError as error:
         sys.exit(f"Error {unwritten(error.filename or recsys_home(), error)}")

@@ -3,7 +3,10 @@
 import hashlib
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -96,6 +99,22 @@ def test_the_run_queue_lets_one_run_a_catalog_in_at_a_time(tmp_path, monkeypatch
         assert (pools.pool_granularity.value, pools.default_pool_limit) == ("run", 1)
         assert instance.run_monitoring_enabled
         assert gaps(instance) == []
+
+
+def test_several_may_begin_at_once_in_a_new_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    all_wrote, write = threading.Barrier(4), Path.write_bytes
+
+    def slow_write(path: Path, content: bytes) -> int:
+        written = write(path, content)
+        all_wrote.wait(10)
+        return written
+
+    monkeypatch.setattr(Path, "write_bytes", slow_write)
+    with ThreadPoolExecutor(4) as threads:
+        ready = [threads.submit(prepare_dagster_home) for _ in range(4)]
+    assert {each.result() for each in ready} == {tmp_path / "dagster"}
+    assert [path.name for path in (tmp_path / "dagster").iterdir()] == ["dagster.yaml"]
 
 
 class TestAnOlderHome:
