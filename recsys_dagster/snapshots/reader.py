@@ -2,7 +2,8 @@
 
 import glob
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
@@ -15,6 +16,7 @@ from recsys_dagster.snapshots.remote import Folder, here
 from recsys_dagster.sql import in_memory
 
 if TYPE_CHECKING:
+    import duckdb
     import numpy as np
     import pyarrow as pa
 
@@ -370,16 +372,36 @@ class Snapshot:
         ]
 
     def _query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        with in_memory() as connection:
+        with self._connected() as connection:
             return connection.execute(sql, parameters | self._paths(sql)).fetchall()
 
     def _table(self, sql: str, **parameters: Any) -> "pa.Table":
-        with in_memory() as connection:
+        with self._connected() as connection:
             return connection.sql(sql, params=parameters | self._paths(sql)).to_arrow_table()
 
     def _columns(self, sql: str) -> dict[str, Any]:
-        with in_memory() as connection:
+        with self._connected() as connection:
             return connection.execute(sql, self._paths(sql)).fetchnumpy()
+
+    @contextmanager
+    def _connected(self) -> "Generator[duckdb.DuckDBPyConnection]":
+        """A connection; where it fails, files that are not what was published are named.
+
+        Raises:
+            UserError: the snapshot is damaged.
+        """
+        import duckdb
+
+        try:
+            with in_memory() as connection:
+                yield connection
+        except duckdb.Error:
+            try:
+                self.verify()
+            except UserError as damage:
+                again = f"recsys run {self.manifest['catalog']}"
+                raise UserError(f"{damage} Publish again, with: {again}") from None
+            raise
 
     def _paths(self, sql: str) -> dict[str, str]:
         # Escaped, because DuckDB reads paths as patterns.

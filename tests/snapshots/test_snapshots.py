@@ -2,6 +2,7 @@
 
 import errno
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -248,6 +249,26 @@ class TestReading:
         (tmp_path / "films" / CURRENT).write_text("20200101T000000000000-gone\n")
         with pytest.raises(UserError, match=r"gone.*recsys run films"):
             Snapshot.current(tmp_path, "films")
+
+    @pytest.mark.parametrize("damaged", [b"\xff\xfe", b"\0\0\0", b""])
+    def test_a_current_file_that_names_nothing(self, tmp_path, damaged):
+        put(tmp_path)
+        (tmp_path / "films" / CURRENT).write_bytes(damaged)
+        with pytest.raises(UserError, match="recsys run films"):
+            Snapshot.current(tmp_path, "films")
+
+    @pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"cut"), Path.unlink])
+    def test_a_file_that_cannot_be_read_is_named_with_what_to_do(self, tmp_path, damage):
+        snapshot_of = put(tmp_path)
+        damage(snapshot_of / "items.parquet")
+        snapshot = Snapshot.current(tmp_path, "films")
+        for read in (
+            lambda: snapshot.recommend("ann", 2),
+            lambda: snapshot.similar("Alien", 2),
+            snapshot.items,
+        ):
+            with pytest.raises(UserError, match=r"items\.parquet: .*with: recsys run films"):
+                read()
 
     def test_another_format(self, tmp_path, monkeypatch):
         monkeypatch.setattr(writer, "FORMAT", 0)
