@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -349,6 +350,42 @@ class TestAfterAnUpgrade:
         assert remove_old(place.snapshots, "tiny", keep=1) == 1
         assert not old.path.exists()
         new.verify()
+
+
+def cut_off(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def change_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)  # in place: links see it too
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("recommendations.parquet", cut_off),
+        ("items.parquet", Path.unlink),
+        ("items.parquet", change_a_byte),
+        ("model/arrays.safetensors", cut_off),
+        ("model/arrays.safetensors", change_a_byte),
+        ("manifest.json", lambda path: path.write_text("[]")),
+        (f"../{CURRENT}", lambda path: path.write_bytes(b"\xff\0")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", None),
+)
+def test_a_damaged_snapshot_gives_way_to_a_whole_one(published, file, damage):
+    place = published()
+    old = Snapshot.current(place.snapshots, "tiny")
+    damage(old.path / file)
+    assert place.run("tiny").success
+    new = Snapshot.current(place.snapshots, "tiny")
+    assert new.path != old.path
+    new.verify()
+    assert place.run("tiny").success
+    assert Snapshot.current(place.snapshots, "tiny").path == new.path
 
 
 class TestGate:

@@ -34,9 +34,9 @@ from recsys_dagster.resources.warehouse import (
     Warehouse,
     to_pandas,
 )
-from recsys_dagster.snapshots.current import current_manifest
-from recsys_dagster.snapshots.reader import History
-from recsys_dagster.snapshots.remote import Folder
+from recsys_dagster.snapshots.current import manifest_of, required_name
+from recsys_dagster.snapshots.reader import History, Snapshot
+from recsys_dagster.snapshots.remote import Folder, here
 from recsys_dagster.snapshots.writer import publish
 from recsys_dagster.steps.prepare.columns import own_columns
 from recsys_dagster.steps.prepare.interactions import interaction_columns
@@ -300,7 +300,19 @@ def _began(context: dg.AssetExecutionContext) -> float | None:
 
 
 def _is_current(folder: Folder, catalog: str, made_from: str) -> bool:
+    """Whether what is published was made from the same, and is what was written.
+
+    A damaged snapshot is none that could be kept: a new one takes its place. Of one that lies
+    elsewhere the copy is looked at that is here; nothing is fetched.
+    """
     try:
-        return current_manifest(folder, catalog)["made_from"] == made_from
-    except UserError:
+        name = required_name(folder, catalog)
+        manifest = manifest_of(folder, catalog, name)
+        if manifest["made_from"] != made_from:
+            return False
+        path = here(folder) / catalog / name
+        if path.is_dir():
+            Snapshot(path, manifest).verify()
+    except (UserError, OSError, KeyError):
         return False
+    return True

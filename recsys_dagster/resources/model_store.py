@@ -16,7 +16,12 @@ from recsys_dagster.compute.blocks import LOCAL, Compute
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.machine import available_bytes, peak_bytes
 from recsys_dagster.resources.training import Training, device
-from recsys_dagster.snapshots.model_files import read_arrays, read_manifest, write_model
+from recsys_dagster.snapshots.model_files import (
+    is_as_written,
+    read_arrays,
+    read_manifest,
+    write_model,
+)
 from recsys_dagster.steps.models.base import Arrays, Evidence, LastModel, Strategy
 from recsys_dagster.steps.models.fitting import learned_with
 from recsys_dagster.steps.models.kept import KeptModel
@@ -114,9 +119,10 @@ class ModelStore(dg.ConfigurableResource):
         return Fit(folder, read_manifest(folder))
 
     def holds(self, catalog: str, fingerprint: str) -> bool:
-        """Whether a model is there, and whole as far as its files tell."""
+        """Whether a model is there, and is what was written: snapshots link to its file."""
         try:
-            return bool(read_arrays(self.find(catalog, fingerprint).folder))
+            fit = self.find(catalog, fingerprint)
+            return bool(read_arrays(fit.folder)) and is_as_written(fit.folder, fit.manifest)
         except UserError:
             return False
 

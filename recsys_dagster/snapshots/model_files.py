@@ -146,6 +146,12 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
+def is_as_written(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether the arrays of a model have the checksum that its manifest says."""
+    with (folder / ARRAYS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == manifest.get("sha256")
+
+
 def link_model(folder: Path, into: Path) -> None:
     """Put a model's files into a folder: as links where the disk is the same, else as copies."""
     into.mkdir()
