@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -233,12 +233,24 @@ def remove_old(folder: Folder, catalog: str, keep: int) -> int:
     passed = last_passed(folder, catalog)
     kept = {current_name(folder, catalog), passed["snapshot"] if passed is not None else None}
     old = [name for name in names(folder, catalog)[keep:] if name not in kept]
+    home = here(folder) / catalog
     for name in old:
         if not isinstance(folder, Path):
             folder.remove(f"{catalog}/{name}", first=MANIFEST)
-        shutil.rmtree(here(folder) / catalog / name, ignore_errors=not isinstance(folder, Path))
-    _remove_halves(here(folder) / catalog)
+        _remove(home / name, ignore_errors=not isinstance(folder, Path))
+    _remove_halves(home)
     return len(old)
+
+
+def _remove(snapshot: Path, *, ignore_errors: bool) -> None:
+    """Delete a snapshot; killed anywhere, what is left of it is hidden.
+
+    Nobody goes back to a half, and it is taken like the halves of publishers.
+    """
+    hidden = snapshot.with_name(f".{snapshot.name}")
+    with suppress(OSError) if ignore_errors else nullcontext():
+        snapshot.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=ignore_errors)
 
 
 def _remove_halves(home: Path) -> None:

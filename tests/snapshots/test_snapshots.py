@@ -1,6 +1,7 @@
 """Snapshots: whole or not at all, checked, and safe with any id."""
 
 import errno
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from recsys_dagster.snapshots.current import (
 )
 from recsys_dagster.snapshots.model_files import write_model
 from recsys_dagster.snapshots.reader import Snapshot
-from recsys_dagster.snapshots.writer import make_current, publish, roll_back
+from recsys_dagster.snapshots.writer import make_current, publish, remove_old, roll_back
 from recsys_dagster.steps.lists.recommendations import BECAUSE
 
 ODD = [
@@ -206,6 +207,21 @@ class TestPublish:
         with pytest.raises(UserError, match="not what was published"):
             roll_back(tmp_path, "films")
         assert Snapshot.current(tmp_path, "films").path == second
+
+    def test_nobody_sees_what_a_killed_clean_up_left(self, tmp_path, monkeypatch):
+        first, second, third = (put(tmp_path, f"run-{day}", day=day) for day in (1, 2, 3))
+
+        def killed(folder: Path, **_) -> None:
+            (folder / "items.parquet").unlink()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove_old(tmp_path, "films", keep=1)
+        monkeypatch.undo()
+        assert {first.name, third.name} < names(tmp_path)
+        assert second.name not in names(tmp_path)
+        assert roll_back(tmp_path, "films") == (third.name, first.name)
 
     def test_leftovers_of_a_killed_writer_do_no_harm(self, tmp_path):
         path = put(tmp_path)
