@@ -30,7 +30,8 @@ MAX_RESTARTS = 2
 """A refresh that dies every time, say for want of memory, must not do so for ever."""
 SECONDS_TO_START, SECONDS_TO_END = 30.0, 1.0
 CHECKED_EVERY_SECONDS = 15
-STARTED = [
+MAY_BE_DEAD = [
+    dg.DagsterRunStatus.NOT_STARTED,  # killed just before: sensors wait for what is to begin
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
@@ -53,13 +54,13 @@ def fail_dead_runs(
 
     def dead(run: dg.DagsterRun) -> bool:
         record = instance.get_run_record_by_id(run.run_id)
-        if record is None or record.dagster_run.status not in STARTED:
+        if record is None or record.dagster_run.status not in MAY_BE_DEAD:
             return False
         started = record.start_time or record.update_timestamp.timestamp()
         return _is_dead(record.dagster_run, folder, time.time() - started)
 
     sentences = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=STARTED)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=MAY_BE_DEAD)):
         if not set(catalogs_of(run)) & set(catalogs) or not dead(run):
             continue
         # One that ends just now has let go of its lock and not yet said that it ended.
@@ -92,6 +93,8 @@ def _is_dead(run: dg.DagsterRun, folder: Path, seconds: float) -> bool:
     died = has_died(folder, run.run_id)
     if died is not None:
         return died
+    if run.status == dg.DagsterRunStatus.NOT_STARTED:
+        return False  # the daemon takes up again what it was about to start
     # Not yet at its first step: as alive as the server that was to start it, if that was here.
     here = run.tags.get(HOST_TAG) == socket.gethostname()
     return here and seconds > SECONDS_TO_START and _server_is_gone(run)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from recsys_dagster.catalog.names import NAME
-from recsys_dagster.cli.interrupts import ENDED, INTERRUPTED
+from recsys_dagster.cli.interrupts import ENDED, INTERRUPTED, QUERY_INTERRUPTED
 from recsys_dagster.cli.program import as_typed, program
 from recsys_dagster.cli.terminal import console, error_console, plain
 from recsys_dagster.errors import UserError
@@ -34,8 +34,6 @@ app = typer.Typer(
 key_app = typer.Typer(help="Keys of `recsys serve`.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
 
-QUERY_INTERRUPTED = "Query interrupted"
-"""What DuckDB makes of Ctrl-C in the middle of a query."""
 CatalogName = Annotated[str, typer.Argument(help="name of a catalog", metavar="CATALOG")]
 Count = Annotated[int, typer.Option("-n", min=1, help="rows")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON and nothing else")]

@@ -10,6 +10,8 @@ GRACE_SECONDS = 1.5
 ENDED = "Ended by Ctrl-C. What is published stays as it was."
 INTERRUPTED = 130
 """Exit status of a program that Ctrl-C ended."""
+QUERY_INTERRUPTED = "Query interrupted"
+"""What DuckDB makes of Ctrl-C in the middle of a query."""
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from recsys_dagster.automation.jobs import STAGES, refresh_job_name
 from recsys_dagster.automation.recovery import fail_dead_runs
 from recsys_dagster.automation.settings import gaps
 from recsys_dagster.catalog.files import Catalogs, catalogs_folder
-from recsys_dagster.cli.interrupts import ENDED, ended_by_one_signal
+from recsys_dagster.cli.interrupts import ENDED, QUERY_INTERRUPTED, ended_by_one_signal
 from recsys_dagster.cli.stages import ASSETS, SEARCHED, StageProgress, live_progress, stage_logger
 from recsys_dagster.cli.terminal import console, error_console, plain
 from recsys_dagster.errors import UserError, did_you_mean
@@ -144,6 +144,7 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
     run_id = str(uuid.uuid4())
     with ExitStack() as stack:
         instance = stack.enter_context(_instance())
+        stack.enter_context(_canceled_by_ctrl_c(instance, run_id))
         stack.enter_context(ended_by_one_signal(partial(_say_ended, instance, run_id)))
         for sentence in gaps(instance) + fail_dead_runs(instance, locks_folder(), [name]):
             console.print(f"[yellow]![/] {plain(sentence)}", highlight=False, soft_wrap=True)
@@ -222,8 +223,9 @@ def _history_told(home: Path) -> Generator[None]:
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
     errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    interruption = dg.DagsterExecutionInterruptedError.__name__
-    return any(error is not None and interruption in error.to_string() for error in errors)
+    interruptions = (dg.DagsterExecutionInterruptedError.__name__, f"Error: {QUERY_INTERRUPTED}")
+    said = [error.to_string() for error in errors if error is not None]
+    return any(words in each for words in interruptions for each in said)
 
 
 def _say_waiting(sentence: str) -> None:
@@ -243,6 +245,20 @@ def _say_ended(instance: dg.DagsterInstance, run_id: str) -> None:
     error_console.print(f"\n{ENDED}")
     # After the words: the run's history may be locked by somebody else for long.
     forget_run(locks_folder(), run_id)
+    _cancel(instance, run_id)
+
+
+@contextmanager
+def _canceled_by_ctrl_c(instance: dg.DagsterInstance, run_id: str) -> Generator[None]:
+    """End a run, too, that Dagster has not begun with: sensors would wait for it for ever."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _cancel(instance, run_id)
+        raise
+
+
+def _cancel(instance: dg.DagsterInstance, run_id: str) -> None:
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_finished:
         instance.report_run_canceled(run, "ended by Ctrl-C")

@@ -22,7 +22,7 @@ from recsys_dagster.automation.recovery import (
     fail_dead_runs,
     recovery_sensor,
 )
-from recsys_dagster.automation.runs import catalogs_of, runs_of
+from recsys_dagster.automation.runs import UNFINISHED, catalogs_of, runs_of
 from recsys_dagster.resources.locks import Holder, hold, holder_of, is_held
 from recsys_dagster.resources.run_locks import catalog_lock, own_run, run_lock
 
@@ -156,6 +156,24 @@ class TestDeadRuns:
         assert (found.status, found.tags[DIED_TAG]) == (dg.DagsterRunStatus.FAILURE, "true")
         assert fail_dead_runs(instance, tmp_path / "locks", ["tiny"]) == []
         assert list((tmp_path / "locks" / "runs").iterdir()) == []
+
+    def test_one_that_was_killed_just_before_it_started_is_failed(
+        self, start, launched, instance, tmp_path
+    ):
+        run = launched(dg.DagsterRunStatus.NOT_STARTED)
+        process = start(run.run_id)
+        assert fail_dead_runs(instance, tmp_path / "locks", ["tiny"]) == []
+        process.kill()
+        assert len(fail_dead_runs(instance, tmp_path / "locks", ["tiny"])) == 1
+        assert runs_of(instance, "tiny", UNFINISHED) == []
+
+    def test_what_the_daemon_is_about_to_start_is_its_own(
+        self, launched, instance, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(recovery, "SECONDS_TO_START", -1.0)
+        gone = json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})
+        launched(dg.DagsterRunStatus.NOT_STARTED, {GRPC_INFO_TAG: gone})
+        assert fail_dead_runs(instance, tmp_path, ["tiny"]) == []
 
     def test_one_that_was_being_canceled_is_canceled(self, start, launched, instance, tmp_path):
         run = launched(dg.DagsterRunStatus.CANCELING)

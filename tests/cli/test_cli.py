@@ -7,15 +7,20 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from dagster._core.execution import execute_in_process
 
+from recsys_dagster.automation.runs import runs_of
 from recsys_dagster.cli import main, terminal, tuning
 from recsys_dagster.cli.app import app
+from recsys_dagster.cli.interrupts import ENDED, INTERRUPTED, QUERY_INTERRUPTED
 from recsys_dagster.errors import UserError
 from recsys_dagster.resources.embedding_store import vectors_from_arrow
+from recsys_dagster.resources.warehouse import Warehouse
 from recsys_dagster.snapshots.reader import Snapshot
 
 ROW = ["item_id", "title", "score", "rank", "strategy", "because"]
@@ -301,6 +306,27 @@ class TestRun:
         code, out, err = recsys(place, "run", "tiny", "--select", "rejected_items")
         assert (code, err) == (0, "")
         assert "2 tables left as before" in out
+
+    def test_ctrl_c_in_the_middle_of_a_query_is_no_failure(self, tiny, recsys, monkeypatch):
+        def interrupted(*_) -> None:
+            raise RuntimeError(QUERY_INTERRUPTED)
+
+        monkeypatch.setattr(Warehouse, "replace", interrupted)
+        code, _, err = recsys(tiny(), "run", "tiny")
+        assert (code, err) == (INTERRUPTED, ENDED)
+
+    def test_ctrl_c_before_dagster_begins_leaves_no_run_that_is_waited_for(
+        self, tiny, recsys, monkeypatch
+    ):
+        def interrupted(**_) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(execute_in_process, "ExecuteRunWithPlanIterable", interrupted)
+        code, _, err = recsys(tiny(), "run", "tiny")
+        assert (code, err) == (INTERRUPTED, ENDED)
+        with dg.DagsterInstance.get() as instance:
+            (run,) = runs_of(instance, "tiny")
+        assert run.status == dg.DagsterRunStatus.CANCELED
 
     def test_an_unknown_stage_names_the_nearest(self, tiny, recsys):
         code, _, err = recsys(tiny(), "run", "tiny", "--select", "populr_items")
