@@ -85,7 +85,7 @@ def publish(
     tag = _tag_of_current(folder, catalog)
     if began is not None:
         _require_not_overtaken(folder, catalog, run_id, began)
-    name = f"{made_at:%Y%m%dT%H%M%S%f}-{run_id[:8]}"
+    name = _name(folder, catalog, made_at, run_id)
     hidden = home / f".{name}"
     shutil.rmtree(hidden, ignore_errors=True)
     try:
@@ -112,6 +112,19 @@ def publish(
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return home / name
+
+
+def _name(folder: Folder, catalog: str, made_at: pd.Timestamp, run_id: str) -> str:
+    """The name of a new snapshot: after all others, also where the clock was put back.
+
+    Which snapshot was before which is told by their names, for going back and for cleaning up.
+    """
+    stamp = f"{made_at:%Y%m%dT%H%M%S%f}"
+    last = next(iter(names(folder, catalog)), "").partition("-")[0]
+    if stamp <= last:
+        day, clock = last.split("T")
+        stamp = f"{day}T{int(clock) + 1:0{len(clock)}}"
+    return f"{stamp}-{run_id[:8]}"
 
 
 def _model(folder: Path, into: Path) -> dict[str, Any]:

@@ -201,6 +201,14 @@ class TestPublish:
         with pytest.raises(UnknownNameError, match=f"has no snapshot 'x'.*{third.name}"):
             roll_back(tmp_path, "films", "x")
 
+    def test_a_clock_that_was_put_back_changes_no_order(self, tmp_path):
+        first, second, third = (put(tmp_path, f"run-{day}", day=day) for day in (3, 1, 2))
+        assert third.name > second.name > first.name
+        assert Snapshot.current(tmp_path, "films").manifest["made_at"].startswith("2024-01-02")
+        assert roll_back(tmp_path, "films") == (third.name, second.name)
+        assert remove_old(tmp_path, "films", keep=2) == 1
+        assert names(tmp_path) == {CURRENT, second.name, third.name}
+
     def test_nobody_goes_back_to_a_damaged_one(self, tmp_path):
         first, second = (put(tmp_path, f"run-{day}", day=day) for day in (1, 2))
         (first / "items.parquet").write_bytes(b"damaged")
