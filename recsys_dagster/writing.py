@@ -17,6 +17,10 @@ REASONS = (
         "no space left on device|disk is full",
         "there is no space left on the disk: free some, and run again",
     ),
+    (
+        "file too large|disk i/o error",
+        "the disk did not take it: it may be failing, or files may not grow so large (ulimit -f)",
+    ),
     ("quota exceeded", "the quota of the disk is used up: free some space, and run again"),
     (
         "read-only file system|readonly database",

@@ -60,6 +60,8 @@ def recsys(monkeypatch, capfd):
         ('IO Error: Could not write file "x": No space left on device', NO_SPACE),
         ("(sqlite3.OperationalError) database or disk is full", NO_SPACE),
         ("[Errno 122] Disk quota exceeded", "the quota of the disk is used up"),
+        ("[Errno 27] File too large", "files may not grow so large"),
+        ("(sqlite3.OperationalError) disk I/O error", "it may be failing"),
         ("[Errno 30] Read-only file system: 'x'", "read-only"),
         ("[Errno 13] Permission denied: 'x'", "no permission"),
     ],

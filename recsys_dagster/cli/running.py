@@ -35,6 +35,9 @@ from recsys_dagster.resources.warehouse import Warehouse, kept_open
 from recsys_dagster.snapshots.current import served
 from recsys_dagster.writing import reason_of, unwritten
 
+DAMAGED = ("malformed", "not a database")
+"""What SQLite says of a file that is damaged."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -144,6 +147,7 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
     run_id = str(uuid.uuid4())
     with ExitStack() as stack:
         instance = stack.enter_context(_instance())
+        stack.enter_context(_history_told(Path(instance.root_directory)))
         stack.enter_context(_canceled_by_ctrl_c(instance, run_id))
         stack.enter_context(ended_by_one_signal(partial(_say_ended, instance, run_id)))
         for sentence in gaps(instance) + fail_dead_runs(instance, locks_folder(), [name]):
@@ -161,7 +165,6 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
         progress = stack.enter_context(live_progress())
         shown = StageProgress(progress)
         defs = build_defs(catalogs, loggers={"console": stage_logger(shown)})
-        stack.enter_context(_history_told(Path(instance.root_directory)))
         stack.enter_context(kept_open())
         result = defs.resolve_job_def(request.job).execute_in_process(
             instance=instance,
@@ -205,20 +208,31 @@ def _instance() -> dg.DagsterInstance:
     except (yaml.YAMLError, dg.DagsterInvalidConfigError) as error:
         raise UserError(f"$DAGSTER_HOME/dagster.yaml is not what Dagster reads: {error}") from None
     except (OSError, SQLAlchemyError) as error:
-        home = os.environ.get("DAGSTER_HOME", "")
-        reason = reason_of(error) or error
-        raise UserError(f"{home}: the history of runs cannot be kept: {reason}") from None
+        raise _without_history(Path(os.environ.get("DAGSTER_HOME", "")), error) from None
 
 
 @contextmanager
 def _history_told(home: Path) -> Generator[None]:
-    """What Dagster cannot write of a run is a message, as what we cannot write is."""
+    """What Dagster cannot read or write of runs is a message, as what we cannot write is."""
     try:
         yield
     except (OSError, SQLAlchemyError) as error:
-        if reason_of(error) is None:
-            raise
-        raise unwritten(home, error) from None
+        if reason_of(error) is not None:
+            raise unwritten(home, error) from None
+        if isinstance(error, SQLAlchemyError):
+            raise _without_history(home, error) from None
+        raise
+
+
+def _without_history(home: Path, error: Exception) -> UserError:
+    said = str(getattr(error, "orig", None) or error)
+    if any(words in said for words in DAMAGED):
+        return UserError(
+            f"{home}: the history of runs is damaged ({said}): move the folder history away, and "
+            "schedules where that does not help; the next run begins them anew. No tables, models "
+            "or snapshots are in them."
+        )
+    return UserError(f"{home}: the history of runs cannot be kept: {reason_of(error) or said}")
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:

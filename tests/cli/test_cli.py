@@ -475,6 +475,16 @@ class TestAHomeThatCannotBeUsed:
         with pytest.raises(UserError, match=r"dagster\.yaml is not what Dagster reads"):
             app(["run", "tiny"], standalone_mode=False)
 
+    @pytest.mark.parametrize("file", ["history/runs.db", "history/runs/index.db"])
+    def test_a_damaged_history_of_runs_is_a_message_and_may_be_moved_away(self, place, file):
+        damaged = place.home / "dagster" / file
+        damaged.parent.mkdir(parents=True)
+        damaged.write_bytes(b"no database " * 1_000)
+        with pytest.raises(UserError, match=r"runs is damaged .*move the folder history"):
+            app(["run", "tiny"], standalone_mode=False)
+        (place.home / "dagster" / "history").rename(place.home / "moved")
+        app(["run", "tiny", "--select", "items"], standalone_mode=False)
+
     def test_a_file_in_the_place_of_the_locks_is_named(self, place):
         (place.home / "locks").write_text("")
         with pytest.raises(UserError, match=r"locks/.*: the file cannot be locked"):
