@@ -5,6 +5,7 @@ Snapshots alone may lie elsewhere, where other machines read them: `$RECSYS_SNAP
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,9 @@ EARLIER_SETTINGS = frozenset(
 )
 """SHA-256 of every `dagster.yaml` that was shipped before: a file that is one of them holds nothing
 of the user's own, and is replaced by the one of today."""
+MISREAD = re.compile(r"\[.+\]|\?|%[0-9a-fA-F]{2}")
+"""In a path what Dagster takes for a pattern of file names, or for a part of an address: it would
+go by none of its settings, telemetry and the queue of runs among them, and say nothing."""
 
 
 def recsys_home() -> Path:
@@ -85,11 +89,16 @@ def prepare_dagster_home() -> Path:
     runs and of the sensors (`automation/settings.py`).
 
     Raises:
-        UserError: the settings could not be written.
+        UserError: the settings could not be written, or would not be read there.
     """
     from importlib.resources import files
 
     home = Path(os.environ.get("DAGSTER_HOME") or recsys_home() / "dagster").resolve()
+    if MISREAD.search(str(home)):
+        raise UserError(
+            f"{home}: Dagster finds neither its settings nor its databases in a folder whose path "
+            "has [ ], ? or % with two digits in it: name another folder in DAGSTER_HOME."
+        )
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     shipped = files("recsys_dagster").joinpath("dagster.yaml").read_bytes()

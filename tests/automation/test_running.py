@@ -117,6 +117,23 @@ def test_several_may_begin_at_once_in_a_new_home(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "dagster").iterdir()] == ["dagster.yaml"]
 
 
+@pytest.mark.parametrize("name", ["[new]", "what?", "a%20b"])
+def test_a_home_where_dagster_would_miss_its_settings_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / name))
+    with pytest.raises(UserError, match="name another folder in DAGSTER_HOME"):
+        prepare_dagster_home()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["two words", "häuser", "100%", "it's #1", "[half"])
+def test_dagster_reads_its_settings_in_a_home_of_any_other_name(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / name))
+    prepare_dagster_home()
+    with dg.DagsterInstance.get() as instance:
+        assert gaps(instance) == []
+        assert instance.get_runs() == []
+
+
 class TestAnOlderHome:
     @pytest.fixture
     def home(self, tmp_path, monkeypatch):
