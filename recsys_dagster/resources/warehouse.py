@@ -28,6 +28,10 @@ from recsys_dagster.writing import reason_of, require_writable, unwritten
 RETRY_SECONDS = 20
 LOCKED = "Could not set lock"
 """What DuckDB says where another process has a file open."""
+MENDING = (
+    "Where the file is damaged, move it away: the next run makes all tables from the sources "
+    "again, and encodes the texts again."
+)
 MANY_ROWS = 1_000_000
 """Writing so many takes long enough to say so."""
 INTEGERS = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
@@ -127,9 +131,11 @@ class Warehouse(dg.ConfigurableResource):
         except duckdb.Error as error:
             if kept is not None:
                 kept.close()  # after some errors DuckDB wants the file to be opened again
-            if reason_of(error) is None:
-                raise
-            raise unwritten(path, error) from None
+            if reason_of(error) is not None:
+                raise unwritten(path, error) from None
+            if _is_damage(error, path):
+                raise UserError(f"{path}: the file could not be read: {error} {MENDING}") from None
+            raise
 
     @contextmanager
     def _opened(self, catalog: str, path: Path) -> Generator[duckdb.DuckDBPyConnection]:
@@ -178,10 +184,7 @@ class Warehouse(dg.ConfigurableResource):
             )
         if reason_of(error) is not None:
             return unwritten(path, error)
-        return UserError(
-            f"{what}: {error} Where the file is damaged, move it away: the next run makes all "
-            "tables from the sources again, and encodes the texts again."
-        )
+        return UserError(f"{what}: {error} {MENDING}")
 
     def query(
         self, catalog: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
@@ -278,6 +281,13 @@ class Warehouse(dg.ConfigurableResource):
             )
             connection.execute("commit")
         return [Column(column.name, types[column.name], column.description) for column in columns]
+
+
+def _is_damage(error: duckdb.Error, path: Path) -> bool:
+    """Whether the warehouse itself cannot be read: a file may be opened, and cut off further on."""
+    said = str(error)
+    is_cut_off = isinstance(error, duckdb.IOException) and f'"{path}"' in said
+    return is_cut_off or "Corrupt database file" in said
 
 
 def _remembered(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str] | None:

@@ -1,8 +1,10 @@
 """The warehouse: tables replaced whole and by name, connections that always close."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import duckdb
 import pandas as pd
@@ -166,6 +168,24 @@ class TestConnections:
             raise ZeroDivisionError
         with pytest.raises(duckdb.ConnectionException):
             connection.execute("select 1")
+
+    @pytest.mark.parametrize("damage", ["cut off", "overwritten"])
+    def test_a_file_that_is_damaged_further_on_is_named_with_what_to_do(self, warehouse, damage):
+        with warehouse.connect("shop") as connection:
+            connection.execute(
+                "create table texts as select md5(range::varchar) as text from range(300_000)"
+            )
+        path = warehouse.path("shop")
+        size = path.stat().st_size
+        if damage == "cut off":
+            os.truncate(path, size // 2)
+        else:
+            with path.open("r+b") as file:
+                file.seek(size // 2)
+                file.write(b"overwritten" * 1_000)
+        for kept in (nullcontext, kept_open):
+            with kept(), pytest.raises(UserError, match=r"shop\.duckdb: .*damaged, move it away"):
+                warehouse.query("shop", "select max(text) from texts")
 
     def test_an_open_transaction_is_rolled_back(self, warehouse):
         warehouse.replace("films", RANKED, ranked())
