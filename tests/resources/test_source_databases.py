@@ -236,6 +236,13 @@ class TestSQLite:
         lite("insert into orders values (?, ?, ?)", [("a", 1, 1.0), (b"\x00\xff", 2, 1.0)])
         assert own(read(self.TABLE, tmp_path).rows)[0] == ("a", 1, 1.0)
 
+    @pytest.mark.parametrize("beside", ["a", None])
+    def test_bytes_that_are_no_text_stay_told_apart(self, read, tmp_path, lite, beside):
+        ids = [b"\xf1\x01", b"\xf2\x01", "käse".encode(), beside]
+        lite("insert into orders values (?, ?, ?)", [(id, 1, 1.0) for id in ids])
+        found = [row[0] for row in own(read(self.TABLE, tmp_path).rows)]
+        assert found == ["f101", "f201", "käse", beside]
+
     def test_long_ids_keep_every_digit_also_beside_a_null(self, read, tmp_path, lite):
         ids = [2**62 + 1, 2**62 + 2, None]
         lite("insert into orders values (?, ?, ?)", [(id, 1, 1.0) for id in ids])

@@ -62,6 +62,18 @@ class TestParquet:
         assert row["at"] == pd.Timestamp("2024-01-01", tz="UTC")
         assert row["price"] == 0.1
 
+    def test_bytes_are_text_where_they_are_that_and_hexadecimal_where_not(self, read, tmp_path):
+        values = ["Käse\n".encode(), b"\x89PNG\xff", b"\x00\x07", b"\x07\x00", b"", None]
+        expected = ["Käse\n", "89504e47ff", "0007", "0700", "", None]
+        for kind in (pa.binary(), pa.large_binary()):
+            pq.write_table(pa.table({"item_id": pa.array(values, kind)}), tmp_path / "i.parquet")
+            assert [row["item_id"] for row in own(read("i.parquet", tmp_path).rows)] == expected
+
+    def test_bytes_in_a_structure_are_text_too(self, read, tmp_path):
+        pq.write_table(pa.table({"item": [{"id": b"a"}, {"id": b"\xff"}]}), tmp_path / "i.parquet")
+        rows = own(read("i.parquet", tmp_path).rows)
+        assert rows == [{"item.id": "a"}, {"item.id": "ff"}]
+
     def test_no_rows(self, read, tmp_path):
         FRAME.head(0).to_parquet(tmp_path / "m.parquet")
         data = read("m.parquet", tmp_path).rows

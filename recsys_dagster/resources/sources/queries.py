@@ -24,6 +24,7 @@ from recsys_dagster.resources.sources.databases import (
     relation,
     tables_of,
 )
+from recsys_dagster.resources.sources.kinds import text_of_bytes
 from recsys_dagster.resources.sources.state import (
     READER,
     SourceRead,
@@ -356,13 +357,11 @@ def _array(values: Sequence[Any]) -> pa.Array:
         array = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.array([None if value is None else _text(value) for value in values])
-    if pa.types.is_binary(array.type):
-        return pa.array([None if value is None else _text(value) for value in values])
     return array.cast(pa.string()) if pa.types.is_null(array.type) else array
 
 
 def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text_of_bytes(value) if isinstance(value, bytes) else str(value)
 
 
 def _for_sqlite(value: Any) -> Any:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources.sources.kinds import in_known_kinds
 from recsys_dagster.resources.warehouse import with_comment
 from recsys_dagster.schemas import SOURCE_NAMES
 
@@ -24,8 +25,7 @@ READER = "5"
 """Of the way a source becomes rows: what another way made is read again. 2: a line with a quote
 that is not closed is one row, structures are columns. 3: long whole numbers of JSON keep their
 digits. 4: whole floats do where they become text; told interactions have the types of the rest.
-5: arrays of PostgreSQL are lists, whatever is in them."""
-MAX_FIELDS = 200
+5: bytes are text, arrays of PostgreSQL lists, whatever is in them."""
 LONGEST_WHOLE = pa.decimal128(20, 0)
 """Whole numbers of 64 bits."""
 
@@ -76,7 +76,8 @@ def numbered(
 ) -> pa.Table:
     """Put the columns of `schemas.SOURCE` in front of a source's own.
 
-    A field of a structure becomes a column of its own, named with a dot: `user.address.city`.
+    A field of a structure becomes a column of its own, named with a dot: `user.address.city`; bytes
+    become text.
 
     Args:
         data: the source's own columns.
@@ -87,7 +88,7 @@ def numbered(
     Raises:
         UserError: a column of the source has one of our names, or two have the same.
     """
-    data = _flat(data)
+    data = in_known_kinds(data)
     require_distinct(data.column_names, file or "source")
     taken = [name for name in data.column_names if name.casefold() in SOURCE_NAMES]
     if taken:
@@ -105,36 +106,6 @@ def numbered(
     }
     own = {name: data[name] for name in data.column_names}
     return pa.table({name: columns[name] for name in SOURCE_NAMES} | own)
-
-
-def _flat(data: pa.Table) -> pa.Table:
-    """A table with a column for each field of its structures, at any depth.
-
-    Values that stand for others, such as those of an enum, are what they stand for, as the
-    warehouse gives them back.
-    """
-    while any(map(_is_record, data.schema.types)):
-        columns: list[tuple[str, pa.ChunkedArray]] = []
-        for name, column in zip(data.column_names, data.columns, strict=True):
-            if _is_record(column.type):
-                fields = [f"{name}.{field.name}" for field in column.type.fields]
-                columns += zip(fields, column.flatten(), strict=True)
-            else:
-                columns.append((name, column))
-        names = [name for name, _ in columns]
-        data = pa.table([column for _, column in columns], names=names)
-    for position, kind in enumerate(data.schema.types):
-        if pa.types.is_dictionary(kind):
-            values = data.column(position).cast(kind.value_type)
-            data = data.set_column(
-                position, data.field(position).with_type(kind.value_type), values
-            )
-    return data
-
-
-def _is_record(kind: pa.DataType) -> bool:
-    # One of more fields is a dictionary: its keys are values, such as ids, and no columns.
-    return pa.types.is_struct(kind) and 0 < kind.num_fields <= MAX_FIELDS
 
 
 def require_distinct(names: Sequence[str], source: str) -> None:
