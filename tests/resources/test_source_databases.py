@@ -65,6 +65,13 @@ class TestDuckDB:
         assert found.rows["source_row"].to_pylist() == [1, 2]
         assert found.rows["source_file"].null_count == found.rows_read == 2
 
+    def test_values_of_a_union_are_text(self, read, tmp_path, duck):
+        duck("create type code as union(number integer, name varchar)")
+        duck("create table codes as select union_value(number := 7)::code as item_id")
+        duck("insert into codes values (union_value(name := 'x')), (null)")
+        found = read({"database": "shop.duckdb", "table": "codes"}, tmp_path).rows
+        assert found["item_id"].to_pylist() == ["7", "x", None]
+
     def test_a_view_and_a_name_that_needs_quotes(self, read, tmp_path, duck):
         duck('create view "sold ""now""" as select item_id from orders')
         view = {"database": "shop.duckdb", "table": 'sold "now"'}

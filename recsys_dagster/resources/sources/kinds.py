@@ -54,7 +54,8 @@ def _is_record(kind: pa.DataType) -> bool:
 def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if _is_of_bytes(column.type):
+    # Pandas has no unions, which columns of DuckDB may be.
+    if _is_of_bytes(column.type) or pa.types.is_union(column.type):
         return pa.chunked_array([_texts(chunk.to_pylist()) for chunk in column.chunks], pa.string())
     return column
 
@@ -69,6 +70,8 @@ def _is_of_bytes(kind: pa.DataType) -> bool:
 
 
 def _texts(values: list[Any]) -> pa.Array:
-    return pa.array(
-        [None if value is None else text_of_bytes(value) for value in values], pa.string()
-    )
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    return text_of_bytes(value) if isinstance(value, bytes) else str(value)
