@@ -3,6 +3,7 @@
 Metadata of an Arrow schema are kept with the table, as its comment.
 """
 
+import datetime as dt
 import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -16,6 +17,7 @@ import dagster as dg
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from dagster_duckdb import DuckDBResource
 
 from recsys_dagster.errors import UserError
@@ -36,6 +38,9 @@ MANY_ROWS = 1_000_000
 """Writing so many takes long enough to say so."""
 INTEGERS = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
 LAST_EXACT_FLOAT = 2**53
+EPOCH = dt.date(1970, 1, 1).toordinal()
+ENDLESS = {"infinity": 2**31 - 1, "-infinity": 1 - 2**31}
+"""What DuckDB writes for a date that is infinity, in days since 1970."""
 DATA_VERSION = "data_version"
 """What a table's content is known by; kept with it."""
 
@@ -485,9 +490,18 @@ def to_pandas(data: pa.Table) -> pd.DataFrame:
     """Arrow as a frame; text columns keep pandas' string type, also where all are null.
 
     Integers with a null become floats, unless that would make one of them another: two ids of
-    twenty digits could then be one.
+    twenty digits could then be one. A date that Python has not, such as infinity or one before
+    Christ, is text among the others.
     """
+    odd = {
+        name: texts for name in data.column_names if (texts := _odd_dates(data[name])) is not None
+    }
+    for name, texts in odd.items():
+        known = pc.call_function("if_else", [texts.is_null(), data[name], None])
+        data = data.set_column(data.column_names.index(name), name, known)
     frame = data.to_pandas()
+    for name, texts in odd.items():
+        frame[name] = frame[name].where(texts.is_null().to_pandas(), texts.to_pandas())
     text = [field.name for field in data.schema if pa.types.is_string(field.type)]
     exact = {
         name: column.to_pandas(types_mapper=INTEGERS.get)
@@ -495,6 +509,27 @@ def to_pandas(data: pa.Table) -> pd.DataFrame:
         if column.null_count and column.type in INTEGERS and _is_beyond_floats(column)
     }
     return frame.astype(dict.fromkeys(text, "str")).assign(**exact)
+
+
+def _odd_dates(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """As text those of a column's dates that Python has not; None where there are none."""
+    if column.type != pa.date32():
+        return None
+    days = column.cast(pa.int32())
+    is_known = pc.call_function(
+        "and",
+        [
+            pc.call_function("greater_equal", [days, dt.date.min.toordinal() - EPOCH]),
+            pc.call_function("less_equal", [days, dt.date.max.toordinal() - EPOCH]),
+        ],
+    )
+    if pc.call_function("all", [is_known]).as_py() is not False:
+        return None
+    texts = pc.call_function("if_else", [is_known, None, column.cast(pa.string())])
+    for word, day in ENDLESS.items():
+        is_endless = pc.call_function("equal", [days, day])
+        texts = pc.call_function("if_else", [is_endless, word, texts])
+    return texts
 
 
 def _is_beyond_floats(integers: pa.ChunkedArray) -> bool:

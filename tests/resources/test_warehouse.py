@@ -1,5 +1,6 @@
 """The warehouse: tables replaced whole and by name, connections that always close."""
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -312,6 +313,17 @@ class TestFrames:
         frame = to_pandas(pa.table({"n": pa.array([1, None]), "none": pa.nulls(2, pa.int64())}))
         assert frame["n"].dtype == "float64"
         assert frame["none"].isna().all()
+
+    def test_dates_that_python_has_not_are_text_beside_the_others(self):
+        with duckdb.connect() as connection:
+            dates = connection.sql(
+                "select unnest(['infinity', '-infinity', '0044-03-15 (BC)', '12024-01-01', "
+                "'2024-01-31', null]::date[]) as valid_to"
+            ).to_arrow_table()
+        frame = to_pandas(dates)
+        odd = ["infinity", "-infinity", "-0043-03-15", "12024-01-01"]
+        assert frame["valid_to"].tolist() == [*odd, dt.date(2024, 1, 31), None]
+        assert to_arrow(frame)["valid_to"].to_pylist() == [*odd, "2024-01-31", None]
 
     def test_every_table_says_what_its_columns_mean(self):
         for table in TABLES.values():
