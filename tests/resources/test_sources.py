@@ -143,6 +143,26 @@ class TestFolders:
         assert data["item_id"].to_pylist() == ["j", "a", "b"]
         assert data["source_row"].to_pylist() == [1, 1, 1]
 
+    def test_links_are_followed(self, read, tmp_path):
+        write = {"elsewhere/deep/03.csv": "c", "elsewhere/_tmp/04.csv": "t", "blobs/05": "e"}
+        for name, item in write.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(f"item_id\n{item}\n")
+        (tmp_path / "orders/2025").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "orders/05.csv").symlink_to("../blobs/05")
+        data = read("orders", tmp_path).rows
+        assert data["item_id"].to_pylist() == ["e", "j", "a", "b", "c"]
+        assert data["source_file"].to_pylist()[-1] == "2025/deep/03.csv"
+
+    def test_what_is_there_by_two_names_is_read_once(self, read, tmp_path):
+        (tmp_path / "orders/1-latest.csv").symlink_to("2024/02.csv")
+        (tmp_path / "orders/latest").symlink_to("2024")
+        (tmp_path / "orders/2024/again").symlink_to("..")
+        (tmp_path / "orders/all").symlink_to(tmp_path)
+        (tmp_path / "orders/round.csv").symlink_to("round.csv")
+        data = read("orders", tmp_path).rows
+        assert data["source_file"].to_pylist() == ["2023.jsonl", "2024/01.csv", "2024/02.csv"]
+
     @pytest.mark.parametrize(
         ("pattern", "items"),
         [

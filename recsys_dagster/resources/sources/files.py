@@ -20,6 +20,7 @@ from recsys_dagster.catalog.names import LIVE_FILES
 from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.objects import StoredObject
+from recsys_dagster.resources.sources.folders import files_below
 from recsys_dagster.resources.sources.formats import (
     NAMED_ONE_BY_ONE,
     READERS,
@@ -55,7 +56,8 @@ def find_files(path: str, folder: Path) -> Mapping[str, File]:
     """The files that a path means, by their names in the source, sorted.
 
     A folder means all readable files in it and below, but for hidden ones, those whose name
-    begins with an underscore, and those that may be notes (.txt and the like).
+    begins with an underscore, and those that may be notes (.txt and the like); what is there by two
+    names is meant once.
 
     Raises:
         UserError: there is no such file, or no folder that can be looked into.
@@ -86,19 +88,13 @@ def find_here(place: Path) -> dict[str, Path]:
 
 def _files_of(place: Path) -> dict[str, Path]:
     if place.is_dir():
-        found = [
-            file
-            for file in place.rglob("*")
-            if file.is_file()
-            and suffix_of(file) in IN_FOLDERS
-            and not any(part.startswith((".", "_")) for part in file.relative_to(place).parts)
-        ]
-        if not found:
+        read = files_below(place, _is_read_of_folders)
+        if not read:
             raise UserError(
                 f"{place}: the folder has no {', '.join(IN_FOLDERS)} file. Others are named by "
                 f"themselves or by a pattern, such as {place.name}/*.txt."
             )
-        return {file.relative_to(place).as_posix(): file for file in sorted(found)}
+        return read
     if place.is_file():
         found = [place]
     elif glob.has_magic(str(place)):
@@ -113,6 +109,10 @@ def _files_of(place: Path) -> dict[str, Path]:
     names = [file.name for file in found]
     unique = len(set(names)) == len(names)
     return {file.name if unique else file.as_posix(): file for file in found}
+
+
+def _is_read_of_folders(file: Path) -> bool:
+    return suffix_of(file) in IN_FOLDERS and file.is_file()
 
 
 LIVE_SETTINGS = SourceSettings(path=LIVE_FILES)
