@@ -275,7 +275,8 @@ class Found:
     ) -> pa.Table | None:
         settings = {"path": source} if isinstance(source, str) else source
         try:
-            read = read_source(SourceSettings.model_validate(settings), self.base).rows
+            found = read_source(SourceSettings.model_validate(settings), self.base)
+            read = found.rows
         except (UserError, OSError, ValueError) as error:
             if not quiet:
                 self.remarks.append(f"Left aside: {name}: {error}")
@@ -283,6 +284,8 @@ class Found:
         unreadable = read.num_rows - read["source_error"].null_count
         if unreadable and not quiet:
             self.remarks.append(f"{name}: {unreadable:,} of {read.num_rows:,} rows are unreadable.")
+        if not quiet:
+            self.remarks += [f"{name}: {remark}" for remark in found.remarks]
         return read
 
     def _add(

@@ -143,6 +143,16 @@ class TestFolders:
         assert data["item_id"].to_pylist() == ["j", "a", "b"]
         assert data["source_row"].to_pylist() == [1, 1, 1]
 
+    def test_tables_that_cannot_be_read_are_named(self, read, tmp_path):
+        assert read("orders", tmp_path).remarks == ()
+        (tmp_path / "orders/2024/03.csv.zip").write_bytes(b"PK")
+        (tmp_path / "orders/2024/_04.csv.zip").write_bytes(b"PK")
+        (tmp_path / "orders/sheet.xlsx").write_bytes(b"PK")
+        (tmp_path / "orders/gone.csv").symlink_to("nothing.csv")
+        (remark,) = read("orders", tmp_path).remarks
+        assert re.match("3 of the folder's files are left out", remark)
+        assert remark.endswith(": 2024/03.csv.zip, gone.csv, sheet.xlsx.")
+
     def test_links_are_followed(self, read, tmp_path):
         write = {"elsewhere/deep/03.csv": "c", "elsewhere/_tmp/04.csv": "t", "blobs/05": "e"}
         for name, item in write.items():

@@ -23,7 +23,9 @@ from recsys_dagster.objects import StoredObject
 from recsys_dagster.resources.sources.folders import files_below
 from recsys_dagster.resources.sources.formats import (
     NAMED_ONE_BY_ONE,
+    PACKED,
     READERS,
+    SPREADSHEETS,
     read_file,
     reader_of,
     unreadable,
@@ -44,6 +46,8 @@ from recsys_dagster.versions import digest
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 IN_FOLDERS = tuple(suffix for suffix in READERS if suffix not in NAMED_ONE_BY_ONE)
 """What is read of a folder."""
+SHOWN = 5
+"""Names in a sentence."""
 
 File = Path | StoredObject
 """A file of this machine, or one of object storage."""
@@ -115,6 +119,29 @@ def _is_read_of_folders(file: Path) -> bool:
     return suffix_of(file) in IN_FOLDERS and file.is_file()
 
 
+def _left_out(path: str, folder: Path) -> list[str]:
+    """A sentence on the files of a folder that look like tables and cannot be read."""
+    written = expand_variables(path)
+    place = folder / Path(written).expanduser()
+    if objects.is_address(written) or not place.is_dir():
+        return []
+    names = [*files_below(place, _is_no_readable_table)]
+    if not names:
+        return []
+    shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    are = "is" if len(names) == 1 else "are"
+    return [
+        f"{len(names):,} of the folder's files {are} left out: spreadsheets, what is packed other "
+        f"than by gzip, and links that lead nowhere cannot be read: {shown}."
+    ]
+
+
+def _is_no_readable_table(file: Path) -> bool:
+    suffix = suffix_of(file)
+    is_lost = suffix in IN_FOLDERS and not file.exists()
+    return is_lost or suffix in SPREADSHEETS or (suffix in PACKED and not file.is_dir())
+
+
 LIVE_SETTINGS = SourceSettings(path=LIVE_FILES)
 LIVE_PLACE = "live/"
 
@@ -183,7 +210,9 @@ def read_files(
         return united(tables)
 
     rows_read = sum(table.num_rows for table in read.values())
-    return SourceRead(fingerprint, rows_read, rows_of_all, {"options": options, "files": states})
+    remarks = tuple(_left_out(path, folder))
+    state = {"options": options, "files": states}
+    return SourceRead(fingerprint, rows_read, rows_of_all, state, remarks)
 
 
 def _settings_of(file: File, settings: SourceSettings) -> SourceSettings:
