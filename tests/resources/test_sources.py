@@ -255,6 +255,14 @@ class TestMistakes:
         with pytest.raises(UserError, match=r"cannot be read; expected one of \.parquet, \.csv"):
             read(name, tmp_path)
 
+    @pytest.mark.parametrize("source", ["f.csv.zst", {"path": "f.csv.zip", "delimiter": "|"}])
+    def test_what_is_packed_other_than_by_gzip_is_unpacked_first(self, read, tmp_path, source):
+        (tmp_path / (source if isinstance(source, str) else source["path"])).write_text(CSV)
+        with pytest.raises(
+            UserError, match=r"text files are read that end in \.csv\.gz.*unpack it"
+        ):
+            read(source, tmp_path)
+
     @pytest.mark.parametrize("name", ["films.xlsx", "films.xls", "films.ods"])
     def test_a_spreadsheet_is_saved_as_csv_first(self, read, tmp_path, name):
         (tmp_path / name).write_text(CSV)

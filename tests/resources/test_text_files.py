@@ -294,6 +294,27 @@ class TestHeaders:
             read({"path": "i.csv"} | source, tmp_path)
 
     @pytest.mark.parametrize(
+        ("content", "advice"),
+        [
+            (gzip.compress(b"a,b\n1,2\n", mtime=0), r"packed by gzip: let its name end in \.gz"),
+            (
+                b"PK\x03\x04\x14\x00\x06\x00\x08",
+                "a spreadsheet or a zip file: save the sheet as CSV",
+            ),
+            (b"PAR1\x15\x04\x15\x80\x00", r"Parquet: let its name end in \.parquet"),
+            (b"SQLite format 3\x00\x10", "a database: name it by source: {database: …"),
+        ],
+        ids=["gzip", "spreadsheet", "parquet", "sqlite"],
+    )
+    @pytest.mark.parametrize("encoding", ["utf-8", "cp1250"])
+    def test_a_file_of_another_kind_is_not_taken_for_another_encoding(
+        self, read, tmp_path, content, advice, encoding
+    ):
+        (tmp_path / "i.csv").write_bytes(content)
+        with pytest.raises(UserError, match=rf"i\.csv: the file is no text.*it is {advice}"):
+            read({"path": "i.csv", "encoding": encoding}, tmp_path)
+
+    @pytest.mark.parametrize(
         "content",
         [b"a,b\n1,2\n", gzip.compress(b"a,b\n1,2\n" * 99)[:30]],
         ids=["not compressed", "cut short"],  # bytes of a gzip hold the time: no name of a test

@@ -64,10 +64,17 @@ def reader_of(path: Path, settings: SourceSettings) -> Reader:
         )
     if settings.delimiter is not None and suffix not in PACKED:
         return read_delimited
+    advice = (
+        "If it is a text file with columns, say what is between them: source: {path: …, delimiter: "
+        '"|"}.'
+    )
+    if suffix in PACKED:
+        advice = (
+            "Of what is packed, text files are read that end in .csv.gz and the like: unpack it."
+        )
     raise UserError(
         f"{path}: {path.suffix or 'files without a suffix'} cannot be read; expected one of "
-        f"{', '.join(READERS)}, or python:module:function. If it is a text file with columns, say "
-        'what is between them: source: {path: …, delimiter: "|"}.'
+        f"{', '.join(READERS)}, or python:module:function. {advice}"
     )
 
 

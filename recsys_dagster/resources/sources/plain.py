@@ -10,6 +10,18 @@ from recsys_dagster.errors import UserError
 from recsys_dagster.resources.sources.sniffing import CHUNK, open_text, sniff_encoding
 
 MAX_HEADER_LENGTH = 1_000_000
+OTHERS = {
+    b"\x1f\x8b": "is packed by gzip: let its name end in .gz",
+    b"PK\x03\x04": "is a spreadsheet or a zip file: save the sheet as CSV, or unpack the file",
+    b"\xd0\xcf\x11\xe0": "is a spreadsheet: save the sheet as CSV",
+    b"PAR1": "is Parquet: let its name end in .parquet",
+    b"SQLite format 3\x00": "is a database: name it by source: {database: …, table: …}",
+    b"\x28\xb5\x2f\xfd": "is packed by zstd: unpack it",
+    b"BZh": "is packed by bzip2: unpack it",
+    b"\xfd7zXZ": "is packed by xz: unpack it",
+    b"7z\xbc\xaf": "is packed by 7-Zip: unpack it",
+}
+"""What other files begin with, and what to do with them where a name says that they are text."""
 NOT_UTF8 = b"\xff\n"
 """Stands for a line that is not in the encoding of its file: the readers reject it by its row."""
 
@@ -30,21 +42,27 @@ def first_line(path: Path, encoding: str) -> tuple[str, str]:
             line = start.partition(b"\n")[0].partition(b"\r")[0]
             text = line.decode(encoding) + start[len(line) :][:2].decode("ascii", "replace")
     except UnicodeError as error:
-        raise UserError(
-            f"{path}: the first line is not {encoding}: {error}. {_hint(path, encoding)}"
-        ) from None
+        fault = f"the first line is not {encoding}: {error}. {_hint(path, encoding)}"
+        raise UserError(f"{path}: {_other_kind(start) or fault}") from None
     text = text.removeprefix("\ufeff")
     line = text.partition("\n")[0].partition("\r")[0]
     if "\0" in line:
-        raise UserError(
-            f"{path}: the first line is not text in {encoding}. {_hint(path, encoding)}"
-        )
+        fault = f"the first line is not text in {encoding}. {_hint(path, encoding)}"
+        raise UserError(f"{path}: {_other_kind(start) or fault}")
     if not line.strip():
         content = start.removeprefix(codecs.BOM_UTF8).strip()
         fault = "the first line is blank" if content else "the file is empty"
         raise UserError(f"{path}: {fault}: expected a line with the column names.")
     rest = text[len(line) :]
     return line, next((end for end in ("\r\n", "\r", "\n") if rest.startswith(end)), "")
+
+
+def _other_kind(start: bytes) -> str | None:
+    """What a file is that is no text, where it is known by how it begins."""
+    known = (told for mark, told in OTHERS.items() if start.startswith(mark))
+    return next(
+        (f"the file is no text, whatever its name says: it {told}." for told in known), None
+    )
 
 
 def _hint(path: Path, encoding: str) -> str:
