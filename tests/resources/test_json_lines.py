@@ -153,6 +153,14 @@ def test_a_value_that_says_null_as_text_is_text(read, tmp_path):
     assert own(read("m.jsonl", tmp_path).rows) == [{"item_id": "null", "x": "1"}]
 
 
+@pytest.mark.parametrize("name", ["i.jsonl", "i.json"])
+def test_an_object_that_holds_all_rows_and_is_too_long_says_what_to_write(read, tmp_path, name):
+    row = '{"item_id": "a", "text": "' + "x" * 2**20 + '"}'
+    (tmp_path / name).write_text('{"data": [' + ", ".join([row] * 17) + "]}")
+    with pytest.raises(UserError, match=r"longer than 16 MiB.*as an object a line, or the list"):
+        read(name, tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "\n", "item_id\na\n", "[1]\n", "{}\n"])
 def test_no_object_in_the_file(read, tmp_path, text):
     (tmp_path / "m.jsonl").write_text(text)

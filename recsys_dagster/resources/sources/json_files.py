@@ -23,6 +23,8 @@ from recsys_dagster.resources.sources.state import numbered, require_distinct
 
 DEEPEST = 100
 """Levels of lists and objects in each other; DuckDB stops at some 127, and says so of no line."""
+TOO_LONG = "maximum_object_size"
+"""What DuckDB names where an object is longer than its buffer."""
 NO_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"|[^\[\]{}"]++', re.DOTALL)
 
 
@@ -53,7 +55,13 @@ def read_json(path: Path, file: str, settings: SourceSettings) -> pa.Table:
 def _read_objects(readable: Path, file: str, path: Path, is_array: bool) -> pa.Table:
     try:
         return _read_parts(readable, file, path, is_array, {})
-    except duckdb.Error:
+    except duckdb.Error as error:
+        if TOO_LONG in str(error):
+            raise UserError(
+                f"{path}: an object of the file is longer than 16 MiB. Where it holds the rows as "
+                'a list, as in {"data": [{…}, {…}]}, write them as an object a line, or the list '
+                "alone to a file whose name ends in .json."
+            ) from None
         too_deep = _too_deep(readable, is_array)
         if not too_deep:
             raise
