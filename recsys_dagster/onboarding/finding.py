@@ -282,6 +282,8 @@ class Found:
                 self.remarks.append(f"Left aside: {name}: {error}")
             return None
         unreadable = read.num_rows - read["source_error"].null_count
+        if not read.num_rows and not quiet:
+            self.remarks.append(f"Left aside: {name}: there is no row in it.")
         if unreadable and not quiet:
             self.remarks.append(f"{name}: {unreadable:,} of {read.num_rows:,} rows are unreadable.")
         if not quiet:
