@@ -33,7 +33,10 @@ def print_recommendations(snapshot: Snapshot, user: str, n: int) -> None:
     known = snapshot.knows(user)
     name = snapshot.manifest["catalog"]
     if not known:
-        error_console.print(f"User {plain(user)} is not known: here is what is popular.")
+        why = (
+            "is not known" if snapshot.history(user) is None else "had all that may be recommended"
+        )
+        error_console.print(f"User {plain(user)} {why}: here is what is popular.")
     _print_list(f"{name}: recommended to user {user}" if known else f"{name}: popular items", rows)
 
 

@@ -82,6 +82,17 @@ class TestReading:
         assert "User [bold]nobody[/] is not known" in err
         assert "popular items" in out
 
+    def test_a_user_with_nothing_left_to_recommend_is_no_stranger(self, published, recsys):
+        place = published()
+        items = pd.read_csv(place.data / "items.csv")["item_id"]
+        with (place.data / "interactions.csv").open("a", encoding="utf-8") as file:
+            file.writelines(f"greedy,{item},5,1700000000\n" for item in items)
+        assert place.run("tiny").success
+        code, out, err = recsys(place, "recommend", "tiny", "greedy")
+        assert code == 0
+        assert "User greedy had all that may be recommended: here is what is popular." in err
+        assert "popular items" in out
+
     def test_a_user_or_somebody_who_likes_something(self, finished, recsys):
         code, out, err = recsys(finished.place, "recommend", "movies")
         assert (code, out) == (2, "")
