@@ -29,7 +29,7 @@ from recsys_dagster.onboarding.shapes import (
 )
 from recsys_dagster.resources.sources import read_source
 from recsys_dagster.resources.sources.databases import is_sqlite, relation, tables_of
-from recsys_dagster.resources.sources.files import find_here
+from recsys_dagster.resources.sources.files import find_here, left_out
 from recsys_dagster.resources.sources.formats import NAMED_ONE_BY_ONE, READERS, SPREADSHEETS
 from recsys_dagster.resources.sources.sniffing import (
     TextFormat,
@@ -198,7 +198,9 @@ class Found:
         try:
             files = find_here(folder)
         except UserError:
-            return  # nothing in it is a table
+            # Nothing in it is a table that can be read.
+            self.remarks += [f"{folder.name}: {remark}" for remark in left_out(folder)]
+            return
         relative = self._relative(folder)
         suffixes = {suffix_of(file) for file in files.values()}
         if suffixes == {".parquet"} and all(

@@ -294,6 +294,13 @@ class TestKindsOfTables:
         assert read_catalog(file).interactions.source.path == "../My Shop 2/ratings.csv"
         assert "Left aside: old: its files have different columns" in file.read_text("utf-8")
 
+    def test_a_folder_of_tables_that_cannot_be_read_is_named(self, movielens):
+        (movielens / "ratings.csv").unlink()
+        (movielens / "ratings").mkdir()
+        (movielens / "ratings" / "2024.csv.zip").write_bytes(b"PK")
+        with pytest.raises(UserError, match=r"ratings: 1 of the folder's files is left out.*2024"):
+            propose_catalog(movielens, None, force=False)
+
     def test_a_table_without_a_row_is_named(self, movielens):
         (movielens / "ratings.csv").write_text(RATINGS.splitlines()[0] + "\n", encoding="utf-8")
         with pytest.raises(UserError, match=r"Left aside: ratings\.csv: there is no row in it"):

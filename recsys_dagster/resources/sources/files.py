@@ -119,13 +119,13 @@ def _is_read_of_folders(file: Path) -> bool:
     return suffix_of(file) in IN_FOLDERS and file.is_file()
 
 
-def _left_out(path: str, folder: Path) -> list[str]:
-    """A sentence on the files of a folder that look like tables and cannot be read."""
-    written = expand_variables(path)
-    place = folder / Path(written).expanduser()
-    if objects.is_address(written) or not place.is_dir():
-        return []
-    names = [*files_below(place, _is_no_readable_table)]
+def left_out(place: Path) -> list[str]:
+    """A sentence on the files of a folder that look like tables and cannot be read.
+
+    Args:
+        place: a folder; what is none has no such files.
+    """
+    names = [*files_below(place, _is_no_readable_table)] if place.is_dir() else []
     if not names:
         return []
     shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
@@ -210,7 +210,7 @@ def read_files(
         return united(tables)
 
     rows_read = sum(table.num_rows for table in read.values())
-    remarks = tuple(_left_out(path, folder))
+    remarks = tuple(left_out(folder / Path(expand_variables(path)).expanduser()))
     state = {"options": options, "files": states}
     return SourceRead(fingerprint, rows_read, rows_of_all, state, remarks)
 
