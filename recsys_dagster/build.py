@@ -79,7 +79,8 @@ def build_defs(
         catalogs: what to build for; None reads the folder of catalog files.
         resources: replace the default ones of the same names: recsys_warehouse,
             recsys_io_manager, recsys_compute, recsys_encoder, recsys_models, recsys_snapshots;
-            and add those that catalogs name as a source's io_manager.
+            and add those that catalogs name as a source's io_manager. Tables are written to the
+            warehouse that is given, too.
         loggers: replace Dagster's loggers.
         in_process: execute what is materialised by hand in one process a run, too; False where
             the project has an executor of its own, of which Dagster takes one. Jobs of catalogs
@@ -96,7 +97,10 @@ def build_defs(
     catalogs.require_some()
     for each in catalogs.faulty:
         LOG.error("The catalog file is left out, the others are loaded:\n%s", each.fault)
-    warehouse = Warehouse(folder=str(warehouse_folder()), retries=WAREHOUSE_RETRIES)
+    given = dict(resources or {})
+    warehouse = given.get("recsys_warehouse") or Warehouse(
+        folder=str(warehouse_folder()), retries=WAREHOUSE_RETRIES
+    )
     executor = catalog_executor(locks_folder())
     jobs = {name: catalog_jobs(catalog, executor) for name, catalog in catalogs.items()}
     refreshes = [own[0] for own in jobs.values()]
@@ -132,7 +136,7 @@ def build_defs(
                 alert_sensor(catalogs),
             ]
         ),
-        resources=defaults | dict(resources or {}),
+        resources=defaults | given,
         loggers=loggers,
         executor=executor if in_process else None,
     )

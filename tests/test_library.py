@@ -69,6 +69,16 @@ def test_other_resources_are_handed_over_by_name(tiny, tmp_path):
     assert elsewhere.query("tiny", "select count(*) from raw_items") == [(10,)]
 
 
+def test_tables_are_written_to_the_warehouse_that_is_given(tiny, tmp_path):
+    """What is read and checked is looked for there: two warehouses would never fit each other."""
+    elsewhere = Warehouse(folder=str(tmp_path / "elsewhere"))
+    catalogs = Catalogs.read(tiny().catalogs)
+    defs = build_defs(catalogs, resources={"recsys_warehouse": elsewhere})
+    job = defs.resolve_job_def("read_tiny")
+    assert job.execute_in_process(instance=dg.DagsterInstance.ephemeral()).success
+    assert elsewhere.query("tiny", "select count(*) from raw_items") == [(10,)]
+
+
 def test_a_project_keeps_its_own_resources_executor_and_io_manager(tiny):
     @dg.asset
     def theirs() -> int:
