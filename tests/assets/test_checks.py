@@ -41,6 +41,32 @@ def figures(evaluation) -> dict[str, Any]:
     return {name: entry.value for name, entry in evaluation.metadata.items()}
 
 
+@pytest.mark.parametrize(
+    ("check", "table"),
+    [
+        ("interactions_keys_unique", "interactions"),
+        ("items_columns_sound", "items"),
+        ("items_accepted_share", "items"),
+        ("item_neighbours_keys_unique", "item_neighbours"),
+        ("item_texts_scripts", "item_texts"),
+        ("every_user_served", "recommendations"),
+    ],
+)
+def test_a_check_that_is_run_before_its_table_was_made_says_what_to_make_first(tiny, check, table):
+    definitions = tiny().definitions()
+    keys = definitions.resolve_asset_graph().asset_check_keys
+    result = dg.materialize(
+        [*definitions.assets, *definitions.asset_checks],
+        selection=dg.AssetSelection.checks(*(key for key in keys if key.name == check)),
+        resources=definitions.resources,
+        raise_on_error=False,
+    )
+    (failure,) = (each.step_failure_data.error.cause for each in result.get_step_failure_events())
+    assert failure.cls_name == "UserError"
+    assert f"the table {table} is not there yet: materialise tiny/{table} first" in failure.message
+    assert result.get_asset_check_evaluations() == []
+
+
 @pytest.fixture(scope="module")
 def sound(published_tiny, tmp_path_factory) -> Evaluations:
     """All checks on the tables of one run, beside what it published."""

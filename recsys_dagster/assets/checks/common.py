@@ -125,6 +125,8 @@ class TableChecks:
             selected = {chosen.name for chosen in context.selected_asset_check_keys}
             results = []
             with kept_open():
+                # A check run alone, before its table was ever made, has nothing to judge.
+                recsys_warehouse.stored(catalog.name, self.table)
                 # Taken before looking: a table replaced meanwhile must not count as looked at.
                 versions = {
                     name: looked_at(recsys_warehouse, catalog, (self.table, *gate[name]))
