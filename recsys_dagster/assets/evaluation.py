@@ -1,6 +1,6 @@
 """How good the lists are: strategies side by side on interactions that were held back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -26,6 +26,7 @@ from recsys_dagster.assets.metadata import (
 from recsys_dagster.assets.progress import Narrator
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.errors import UserError, did_you_mean
 from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.model_store import FitRequest, ModelStore
@@ -41,6 +42,7 @@ from recsys_dagster.steps.evaluation.comparison import (
     compare,
     possible_pairs,
 )
+from recsys_dagster.steps.models import STRATEGIES
 from recsys_dagster.steps.models.base import Arrays, Evidence, Strategy
 from recsys_dagster.steps.models.fitting import tuned_of
 from recsys_dagster.versions import digest, fit_version
@@ -101,6 +103,9 @@ def evaluation(
     The figures of all users are also kept beside the snapshots, those of earlier runs with them.
     """
     settings = catalog.evaluation
+    require_strategies(config.strategies)
+    if any(place < 1 for place in config.k):
+        raise UserError(f"k: {config.k}: expected places of a list, at least 1, such as [10, 20].")
     ks = tuple(config.k or settings.k)
     strategies = tuple(config.strategies or settings.strategies)
     empty = pd.DataFrame({name: pd.Series(dtype=object) for name in EVALUATION.column_names})
@@ -171,6 +176,17 @@ def evaluation(
             )
         },
     )
+
+
+def require_strategies(names: Iterable[str]) -> None:
+    """See that a run's config names strategies.
+
+    Raises:
+        UserError: one of them is none; the nearest names.
+    """
+    for name in names:
+        if name not in STRATEGIES:
+            raise UserError(f"{name!r} is no strategy.{did_you_mean(name, STRATEGIES)}")
 
 
 def _measured_before(warehouse: Warehouse, catalog: str) -> set[str]:

@@ -23,7 +23,7 @@ from recsys_dagster.assets.common import (
     quality_group,
     spec_metadata,
 )
-from recsys_dagster.assets.evaluation import train_versions
+from recsys_dagster.assets.evaluation import require_strategies, train_versions
 from recsys_dagster.assets.gate import require_passed
 from recsys_dagster.assets.held_back import (
     NOT_IN_CATALOGUE,
@@ -36,6 +36,7 @@ from recsys_dagster.assets.progress import Narrator, spoken
 from recsys_dagster.catalog.base import Settings
 from recsys_dagster.catalog.files import Catalogs
 from recsys_dagster.catalog.settings import Catalog
+from recsys_dagster.errors import UserError
 from recsys_dagster.resources.compute import ComputeResource
 from recsys_dagster.resources.encoder import TextEncoder
 from recsys_dagster.resources.model_store import FitRequest, ModelStore
@@ -79,6 +80,9 @@ def search(
     helps. The best trial is used from then on where it is ahead of the first by more than one
     standard error. A setting that the YAML names is left alone.
     """
+    require_strategies(config.strategies)
+    if config.trials < 1:
+        raise UserError(f"trials: {config.trials}: expected at least 1, for each strategy.")
     asked = config.strategies or [catalog.strategy, *catalog.evaluation.strategies]
     strategies = [name for name in dict.fromkeys(asked) if name in SEARCHED]
     nothing = pd.DataFrame({name: pd.Series(dtype=object) for name in TUNING.column_names})

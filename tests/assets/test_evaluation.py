@@ -1,6 +1,7 @@
 """Evaluation in the graph: what is held back stays unknown, and figures are what they say."""
 
 import json
+import re
 
 import dagster as dg
 import numpy as np
@@ -47,6 +48,26 @@ def test_each_strategy_is_named_before_it_is_measured(published):
         for number, name in enumerate(["popular", "hybrid", "content", "ease"], start=1)
     ]
     assert "working out intervals of 4 strategies" in said
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"strategies": ["eese"]}, "'eese' is no strategy. Did you mean 'ease'"),
+        ({"k": [10, 0]}, r"k: \[10, 0\]: expected places of a list, at least 1"),
+        ({"k": [-1]}, "expected places of a list, at least 1"),
+    ],
+)
+def test_a_config_of_the_launchpad_that_cannot_be_measured_is_named(published, config, told):
+    definitions = published(evaluation=MEASURED).definitions()
+    result = definitions.resolve_job_def("evaluate_tiny").execute_in_process(
+        instance=dg.DagsterInstance.ephemeral(),
+        run_config={"ops": {"tiny__evaluation": {"config": config}}},
+        raise_on_error=False,
+    )
+    (failure,) = result.get_step_failure_events()
+    assert failure.step_failure_data.error.cause.cls_name == "UserError"
+    assert re.search(told, failure.step_failure_data.error.cause.message)
 
 
 def test_popular_and_the_champion_are_measured_in_any_case(measured):

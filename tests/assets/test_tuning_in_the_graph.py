@@ -81,6 +81,21 @@ def test_each_strategy_has_its_trials_and_one_that_is_chosen(place):
     assert table.loc[table["trial"] == 1, "settings"].eq("{}").all()
 
 
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"trials": 0}, "trials: 0: expected at least 1"),
+        ({"trials": -3}, "trials: -3: expected at least 1"),
+        ({"strategies": ["eese"]}, "'eese' is no strategy. Did you mean 'ease'"),
+    ],
+)
+def test_a_config_of_the_launchpad_that_cannot_be_searched_for_is_named(place, config, told):
+    """No trials used to be no bound: the search went on for as long as anything helped."""
+    with pytest.raises(UserError, match=told):
+        search(place, **config)
+    assert found(place).empty
+
+
 def test_what_is_found_is_used_from_then_on(place, better, run_facts):
     _, figures = run_facts
     first = fitted_with(place)
