@@ -1,6 +1,7 @@
 """Runs when the content of a source changed: one run a change, none for a file only touched."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ from recsys_dagster.resources.sources.watching import (
     observe_source,
 )
 from recsys_dagster.versions import digest
+
+CURSOR: dict[str, type] = {"files": dict, "sources": dict, "fingerprint": str, "runs": int}
+"""What a cursor holds; see `watch_sensor`."""
 
 
 def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
@@ -43,7 +47,7 @@ def watch_sensor(catalog: Catalog) -> dg.SensorDefinition | None:
         "file of rules.",
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
+        cursor = _remembered(context)
         seen: dict[str, Observation] = {}
         try:
             for name, source in sources.items():
@@ -135,6 +139,26 @@ def _asset_version(instance: dg.DagsterInstance, source: SourceSettings) -> str:
         return "never materialised"
     tags = event.asset_materialization.tags or {}
     return tags.get("dagster/data_version", event.run_id)
+
+
+def _remembered(context: dg.SensorEvaluationContext) -> dict[str, Any]:
+    """What the cursor holds; nothing of the sources where a person emptied or rewrote it in the UI.
+
+    Runs are counted on from the last run key then: Dagster asks for no key twice, so from the start
+    the content of an earlier run would be taken for taken up, and never read.
+    """
+    try:
+        cursor = json.loads(context.cursor or "{}")
+    except ValueError:
+        cursor = None
+    if isinstance(cursor, dict) and all(
+        isinstance(cursor.get(name), kind) for name, kind in CURSOR.items()
+    ):
+        return cursor
+    if context.cursor:
+        context.log.warning("the cursor is none of this sensor: the sources are looked at anew")
+    counted = re.search(r"-(\d+)-[^-]+$", context.last_run_key or "")
+    return {"runs": int(counted[1]) if counted else 0}
 
 
 def _cursor(seen: Mapping[str, Observation], fingerprint: str, runs: int) -> str:

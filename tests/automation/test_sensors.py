@@ -26,7 +26,10 @@ class Daemon:
     def tick(self) -> str:
         """Which run was asked for, or why none was."""
         sensor = watch_sensor(self.place.catalog(self.name))
-        context = dg.build_sensor_context(self.instance, cursor=self.cursor)
+        last = self.run_keys[-1] if self.run_keys else None
+        context = dg.SensorEvaluationContext(
+            None, instance=self.instance, cursor=self.cursor, last_run_key=last
+        )
         data = sensor.evaluate_tick(context)
         self.cursor = data.cursor or self.cursor
         if not data.run_requests:
@@ -171,6 +174,19 @@ def test_a_tick_that_is_repeated_after_a_crash_asks_for_the_same_run(daemon):
     daemon.cursor = cursor
     daemon.tick()
     assert daemon.run_keys[-1] == daemon.run_keys[-2]
+
+
+@pytest.mark.parametrize("cursor", [None, "", "nonsense", "5", '{"files": []}', "{}"])
+def test_after_a_cursor_was_emptied_or_rewritten_in_the_ui_all_is_taken_up_anew(daemon, cursor):
+    """With a key of its own: Dagster takes a run with a key of before for done, and starts none."""
+    daemon.tick()
+    add(daemon.place)
+    daemon.tick()
+    for _ in range(2):
+        daemon.cursor = cursor
+        assert daemon.tick() == "run"
+    assert daemon.tick() == "no content has changed"
+    assert len(set(daemon.run_keys)) == 4
 
 
 def test_a_file_that_is_still_being_written_is_waited_for(tiny):
