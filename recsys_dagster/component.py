@@ -9,6 +9,7 @@ from pydantic import Field
 
 from recsys_dagster.build import build_defs
 from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.catalog.names import TAKEN
 from recsys_dagster.errors import UserError
 
 CATALOGS = "catalogs"
@@ -86,7 +87,8 @@ class Recommender(dg.Component, dg.Model, dg.Resolvable):
 def catalog_name(folder: str) -> str:
     """The name of a folder as a catalog may have it: a letter a-z, then a-z, 0-9 and _."""
     name = re.sub("[^a-z0-9_]+", "_", folder.lower()).strip("_")
-    return (name if name[:1].isalpha() else f"catalog_{name}")[:MAX_NAME_LENGTH].rstrip("_")
+    sound = name[:1].isalpha() and name not in TAKEN
+    return (name if sound else f"catalog_{name}")[:MAX_NAME_LENGTH].rstrip("_")
 
 
 def _in_python(type_name: str) -> str:

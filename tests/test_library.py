@@ -14,7 +14,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 from recsys_dagster import Recommender, build_defs
 from recsys_dagster.automation.executor import catalog_executor
 from recsys_dagster.catalog.files import Catalogs
-from recsys_dagster.catalog.settings import NAME
+from recsys_dagster.catalog.names import NAME, TAKEN
 from recsys_dagster.component import catalog_name
 from recsys_dagster.errors import UserError
 from recsys_dagster.home import locks_folder
@@ -167,12 +167,14 @@ def test_two_components_in_a_project_are_an_error_that_says_what_to_do():
         ("Web-Shop.EU", "web_shop_eu"),
         ("2026", "catalog_2026"),
         ("电影", "catalog"),
+        ("gate", "catalog_gate"),
         ("a" * 50, "a" * 40),
     ],
 )
 def test_a_scaffolded_catalog_has_the_name_of_its_folder(folder, name):
     assert catalog_name(folder) == name
     assert re.fullmatch(NAME, name)
+    assert name not in TAKEN
 
 
 def test_names_of_the_package_are_found_without_loading_dagster():

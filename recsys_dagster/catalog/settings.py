@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from recsys_dagster.catalog.base import Settings
-from recsys_dagster.catalog.names import NAME
+from recsys_dagster.catalog.names import NAME, TAKEN
 from recsys_dagster.catalog.operations import (
     AlertSettings,
     CheckSettings,
@@ -293,8 +293,8 @@ class Catalog(Settings):
     @field_validator("name")
     @classmethod
     def _not_taken(cls, value: str) -> str:
-        if value == "up":
-            raise ValueError("its job of the stage `clean` would be called as ours, clean_up")
+        if value in TAKEN:
+            raise ValueError(f"another name is needed: {TAKEN[value]}")
         return value
 
     @field_validator("evaluation")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_dagster.catalog.files import catalogs_folder, name_in, read_catalog
-from recsys_dagster.catalog.names import NAME
+from recsys_dagster.catalog.names import NAME, TAKEN
 from recsys_dagster.catalog.settings import DEFAULT_ENCODER
 from recsys_dagster.catalog.source import SourceSettings
 from recsys_dagster.errors import UserError
@@ -103,13 +103,15 @@ def _checked(name: str) -> str:
             f"{name!r} cannot be a catalog's name: expected a-z, 0-9 and _, a letter first and at "
             f"most {MAX_NAME_LENGTH} characters. Try {_derived(name)!r}."
         )
+    if name in TAKEN:
+        raise UserError(f"{name!r} cannot be a catalog's name: {TAKEN[name]}.")
     return name
 
 
 def _derived(name: str) -> str:
     """What a folder is called, made to fit."""
     fitting = re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
-    if not fitting[:1].isalpha():
+    if not fitting[:1].isalpha() or fitting in TAKEN:
         fitting = f"catalog_{fitting}".rstrip("_")
     return fitting[:MAX_NAME_LENGTH]
 

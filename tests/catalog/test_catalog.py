@@ -16,6 +16,7 @@ from recsys_dagster.catalog.settings import (
 )
 from recsys_dagster.catalog.source import expand_variables
 from recsys_dagster.errors import UserError
+from recsys_dagster.resources import check_results, embedding_store
 
 SMALLEST = """\
 name: shop
@@ -178,6 +179,14 @@ def test_a_schedule_whose_time_never_comes_is_refused(tmp_path, schedule):
 def test_a_name_whose_job_would_be_called_as_ours_is_refused(tmp_path):
     with pytest.raises(UserError, match=r":1: name: .*clean_up"):
         read_catalog(written(tmp_path, SMALLEST.replace("name: shop", "name: up")))
+
+
+@pytest.mark.parametrize(
+    "schema", [check_results.SCHEMA, embedding_store.SCHEMA, "information_schema"]
+)
+def test_a_name_that_duckdb_could_not_tell_from_a_schema_is_refused(tmp_path, schema):
+    with pytest.raises(UserError, match=r":1: name: .*a schema of that name"):
+        read_catalog(written(tmp_path, SMALLEST.replace("name: shop", f"name: {schema}")))
 
 
 def test_every_fault_is_told_at_once(tmp_path):

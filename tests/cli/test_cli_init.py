@@ -76,9 +76,10 @@ class TestWhatIsWritten:
     def test_a_name_of_ones_own(self, movielens):
         assert propose_catalog(movielens, "films", force=False).file.name == "films.yaml"
 
-    def test_a_folder_whose_name_fits_in_no_way(self, data, movielens):
-        numbers = data.rename(data.with_name("2024"))
-        assert propose_catalog(numbers, None, force=False).file.stem == "catalog_2024"
+    @pytest.mark.parametrize("folder", ["2024", "gate"])
+    def test_a_folder_whose_name_fits_in_no_way(self, data, movielens, folder):
+        named = data.rename(data.with_name(folder))
+        assert propose_catalog(named, None, force=False).file.stem == f"catalog_{folder}"
 
     def test_a_relative_folder(self, movielens, monkeypatch):
         monkeypatch.chdir(movielens)
@@ -359,6 +360,8 @@ class TestWhatIsRefused:
     def test_a_name_that_cannot_be_one(self, movielens):
         with pytest.raises(UserError, match="Try 'my_films'"):
             propose_catalog(movielens, "My Films!", force=False)
+        with pytest.raises(UserError, match=r"'gate' cannot be .* has a schema of that name"):
+            propose_catalog(movielens, "gate", force=False)
 
     def test_no_folder(self, tmp_path):
         with pytest.raises(UserError, match="no such folder"):
