@@ -309,6 +309,35 @@ class TestAgain:
             )
         assert figures(result, "tiny", "raw_items")["rows_read"] == 11
 
+    def test_what_a_table_is_is_shown_after_a_materialisation_was_reported_by_hand(
+        self, tiny, run_facts, tmp_path
+    ):
+        place, stages, _, figures = tiny(), ["raw_items", "items", "rejected_items"], *run_facts
+        home = str(tmp_path)
+        made = place.run("tiny", stages, dg.DagsterInstance.local_temp(home))
+        with dg.DagsterInstance.local_temp(home) as instance:
+            for stage in stages:
+                by_hand = dg.AssetMaterialization(["tiny", stage], description="by hand")
+                instance.report_runless_asset_event(by_hand)
+        again = place.run("tiny", stages, dg.DagsterInstance.local_temp(home))
+        for stage in stages:
+            shown = figures(again, "tiny", stage)
+            assert shown.keys() == figures(made, "tiny", stage).keys() | {"made_by_run"}
+            assert shown["made_by_run"] == made.run_id
+
+    def test_of_a_table_that_another_home_made_nothing_is_shown_that_was_so_before(
+        self, tiny, run_facts, tmp_path
+    ):
+        place, stages, _, figures = tiny(), ["raw_items"], *run_facts
+        home = str(tmp_path)
+        made = place.run("tiny", stages, dg.DagsterInstance.local_temp(home))
+        assert figures(made, "tiny", "raw_items")["dagster/row_count"] == 10
+        with (place.data / "items.csv").open("a") as file:
+            file.write("space6,Late Comet,space comet\n")
+        assert place.run("tiny", stages, dg.DagsterInstance.ephemeral()).success
+        again = place.run("tiny", stages, dg.DagsterInstance.local_temp(home))
+        assert figures(again, "tiny", "raw_items") == {"unchanged": True}
+
     def test_a_file_that_was_only_touched_is_opened_once(self, published, run_facts, monkeypatch):
         place = published()
         os.utime(place.data / "items.csv", (0, 0))

@@ -47,6 +47,8 @@ JUDGED_AGAIN = "judged_again_at"
 same inputs would give another one."""
 MADE_BY = "made_by_run"
 """Of a table that a run left as it was: the run that made it."""
+MAX_LOOKED_AT = 50
+"""Materialisations that are looked through for what is shown of a table that was left as it was."""
 PRIORITY = "dagster/priority"
 POOL_PREFIX = "recsys_"
 AS_ARROW = ("item_embeddings", "item_neighbours")
@@ -253,9 +255,8 @@ def unchanged(
     What the table is, is shown again, with the run that made it; what that run did is not: this
     one did nothing.
     """
-    last = context.instance.get_latest_materialization_event(key)
-    materialization = last.asset_materialization if last is not None else None
-    shown = dict(materialization.metadata) if materialization is not None else {}
+    last = _made(context.instance, key, data_version)
+    shown = dict(last.asset_materialization.metadata) if last is not None else {}
     done = {name: type(shown[name].value)(0) for name in DONE if name in shown}
     if last is not None and MADE_BY not in shown:
         shown[MADE_BY] = dg.MetadataValue.dagster_run(last.run_id)
@@ -264,6 +265,20 @@ def unchanged(
         metadata=shown | done | {"unchanged": True},
         data_version=dg.DataVersion(data_version),
     )
+
+
+def _made(instance: dg.DagsterInstance, key: dg.AssetKey, data_version: str) -> Any:
+    """The newest materialisation by a run of what a table is now; None where none is known.
+
+    The newest of all may say nothing of it: people report materialisations by hand, and tables are
+    made anew in runs of another home.
+    """
+    for limit in (1, MAX_LOOKED_AT):  # nearly always the first one is it, and each has pictures
+        for found in instance.fetch_materializations(key, limit).records:
+            tags = (found.asset_materialization and found.asset_materialization.tags) or {}
+            if found.run_id and tags.get("dagster/data_version") == data_version:
+                return found
+    return None
 
 
 def data_version(table: pd.DataFrame | pa.Table | StoredTable) -> str:
