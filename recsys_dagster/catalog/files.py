@@ -224,6 +224,8 @@ def name_in(file: Path) -> str:
 def catalog_files(folder: Path) -> list[Path]:
     """The YAML files of a folder, sorted.
 
+    Hidden ones are left out: editors and file systems put their own beside a file.
+
     Raises:
         UserError: no such folder, or no file in it.
     """
@@ -232,7 +234,8 @@ def catalog_files(folder: Path) -> list[Path]:
             f"{folder}: there is no such folder of catalogs. Make it and put a YAML file in "
             "it, or name another one with RECSYS_CATALOGS."
         )
-    files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    found = (*folder.glob("*.yaml"), *folder.glob("*.yml"))
+    files = sorted(file for file in found if not file.name.startswith("."))
     if not files:
         raise UserError(f"{folder}: no catalog here: expected at least one *.yaml file.")
     return files

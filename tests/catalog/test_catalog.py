@@ -342,6 +342,17 @@ def test_a_folder_holds_catalogs_by_name(tmp_path):
         catalogs["film"]
 
 
+def test_what_editors_and_file_systems_put_beside_a_catalog_is_none(tmp_path):
+    file = written(tmp_path, SMALLEST)
+    (tmp_path / ".#shop.yaml").symlink_to("somebody@host.4711")  # Emacs, while it is edited
+    (tmp_path / "._shop.yaml").write_bytes(b"\x00\x05\x16\x07Mac OS X")
+    catalogs = Catalogs.read(tmp_path)
+    assert (list(catalogs), catalogs.faulty) == (["shop"], ())
+    file.unlink()
+    with pytest.raises(UserError, match="no catalog here"):
+        catalog_files(tmp_path)
+
+
 def test_the_folder_comes_from_the_environment_or_lies_here(monkeypatch, tmp_path):
     monkeypatch.setenv("RECSYS_CATALOGS", str(tmp_path / "mine"))
     assert catalogs_folder() == (tmp_path / "mine").resolve()
