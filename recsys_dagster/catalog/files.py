@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -15,6 +15,7 @@ from recsys_dagster.catalog.renamed import RENAMED
 from recsys_dagster.catalog.settings import Catalog
 from recsys_dagster.catalog.strict_yaml import load_yaml
 from recsys_dagster.errors import UserError, did_you_mean
+from recsys_dagster.schemas import TABLES
 
 
 def catalogs_folder() -> Path:
@@ -149,10 +150,15 @@ class Catalogs(Mapping[str, Catalog]):
         self.faulty = tuple(faulty)
 
     @classmethod
-    def read(cls, folder: Path) -> "Catalogs":
+    def read(cls, folder: Path, *, alone: bool = False) -> "Catalogs":
         """Read every `*.yaml` of a folder; a fault of one file leaves the others as they are.
 
         Files with one name in two of them are faulty, all of them.
+
+        Args:
+            folder: where they lie.
+            alone: nobody else's assets are beside these catalogs; one whose rows are the value of
+                such an asset is faulty then, because Dagster would load none of them.
 
         Raises:
             UserError: no such folder, or no file in it.
@@ -175,8 +181,18 @@ class Catalogs(Mapping[str, Catalog]):
                         "name of its own."
                     )
                     faulty.append(FaultyCatalog(file, name, fault))
-        sound = {name: both[0][1] for name, both in found.items() if len(both) == 1}
-        return cls(sound, sorted(faulty, key=lambda each: each.file))
+        sound = {name: both[0] for name, both in found.items() if len(both) == 1}
+        missing = {
+            name: _missing_assets(catalog, sound) if alone else ""
+            for name, (_, catalog) in sound.items()
+        }
+        faulty += [
+            FaultyCatalog(file, name, f"{file}: {missing[name]}")
+            for name, (file, _) in sound.items()
+            if missing[name]
+        ]
+        usable = {name: catalog for name, (_, catalog) in sound.items() if not missing[name]}
+        return cls(usable, sorted(faulty, key=lambda each: each.file))
 
     def require_some(self) -> "Catalogs":
         """These catalogs, if there is one that can be used.
@@ -209,6 +225,27 @@ class Catalogs(Mapping[str, Catalog]):
 
     def __len__(self) -> int:
         return len(self._catalogs)
+
+
+def _missing_assets(catalog: Catalog, names: Iterable[str]) -> str:
+    """Whose values are a catalog's rows though no catalog makes them, for people; or nothing."""
+    made = {f"{name}/{table}" for name in names for table in TABLES}
+    sources = (catalog.interactions.source, catalog.items.source, catalog.users.source)
+    missing = [
+        source.asset
+        for source in sources
+        if source is not None
+        and source.is_asset_value
+        and source.asset is not None
+        and source.asset not in made
+    ]
+    if not missing:
+        return ""
+    return (
+        f"rows are the value of the asset {' and of '.join(dict.fromkeys(missing))}, which nothing "
+        "here makes: load this catalog by build_defs in the project that does, and run it there; "
+        "or say beside `asset` where the rows lie, with path, table or sql."
+    )
 
 
 def name_in(file: Path) -> str:

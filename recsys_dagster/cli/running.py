@@ -141,7 +141,7 @@ def run_job(name: str, request: Request) -> dg.ExecuteInProcessResult:
         KeyboardInterrupt: the run was ended by Ctrl-C.
     """
     # Nothing of the others is needed, and nothing that is wrong with them is in the way.
-    catalogs = Catalogs({name: Catalogs.read(catalogs_folder())[name]})
+    catalogs = Catalogs({name: Catalogs.read(catalogs_folder(), alone=True)[name]})
     from recsys_dagster.build import build_defs
 
     run_id = str(uuid.uuid4())

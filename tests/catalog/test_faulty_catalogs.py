@@ -10,6 +10,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 from recsys_dagster import Recommender, build_defs
 from recsys_dagster.automation.faulty import faulty_sensor
 from recsys_dagster.catalog.files import Catalogs
+from recsys_dagster.cli.running import Request, run_job
 from recsys_dagster.errors import UserError
 
 FAULT = "colour: unknown key"
@@ -54,6 +55,39 @@ def test_a_sensor_fails_with_it_as_long_as_it_is_there(place):
         pytest.raises(UserError, match=FAULT),
     ):
         sensor(context)
+
+
+class TestRowsOfAnAssetThatNobodyHereMakes:
+    """Dagster loads no asset at all where the value of an unknown one is asked for."""
+
+    @pytest.fixture(params=["sales/orders", "tiny/orders"])
+    def place(self, request, published, monkeypatch):
+        place = published()
+        source = {"asset": request.param}
+        items = {"source": "../data/items.csv", "text": "title"}
+        place.write_catalog("sold", {"interactions": {"source": source}, "items": items})
+        place.environment(monkeypatch)
+        return place
+
+    def test_the_others_load_in_a_location_of_their_own(self, place):
+        catalogs = Catalogs.read(place.catalogs, alone=True)
+        assert list(catalogs) == ["tiny"]
+        assert [each.name for each in catalogs.faulty] == ["sold"]
+        dg.Definitions.validate_loadable(build_defs(catalogs))
+
+    def test_a_project_that_makes_it_has_the_catalog(self, place):
+        catalogs = Catalogs.read(place.catalogs)
+        assert (set(catalogs), catalogs.faulty) == ({"sold", "tiny"}, ())
+
+    def test_where_the_asset_gives_the_lineage_alone_the_rows_are_at_hand(self, place):
+        source = {"asset": "sales/orders", "path": "../data/interactions.csv"}
+        items = {"source": "../data/items.csv", "text": "title"}
+        place.write_catalog("sold", {"interactions": {"source": source}, "items": items})
+        assert set(Catalogs.read(place.catalogs, alone=True)) == {"sold", "tiny"}
+
+    def test_the_command_line_says_where_to_run_it(self, place):
+        with pytest.raises(UserError, match=r"value of the asset \w+/orders, which nothing here"):
+            run_job("sold", Request("refresh_sold"))
 
 
 def test_without_faults_nothing_of_this_is_there(published, caplog):
