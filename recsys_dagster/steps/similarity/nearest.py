@@ -31,8 +31,8 @@ Search = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 # Candidates fetched beyond k: they cost nothing measurable and settle nearly all near ties at k.
 _SPARE = 8
 _QUERY_BLOCK = 4096
-# Queries and items that faiss multiplies at a time: as many scores as by its own 4,096 and 1,024, in
-# 4 to 10 % less time, because a query's best are looked for once in four times as many items.
+# Queries and items that faiss multiplies at a time: as many scores as by its own 4,096 and 1,024,
+# in 4 to 10 % less time, because a query's best are looked for once in four times as many items.
 _FAISS_QUERIES, _FAISS_ITEMS = 1024, 4096
 # Below this float32 products may underflow, whatever their relative error.
 _UNDERFLOW = 1e-35
