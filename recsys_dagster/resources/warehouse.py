@@ -6,7 +6,7 @@ Metadata of an Arrow schema are kept with the table, as its comment.
 import datetime as dt
 import json
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -99,6 +99,20 @@ def _resource(path: Path) -> DuckDBResource:
     return DuckDBResource(database=str(path))
 
 
+def _connection(path: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """Open a file; with patience where another process has it, and there alone.
+
+    The resource tries for minutes whatever is wrong, and a damaged file stays damaged.
+    """
+    try:
+        # As the resource opens it: within a process DuckDB wants the same configuration.
+        return closing(duckdb.connect(path, config={"custom_user_agent": "dagster"}))
+    except duckdb.IOException as error:
+        if LOCKED not in str(error):
+            raise
+    return _resource(path).get_connection()
+
+
 class Warehouse(dg.ConfigurableResource):
     """The warehouse of a code location: a folder with one DuckDB file a catalog.
 
@@ -149,9 +163,9 @@ class Warehouse(dg.ConfigurableResource):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritten(path.parent, error) from None
-        require_writable(path)  # the resource would try for minutes
+        require_writable(path)
         try:
-            context = _resource(path).get_connection()
+            context = _connection(path)
             connection = context.__enter__()
         except duckdb.Error as error:
             fault = self._closed(catalog, error)
