@@ -203,7 +203,7 @@ class TestRetries:
             calls.append(1)
             raise duckdb.IOException("Could not set lock on file")
 
-        monkeypatch.setattr(warehouse_module.DuckDBResource, "get_connection", held)
+        monkeypatch.setattr(warehouse_module, "_connection", held)
         monkeypatch.setattr(warehouse_module, "RETRY_SECONDS", 0)
         return calls
 
