@@ -34,7 +34,7 @@ from recsys_dagster.resources.warehouse import (
     Warehouse,
     to_pandas,
 )
-from recsys_dagster.snapshots.current import manifest_of, required_name
+from recsys_dagster.snapshots.current import current_manifest
 from recsys_dagster.snapshots.reader import History, Snapshot
 from recsys_dagster.snapshots.remote import Folder, here
 from recsys_dagster.snapshots.writer import publish
@@ -306,11 +306,10 @@ def _is_current(folder: Folder, catalog: str, made_from: str) -> bool:
     elsewhere the copy is looked at that is here; nothing is fetched.
     """
     try:
-        name = required_name(folder, catalog)
-        manifest = manifest_of(folder, catalog, name)
+        manifest = current_manifest(folder, catalog)
         if manifest["made_from"] != made_from:
             return False
-        path = here(folder) / catalog / name
+        path = here(folder) / catalog / manifest["snapshot"]
         if path.is_dir():
             Snapshot(path, manifest).verify()
     except (UserError, OSError, KeyError):

@@ -27,7 +27,7 @@ from recsys_dagster.resources.encoder_batches import Batch, EncodingProgress, re
 from recsys_dagster.resources.encoder_models import EncoderError, files_digest
 from recsys_dagster.resources.encoder_running import batches_on
 from recsys_dagster.resources.locks import Holder, hold
-from recsys_dagster.writing import modified, unwritten
+from recsys_dagster.writing import remove_older, unwritten
 
 STATIC = "-static-"
 VERSION = "1"
@@ -160,10 +160,7 @@ def remove_static_models(used: Collection[Path], before: datetime) -> int:
         before: only models made before this time, with a zone, are deleted.
     """
     folders = {each for each in encoders_folder().glob(f"*{STATIC}*") if each.is_dir()}
-    old = [each for each in folders - set(used) if modified(each) < before.timestamp()]
-    for folder in old:
-        shutil.rmtree(folder)
-    return len(old)
+    return remove_older(folders - set(used), before.timestamp())
 
 
 def mean_vectors(tokens: Sequence[Sequence[int]], table: np.ndarray) -> np.ndarray:

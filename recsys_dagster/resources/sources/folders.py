@@ -38,8 +38,12 @@ def _own_files(folder: Path, links: list[Path]) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         shown = sorted(name for name in files if not _is_hidden(name))
-        links += [path for name in (*folders, *shown) if (path := Path(place, name)).is_symlink()]
-        yield from (path for name in shown if not (path := Path(place, name)).is_symlink())
+        links += [path for name in folders if (path := Path(place, name)).is_symlink()]
+        for path in (Path(place, name) for name in shown):
+            if path.is_symlink():
+                links.append(path)
+            else:
+                yield path
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Columns of a source → columns of kinds that the steps know: no structures, codes or bytes."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -33,7 +34,7 @@ def in_known_kinds(data: pa.Table) -> pa.Table:
     return data
 
 
-def text_of_bytes(value: bytes) -> str:
+def _text_of_bytes(value: bytes) -> str:
     """Bytes as text where they are that, in UTF-8; else in hexadecimal.
 
     Some programs have no other type for text. What is none, such as a UUID of 16 bytes or a
@@ -46,6 +47,11 @@ def text_of_bytes(value: bytes) -> str:
     return value.hex() if CONTROL.search(text) else text
 
 
+def as_texts(values: Iterable[Any]) -> pa.Array:
+    """Values of any Python type as text; none stays none."""
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
 def _is_record(kind: pa.DataType) -> bool:
     # One of more fields is a dictionary: its keys are values, such as ids, and no columns.
     return pa.types.is_struct(kind) and 0 < kind.num_fields <= MAX_FIELDS
@@ -56,7 +62,9 @@ def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column.cast(column.type.value_type)
     # Pandas has no unions, which columns of DuckDB may be.
     if _is_of_bytes(column.type) or pa.types.is_union(column.type):
-        return pa.chunked_array([_texts(chunk.to_pylist()) for chunk in column.chunks], pa.string())
+        return pa.chunked_array(
+            [as_texts(chunk.to_pylist()) for chunk in column.chunks], pa.string()
+        )
     return column
 
 
@@ -69,9 +77,5 @@ def _is_of_bytes(kind: pa.DataType) -> bool:
     )
 
 
-def _texts(values: list[Any]) -> pa.Array:
-    return pa.array([None if value is None else _text(value) for value in values], pa.string())
-
-
 def _text(value: Any) -> str:
-    return text_of_bytes(value) if isinstance(value, bytes) else str(value)
+    return _text_of_bytes(value) if isinstance(value, bytes) else str(value)

@@ -6,7 +6,7 @@ Nothing is said of the connection but the variable that names it.
 """
 
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from recsys_dagster.catalog.source import SourceSettings, expand_variables
 from recsys_dagster.errors import UserError, install
 from recsys_dagster.resources.sources.databases import Place, relation_of
+from recsys_dagster.resources.sources.kinds import as_texts
 from recsys_dagster.resources.sources.state import require_distinct
 from recsys_dagster.sql import quoted
 from recsys_dagster.versions import digest
@@ -276,18 +277,14 @@ def _as_written(values: Sequence[Any]) -> pa.Array:
             return pa.array(values, kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             continue
-    return _in_words(values)
-
-
-def _in_words(values: Iterable[Any]) -> pa.Array:
-    return pa.array([None if value is None else str(value) for value in values], pa.string())
+    return as_texts(values)
 
 
 def _joined(batches: Sequence[pa.Array], is_array: bool) -> pa.ChunkedArray:
     wanted = pa.list_(pa.string()) if is_array else pa.string()
     is_deeper = (batch.type != wanted and batch.null_count < len(batch) for batch in batches)
     if is_array and any(is_deeper):
-        return pa.chunked_array([_in_words(batch.to_pylist()) for batch in batches])
+        return pa.chunked_array([as_texts(batch.to_pylist()) for batch in batches])
     return pa.chunked_array([batch.cast(wanted) for batch in batches], wanted)
 
 

@@ -24,7 +24,7 @@ from recsys_dagster.resources.sources.databases import (
     relation,
     tables_of,
 )
-from recsys_dagster.resources.sources.kinds import text_of_bytes
+from recsys_dagster.resources.sources.kinds import as_texts
 from recsys_dagster.resources.sources.state import (
     READER,
     SourceRead,
@@ -356,12 +356,8 @@ def _array(values: Sequence[Any]) -> pa.Array:
     try:
         array = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([None if value is None else _text(value) for value in values])
+        return as_texts(values)
     return array.cast(pa.string()) if pa.types.is_null(array.type) else array
-
-
-def _text(value: Any) -> str:
-    return text_of_bytes(value) if isinstance(value, bytes) else str(value)
 
 
 def _for_sqlite(value: Any) -> Any:
